@@ -1,0 +1,94 @@
+//! The command line: one file per subcommand, and the exit codes they share.
+//!
+//! 0 done; 64 usage or configuration; 65 bad data; 69 something needed is unavailable; 70 a bug of ours.
+//! Standard output carries results, standard error progress, warnings and errors.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Live chemical phase maps for scanning transmission X-ray microscopes.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+/// Why a command failed: its exit code, and what to tell the person.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Exit code, as `sysexits.h` has them.
+    pub code: u8,
+    /// What went wrong, where, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// Wrong usage or configuration: exit code 64.
+    #[must_use]
+    pub fn usage(message: impl Display) -> Self {
+        Self { code: 64, message: message.to_string() }
+    }
+
+    /// Bad data: exit code 65.
+    #[must_use]
+    pub fn data(message: impl Display) -> Self {
+        Self { code: 65, message: message.to_string() }
+    }
+
+    /// Something needed is not there: exit code 69.
+    #[must_use]
+    pub fn unavailable(message: impl Display) -> Self {
+        Self { code: 69, message: message.to_string() }
+    }
+
+    /// A bug of ours: exit code 70.
+    #[must_use]
+    pub fn bug(message: impl Display) -> Self {
+        Self { code: 70, message: message.to_string() }
+    }
+}
+
+/// Parses the command line, runs the command and tells how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come as errors, too; they go to standard output and are a success.
+            let code = if error.use_stderr() { 64 } else { 0 };
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(70) };
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(format_args!("phasewatch: {failure}"));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {}
+}
+
+/// Tells the person at the terminal something, on standard error.
+#[expect(clippy::print_stderr, reason = "this is the one place that talks on standard error")]
+pub fn say(message: impl Display) {
+    eprintln!("{message}");
+}
+
+/// Prints a line of result on standard output.
+#[expect(clippy::print_stdout, reason = "this is the one place that prints results")]
+pub fn print(line: impl Display) {
+    println!("{line}");
+}

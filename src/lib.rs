@@ -1,0 +1,10 @@
+//! phasewatch turns a running STXM acquisition into a map of chemical phases.
+//!
+//! See ARCHITECTURE.md for the map of the modules and the one-way flow of data between them.
+
+pub mod classify;
+pub mod cli;
+pub mod reference;
+pub mod scan;
+pub mod source;
+pub mod stack;

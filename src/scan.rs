@@ -1,0 +1,24 @@
+//! The vocabulary every stage speaks: what a scan is planned to be, and what happens while it runs.
+//!
+//! Nothing here touches a socket, a clock or a file, and nothing here imports another module of this crate.
+//! Pixels are row-major: pixel `p` of a grid with `nx` columns is row `p / nx`, column `p % nx`; row 0 is
+//! `grid.y.start`. Energies are addressed by their index in the plan, never by their value, because the same
+//! energy may be visited again.
+
+mod coverage;
+mod event;
+mod grid;
+mod plan;
+
+pub use coverage::PixelSet;
+pub use event::{Channel, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanUpdate};
+pub use grid::{Axis, Grid};
+pub use plan::{
+    Detector, DetectorKind, I0Kind, PlanError, Polarization, PolarizationKind, ScanKind, ScanPlan, Signal,
+    ValueUnit, is_valid_id,
+};
+
+/// Most energies one scan may have.
+pub const MAX_ENERGIES: usize = 4096;
+/// Most pixels along one axis.
+pub const MAX_AXIS: usize = 16384;

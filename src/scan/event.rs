@@ -1,0 +1,166 @@
+//! What happens while a scan runs: the one type that leaves every source.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::ScanPlan;
+
+/// One thing that happened in one scan.
+#[derive(Clone, Debug)]
+pub struct ScanEvent {
+    /// The scan it belongs to.
+    pub scan_id: String,
+    /// Position in the scan's own message sequence; `None` where the format has none.
+    pub seq: Option<u64>,
+    /// The sender's time of the message; never used to order anything.
+    pub time: Option<DateTime<Utc>>,
+    /// What happened.
+    pub update: ScanUpdate,
+}
+
+/// The kinds of event.
+#[derive(Clone, Debug)]
+pub enum ScanUpdate {
+    /// The plan; may be repeated.
+    Started(Box<ScanPlan>),
+    /// Measured values of one energy.
+    Samples(SampleBatch),
+    /// Further energies, appended to the plan. Each list is as long as `energies_ev` or absent.
+    Extended {
+        /// Set-points, eV.
+        energies_ev: Vec<f64>,
+        /// Exposure per pixel, ms; absent: as the last energy of the plan.
+        dwell_ms: Option<Vec<f64>>,
+        /// Flux on the sample, photons per second.
+        flux_ph_per_s: Option<Vec<f64>>,
+    },
+    /// The scan waits; the clock of silence stops.
+    Paused,
+    /// The scan goes on.
+    Resumed,
+    /// The scan is over.
+    Ended(Outcome),
+    /// A message that carries nothing for the map but counts in the sequence (an unknown type).
+    Skipped,
+}
+
+/// How a scan ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The sender said that it is complete.
+    Complete,
+    /// The sender gave up.
+    Aborted {
+        /// Why, where the sender said so.
+        reason: Option<String>,
+    },
+    /// No end was seen: the sender went silent, another scan took its place, or the daemon was stopped.
+    Partial {
+        /// Which of these.
+        reason: String,
+    },
+}
+
+/// Which pixels a batch holds, in the order of its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pixels {
+    /// `count` pixels from `first` on, row-major.
+    Run {
+        /// The first pixel.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Any pixels.
+    List(Vec<u32>),
+}
+
+impl Pixels {
+    /// Number of pixels.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Run { count, .. } => *count as usize,
+            Self::List(list) => list.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The pixel indices, in the order of the values.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        let (run, list) = match self {
+            Self::Run { first, count } => (*first as usize..(*first as usize + *count as usize), &[][..]),
+            Self::List(list) => (0..0, list.as_slice()),
+        };
+        run.chain(list.iter().map(|&pixel| pixel as usize))
+    }
+
+    /// The largest pixel index, if there is any.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        match self {
+            Self::Run { first, count } => count.checked_sub(1).map(|n| u64::from(*first) + u64::from(n)),
+            Self::List(list) => list.iter().copied().max().map(u64::from),
+        }
+    }
+}
+
+/// The incident intensity that came with a batch, in the unit and dwell of its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum I0 {
+    /// None came.
+    #[default]
+    None,
+    /// One value for the whole batch.
+    One(f32),
+    /// One value per pixel.
+    Each(Vec<f32>),
+}
+
+/// What a channel of a batch holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channel {
+    /// The detector's signal: point counts, or the sum over an area frame.
+    #[default]
+    Intensity,
+}
+
+/// Measured values at one energy.
+#[derive(Clone, Debug)]
+pub struct SampleBatch {
+    /// Index into the plan's energies.
+    pub energy_index: u32,
+    /// Which pixels.
+    pub pixels: Pixels,
+    /// What the values are.
+    pub channel: Channel,
+    /// One value per pixel, in the plan's unit; NaN means not measured.
+    pub values: Vec<f32>,
+    /// Incident intensity of this batch.
+    pub i0: I0,
+    /// Storage-ring current, mA.
+    pub ring_current_ma: Option<f64>,
+    /// Energy read back from the monochromator, eV.
+    pub energy_ev: Option<f64>,
+    /// Start of exposure of the first pixel.
+    pub time: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_iterate_in_value_order() {
+        assert_eq!(Pixels::Run { first: 3, count: 2 }.iter().collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(Pixels::List(vec![9, 1]).iter().collect::<Vec<_>>(), [9, 1]);
+        assert_eq!(Pixels::List(vec![9, 1]).last(), Some(9));
+        assert_eq!(Pixels::Run { first: 0, count: 0 }.last(), None);
+    }
+}

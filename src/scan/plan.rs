@@ -1,0 +1,342 @@
+//! The plan of a scan: its grid, its energies and what its numbers mean.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Grid, MAX_AXIS, MAX_ENERGIES};
+
+/// What kind of measurement a scan is; only a [`ScanKind::Stack`] is mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanKind {
+    /// Images at several energies.
+    #[default]
+    Stack,
+    /// One image.
+    Image,
+    /// A line at several energies.
+    Line,
+    /// A focus scan.
+    Focus,
+    /// An order-sorting-aperture scan.
+    Osa,
+    /// Anything else.
+    Other,
+}
+
+/// Unit of the values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueUnit {
+    /// Counts within the dwell.
+    #[default]
+    Counts,
+    /// Counts per second.
+    CountsPerS,
+}
+
+/// Whether one number or one frame comes per pixel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectorKind {
+    /// One number per pixel.
+    #[default]
+    Point,
+    /// One frame per pixel.
+    Area,
+}
+
+/// What the detector sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// Transmitted intensity; optical density is the logarithm of I0 over it.
+    #[default]
+    Transmission,
+    /// Fluorescence yield, proportional to absorption: no logarithm.
+    Fluorescence,
+    /// Electron yield, proportional to absorption: no logarithm.
+    ElectronYield,
+    /// Optical density already.
+    OpticalDensity,
+}
+
+/// What `i0` in the samples is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum I0Kind {
+    /// Intensity without sample, as the detector would have seen it.
+    #[default]
+    OpenBeam,
+    /// An upstream monitor of unknown, energy-dependent transfer.
+    Monitor,
+}
+
+/// The detector of a scan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detector {
+    /// Point or area.
+    #[serde(default)]
+    pub kind: DetectorKind,
+    /// `[h, w]` of a frame; only for an area detector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_shape: Option<[usize; 2]>,
+    /// What it sees.
+    #[serde(default)]
+    pub signal: Signal,
+    /// Dark level in the unit of the values, per frame pixel for an area detector.
+    #[serde(default)]
+    pub dark: f64,
+    /// Level at and above which a value is saturated, in the unit of the values, per frame pixel for area.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturation: Option<f64>,
+    /// Dead time, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_time_s: Option<f64>,
+    /// Counts that one photon makes, one per energy; `None` where unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_per_photon: Option<Vec<f64>>,
+    /// Detection efficiency, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub efficiency: Option<f64>,
+}
+
+/// Kind of polarisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolarizationKind {
+    /// Linear.
+    Linear,
+    /// Circular, left.
+    CircularLeft,
+    /// Circular, right.
+    CircularRight,
+    /// Unpolarised.
+    None,
+}
+
+/// Polarisation of the beam.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Polarization {
+    /// Kind.
+    pub kind: PolarizationKind,
+    /// Angle of linear polarisation, degrees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub angle_deg: Option<f64>,
+}
+
+/// The plan of one scan. Lists that say "one per energy" are as long as `energies_ev`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScanPlan {
+    /// Identifier, 1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
+    pub scan_id: String,
+    /// Kind of measurement.
+    #[serde(default)]
+    pub scan_kind: ScanKind,
+    /// The grid.
+    pub grid: Grid,
+    /// Set-points, eV, in the order of the plan.
+    pub energies_ev: Vec<f64>,
+    /// Exposure per pixel, ms, one per energy.
+    pub dwell_ms: Vec<f64>,
+    /// Unit of the values.
+    #[serde(default)]
+    pub value_unit: ValueUnit,
+    /// The detector.
+    #[serde(default)]
+    pub detector: Detector,
+    /// What `i0` in the samples is.
+    #[serde(default)]
+    pub i0_kind: I0Kind,
+    /// Beamline, in the same alphabet as `scan_id`; `unknown` where nobody said.
+    pub beamline: String,
+    /// Sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
+    /// Region of the sample; scans with the same sample and region look at the same place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// Proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<String>,
+    /// Scans that belong together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Place within the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region_index: Option<i64>,
+    /// Polarisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polarization: Option<Polarization>,
+    /// State of charge, or any scalar that orders a series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_of_charge: Option<f64>,
+    /// Anything else about the experiment, kept as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<serde_json::Value>,
+    /// Flux on the sample, photons per second, one per energy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flux_ph_per_s: Option<Vec<f64>>,
+    /// Whether the data were simulated.
+    #[serde(default)]
+    pub simulated: bool,
+    /// Start of exposure.
+    pub started: DateTime<Utc>,
+    /// REP socket of the sender that sends messages again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resend: Option<String>,
+}
+
+/// Why a plan is not acceptable.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// An identifier breaks the alphabet.
+    #[error(
+        "{field} {value:?} must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or digit"
+    )]
+    Id {
+        /// Which field.
+        field: &'static str,
+        /// What it was, cut to 128 characters.
+        value: String,
+    },
+    /// A grid axis is empty or too long.
+    #[error("grid.shape {ny}×{nx} is outside 1 to {MAX_AXIS} each")]
+    Shape {
+        /// Rows.
+        ny: usize,
+        /// Columns.
+        nx: usize,
+    },
+    /// A number that has to be finite (and positive, where it says so) is not.
+    #[error("{field} is {value}, which is not {wanted}")]
+    Number {
+        /// Which field.
+        field: &'static str,
+        /// What it was.
+        value: f64,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// Too many or too few energies.
+    #[error("{count} energies; a scan has 1 to {MAX_ENERGIES}")]
+    Energies {
+        /// How many.
+        count: usize,
+    },
+    /// A list per energy has another length.
+    #[error("{field} has {found} values for {energies} energies")]
+    PerEnergy {
+        /// Which field.
+        field: &'static str,
+        /// Its length.
+        found: usize,
+        /// Number of energies.
+        energies: usize,
+    },
+    /// `frame_shape` is missing for an area detector, given for a point detector, or empty.
+    #[error("detector.frame_shape {0}")]
+    FrameShape(&'static str),
+}
+
+/// Whether `id` is 1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
+#[must_use]
+pub fn is_valid_id(id: &str) -> bool {
+    id.len() <= 128
+        && id.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+impl ScanPlan {
+    /// Number of planned values, energies times pixels.
+    #[must_use]
+    pub fn planned_values(&self) -> usize {
+        self.energies_ev.len().saturating_mul(self.grid.pixels())
+    }
+
+    /// Number of detector pixels whose sum a value is: 1 for a point detector.
+    #[must_use]
+    pub fn summed_pixels(&self) -> usize {
+        self.detector.frame_shape.map_or(1, |[h, w]| h * w)
+    }
+
+    /// Dark level of a value, in the unit of the values.
+    #[must_use]
+    pub fn dark(&self) -> f64 {
+        self.detector.dark * self.summed_pixels() as f64
+    }
+
+    /// Checks every rule a plan has to keep.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        check_id("scan_id", &self.scan_id)?;
+        check_id("beamline", &self.beamline)?;
+        let [ny, nx] = self.grid.shape;
+        if !(1..=MAX_AXIS).contains(&ny) || !(1..=MAX_AXIS).contains(&nx) {
+            return Err(PlanError::Shape { ny, nx });
+        }
+        for (field, axis) in [("grid.x", self.grid.x), ("grid.y", self.grid.y)] {
+            check_number(field, axis.start, "a finite number", |v| v.is_finite())?;
+            check_number(field, axis.step, "a finite step other than 0", |v| v.is_finite() && v != 0.0)?;
+        }
+        let energies = self.energies_ev.len();
+        if !(1..=MAX_ENERGIES).contains(&energies) {
+            return Err(PlanError::Energies { count: energies });
+        }
+        check_list("energies_ev", Some(&self.energies_ev), energies)?;
+        check_list("dwell_ms", Some(&self.dwell_ms), energies)?;
+        check_list("flux_ph_per_s", self.flux_ph_per_s.as_deref(), energies)?;
+        check_list("detector.counts_per_photon", self.detector.counts_per_photon.as_deref(), energies)?;
+        check_number("detector.dark", self.detector.dark, "0 or more", |v| v.is_finite() && v >= 0.0)?;
+        for (field, value) in [
+            ("detector.saturation", self.detector.saturation),
+            ("detector.efficiency", self.detector.efficiency),
+        ] {
+            check_number(field, value.unwrap_or(1.0), "above 0", |v| v.is_finite() && v > 0.0)?;
+        }
+        let dead_time_s = self.detector.dead_time_s.unwrap_or(0.0);
+        check_number("detector.dead_time_s", dead_time_s, "0 or more", |v| v.is_finite() && v >= 0.0)?;
+        match (self.detector.kind, self.detector.frame_shape) {
+            (DetectorKind::Point, Some(_)) => Err(PlanError::FrameShape("is only for an area detector")),
+            (DetectorKind::Area, None) => Err(PlanError::FrameShape("is missing for an area detector")),
+            (DetectorKind::Area, Some([h, w]))
+                if !(1..=MAX_AXIS).contains(&h) || !(1..=MAX_AXIS).contains(&w) =>
+            {
+                Err(PlanError::FrameShape("is outside 1 to 16384 each"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_id(field: &'static str, id: &str) -> Result<(), PlanError> {
+    if is_valid_id(id) {
+        return Ok(());
+    }
+    Err(PlanError::Id { field, value: id.chars().take(128).collect() })
+}
+
+fn check_number(
+    field: &'static str,
+    value: f64,
+    wanted: &'static str,
+    good: impl Fn(f64) -> bool,
+) -> Result<(), PlanError> {
+    if good(value) { Ok(()) } else { Err(PlanError::Number { field, value, wanted }) }
+}
+
+fn check_list(field: &'static str, list: Option<&[f64]>, energies: usize) -> Result<(), PlanError> {
+    let Some(list) = list else { return Ok(()) };
+    if list.len() != energies {
+        return Err(PlanError::PerEnergy { field, found: list.len(), energies });
+    }
+    match list.iter().find(|v| !v.is_finite() || **v <= 0.0) {
+        Some(&value) => Err(PlanError::Number { field, value, wanted: "above 0" }),
+        None => Ok(()),
+    }
+}

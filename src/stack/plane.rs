@@ -1,0 +1,257 @@
+//! One energy of a stack.
+
+use chrono::{DateTime, Utc};
+
+use super::StackCounters;
+use crate::scan::{I0, PixelSet, SampleBatch};
+
+/// The incident intensity of a plane, as it came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PlaneI0<'a> {
+    /// None came for any pixel.
+    None,
+    /// The same for every measured pixel.
+    One(f32),
+    /// One per pixel, NaN where none came.
+    Each(&'a [f32]),
+}
+
+/// What a pixel held before it was replaced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Displaced {
+    /// The pixel.
+    pub pixel: u32,
+    /// Its earlier value.
+    pub value: f32,
+    /// The incident intensity of that value; NaN where none came.
+    pub i0: f32,
+}
+
+/// One energy of a stack: values, which message each is from, and what came along.
+#[derive(Clone, Debug, Default)]
+pub struct Plane {
+    values: Vec<f32>,
+    /// `seq + 1` of the message each value is from; 0: not measured.
+    stamps: Vec<u32>,
+    i0: I0Store,
+    measured: usize,
+    fresh: PixelSet,
+    handed_out: PixelSet,
+    displaced: Vec<Displaced>,
+    ring_current: ExactMean,
+    read_back: ExactMean,
+    first_time: Option<DateTime<Utc>>,
+}
+
+/// Until a second value comes a plane has one I0, not one a pixel.
+#[derive(Clone, Debug, Default)]
+enum I0Store {
+    #[default]
+    Empty,
+    One(f32),
+    Each(Vec<f32>),
+}
+
+/// A mean that does not depend on the order of what was added: sums in steps of 1e-9.
+#[derive(Clone, Copy, Debug, Default)]
+struct ExactMean {
+    sum_nano: i128,
+    count: u64,
+}
+
+impl ExactMean {
+    fn add(&mut self, value: f64) {
+        self.sum_nano += (value * 1e9).round() as i128;
+        self.count += 1;
+    }
+
+    fn get(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum_nano as f64 / self.count as f64 / 1e9)
+    }
+}
+
+impl Plane {
+    /// The values, row-major, NaN where not measured; empty while nothing was measured.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The value of `pixel`, NaN where not measured.
+    #[must_use]
+    pub fn value(&self, pixel: usize) -> f32 {
+        self.values.get(pixel).copied().unwrap_or(f32::NAN)
+    }
+
+    /// The incident intensity that came with the values.
+    #[must_use]
+    pub fn i0(&self) -> PlaneI0<'_> {
+        match &self.i0 {
+            I0Store::Empty => PlaneI0::None,
+            I0Store::One(i0) if i0.is_nan() => PlaneI0::None,
+            I0Store::One(i0) => PlaneI0::One(*i0),
+            I0Store::Each(list) => PlaneI0::Each(list),
+        }
+    }
+
+    /// The incident intensity that came with the value of `pixel`, NaN where none did.
+    #[must_use]
+    pub fn i0_at(&self, pixel: usize) -> f32 {
+        match &self.i0 {
+            I0Store::Empty => f32::NAN,
+            I0Store::One(i0) => *i0,
+            I0Store::Each(list) => list[pixel],
+        }
+    }
+
+    /// Number of pixels measured.
+    #[must_use]
+    pub fn measured(&self) -> usize {
+        self.measured
+    }
+
+    /// Mean storage-ring current over the messages, mA.
+    #[must_use]
+    pub fn ring_current_ma(&self) -> Option<f64> {
+        self.ring_current.get()
+    }
+
+    /// Mean read-back of the energy over the messages, eV.
+    #[must_use]
+    pub fn read_back_ev(&self) -> Option<f64> {
+        self.read_back.get()
+    }
+
+    /// Earliest start of exposure.
+    #[must_use]
+    pub fn first_time(&self) -> Option<DateTime<Utc>> {
+        self.first_time
+    }
+
+    /// Bytes the values take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let i0 = if let I0Store::Each(list) = &self.i0 { list.len() } else { 0 };
+        4 * (self.values.len() + self.stamps.len() + i0)
+    }
+
+    pub(super) fn allocate(&mut self, pixels: usize) {
+        if self.values.is_empty() {
+            self.values = vec![f32::NAN; pixels];
+            self.stamps = vec![0; pixels];
+            self.fresh = PixelSet::new(pixels);
+            self.handed_out = PixelSet::new(pixels);
+        }
+    }
+
+    pub(super) fn note_message(&mut self, batch: &SampleBatch) {
+        if let Some(current) = batch.ring_current_ma {
+            self.ring_current.add(current);
+        }
+        if let Some(energy_ev) = batch.energy_ev {
+            self.read_back.add(energy_ev);
+        }
+        if let Some(time) = batch.time {
+            self.first_time = Some(self.first_time.map_or(time, |first| first.min(time)));
+        }
+        let one = match &batch.i0 {
+            I0::None => f32::NAN,
+            I0::One(i0) => *i0,
+            I0::Each(_) => return self.spread_i0(),
+        };
+        match &self.i0 {
+            I0Store::Empty => self.i0 = I0Store::One(one),
+            I0Store::One(held) if held.to_bits() == one.to_bits() => {}
+            I0Store::One(_) => self.spread_i0(),
+            I0Store::Each(_) => {}
+        }
+    }
+
+    fn spread_i0(&mut self) {
+        let held = match &self.i0 {
+            I0Store::Each(_) => return,
+            I0Store::Empty => f32::NAN,
+            I0Store::One(i0) => *i0,
+        };
+        let spread = self.stamps.iter().map(|&stamp| if stamp == 0 { f32::NAN } else { held }).collect();
+        self.i0 = I0Store::Each(spread);
+    }
+
+    pub(super) fn store_run(
+        &mut self,
+        first: usize,
+        stamp: u32,
+        batch: &SampleBatch,
+        counters: &mut StackCounters,
+    ) {
+        for index in 0..batch.values.len() {
+            self.store(first + index, index, stamp, batch, counters);
+        }
+    }
+
+    pub(super) fn store_list(
+        &mut self,
+        pixels: &[u32],
+        stamp: u32,
+        batch: &SampleBatch,
+        counters: &mut StackCounters,
+    ) {
+        for (index, &pixel) in pixels.iter().enumerate() {
+            self.store(pixel as usize, index, stamp, batch, counters);
+        }
+    }
+
+    fn store(
+        &mut self,
+        pixel: usize,
+        index: usize,
+        stamp: u32,
+        batch: &SampleBatch,
+        counters: &mut StackCounters,
+    ) {
+        let value = batch.values[index];
+        let held = self.stamps[pixel];
+        if value.is_nan() {
+            counters.not_measured += 1;
+            return;
+        }
+        if stamp < held {
+            counters.outdated += 1;
+            return;
+        }
+        if held == 0 {
+            self.measured += 1;
+            counters.stored += 1;
+        } else {
+            counters.replaced += 1;
+        }
+        let fresh = self.fresh.insert(pixel);
+        if fresh && self.handed_out.contains(pixel) {
+            let (value, i0) = (self.values[pixel], self.i0_at(pixel));
+            self.displaced.push(Displaced { pixel: pixel as u32, value, i0 });
+        }
+        self.values[pixel] = value;
+        self.stamps[pixel] = stamp;
+        if let I0Store::Each(list) = &mut self.i0 {
+            list[pixel] = match &batch.i0 {
+                I0::None => f32::NAN,
+                I0::One(i0) => *i0,
+                I0::Each(i0) => i0[index],
+            };
+        }
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    pub(super) fn take_changes(&mut self) -> Option<(PixelSet, Vec<Displaced>)> {
+        if self.fresh.is_empty() {
+            return None;
+        }
+        let pixels = self.fresh.clone();
+        pixels.iter().for_each(|pixel| _ = self.handed_out.insert(pixel));
+        self.fresh.clear();
+        Some((pixels, std::mem::take(&mut self.displaced)))
+    }
+}

@@ -1,0 +1,150 @@
+use super::*;
+use crate::scan::{Axis, Channel, Detector, DetectorKind, Grid, I0, I0Kind, ScanKind, ValueUnit};
+use proptest::prelude::*;
+
+pub(crate) fn plan(ny: usize, nx: usize, energies: usize) -> ScanPlan {
+    let axis = Axis { start: 0.0, step: 0.1 };
+    ScanPlan {
+        scan_id: "s1".into(),
+        scan_kind: ScanKind::Stack,
+        grid: Grid { shape: [ny, nx], x: axis, y: axis, unit: "um".into() },
+        energies_ev: (0..energies).map(|e| 510.0 + e as f64).collect(),
+        dwell_ms: vec![1.0; energies],
+        value_unit: ValueUnit::Counts,
+        detector: Detector { kind: DetectorKind::Point, dark: 1.0, ..Detector::default() },
+        i0_kind: I0Kind::OpenBeam,
+        beamline: "test".into(),
+        sample: None,
+        region: None,
+        operator: None,
+        proposal: None,
+        group: None,
+        region_index: None,
+        polarization: None,
+        state_of_charge: None,
+        context: None,
+        flux_ph_per_s: None,
+        simulated: true,
+        started: chrono::DateTime::UNIX_EPOCH,
+        resend: None,
+    }
+}
+
+fn batch(energy_index: u32, first: u32, values: Vec<f32>, i0: I0) -> SampleBatch {
+    SampleBatch {
+        energy_index,
+        pixels: Pixels::Run { first, count: values.len() as u32 },
+        channel: Channel::Intensity,
+        values,
+        i0,
+        ring_current_ma: Some(300.0 + f64::from(first)),
+        energy_ev: None,
+        time: None,
+    }
+}
+
+fn feed(stack: &mut Stack, messages: &[(u64, SampleBatch)]) {
+    for (seq, batch) in messages {
+        if stack.note_seq(*seq) {
+            stack.push(*seq, batch).unwrap();
+        }
+    }
+}
+
+fn content(stack: &Stack) -> Vec<(u32, u32, Option<u64>)> {
+    let pixels = stack.plan().grid.pixels();
+    stack
+        .planes()
+        .iter()
+        .flat_map(|plane| {
+            let ring = plane.ring_current_ma().map(f64::to_bits);
+            (0..pixels).map(move |p| (plane.value(p).to_bits(), plane.i0_at(p).to_bits(), ring))
+        })
+        .collect()
+}
+
+#[test]
+fn refuses_what_does_not_fit_and_keeps_what_was() {
+    let mut stack = Stack::new(plan(2, 3, 2));
+    stack.push(1, &batch(0, 0, vec![5.0; 6], I0::None)).unwrap();
+    let before = content(&stack);
+    let wrong = [
+        (batch(2, 0, vec![1.0], I0::None), StackError::Energy { index: 2, energies: 2 }),
+        (batch(1, 4, vec![1.0; 3], I0::None), StackError::Pixel { pixel: 6, pixels: 6 }),
+        (batch(1, 0, vec![1.0], I0::One(1.0)), StackError::I0BelowDark),
+    ];
+    for (batch, error) in wrong {
+        assert_eq!(stack.push(2, &batch), Err(error));
+    }
+    assert_eq!(content(&stack), before);
+}
+
+#[test]
+fn nan_is_not_measured_and_replaces_nothing() {
+    let mut stack = Stack::new(plan(1, 2, 1));
+    stack.push(5, &batch(0, 0, vec![7.0, f32::NAN], I0::None)).unwrap();
+    stack.push(6, &batch(0, 0, vec![f32::NAN, f32::NAN], I0::None)).unwrap();
+    assert_eq!(stack.plane(0).value(0), 7.0);
+    assert_eq!((stack.measured(), stack.counters().not_measured), (1, 3));
+    stack.push(2, &batch(0, 1, vec![3.0], I0::None)).unwrap();
+    assert!(stack.is_full(), "a value of a lower seq fills what NaN left open");
+}
+
+#[test]
+fn hands_out_changes_once_with_what_they_displaced() {
+    let mut stack = Stack::new(plan(1, 3, 1));
+    stack.push(0, &batch(0, 0, vec![1.0, 2.0], I0::One(10.0))).unwrap();
+    assert_eq!(stack.take_changes()[0].pixels.len(), 2);
+    assert!(!stack.has_changes());
+    stack.push(1, &batch(0, 1, vec![5.0, 6.0], I0::One(20.0))).unwrap();
+    stack.push(2, &batch(0, 1, vec![8.0], I0::One(30.0))).unwrap();
+    let change = stack.take_changes().remove(0);
+    assert_eq!(change.pixels.iter().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(change.displaced, [Displaced { pixel: 1, value: 2.0, i0: 10.0 }]);
+}
+
+#[test]
+fn grows_by_extension() {
+    let mut stack = Stack::new(plan(1, 1, 1));
+    stack.extend(&[530.0, 531.0], None, None).unwrap();
+    assert_eq!(stack.plan().dwell_ms, [1.0, 1.0, 1.0]);
+    assert!(stack.extend(&[532.0], Some(&[1.0, 2.0]), None).is_err());
+    assert!(stack.extend(&[-1.0], None, None).is_err());
+    assert_eq!(stack.planes().len(), 3);
+}
+
+proptest! {
+    /// Any order, duplication and late arrival of the same messages ends in the same content.
+    #[test]
+    fn content_depends_on_the_set_of_messages_only(
+        raw in prop::collection::vec((0_u32..3, 0_u32..10, 1_usize..6, 0_u8..3, any::<u32>()), 1..40),
+        order in any::<prop::sample::Index>(),
+        seed in any::<u64>(),
+    ) {
+        let messages: Vec<_> = raw.iter().enumerate().map(|(seq, &(energy, first, count, kind, value))| {
+            let count = count.min(12 - first as usize);
+            let values = (0..count)
+                .map(|i| if (value >> i) & 7 == 0 { f32::NAN } else { (value % 1000) as f32 + i as f32 })
+                .collect();
+            let i0 = match kind {
+                0 => I0::None,
+                1 => I0::One(50.0 + (value % 2) as f32),
+                _ => I0::Each((0..count).map(|i| 60.0 + i as f32).collect()),
+            };
+            (seq as u64, batch(energy, first, values, i0))
+        }).collect();
+        let mut shuffled = messages.clone();
+        let mut state = seed | 1;
+        for i in (1..shuffled.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            shuffled.swap(i, (state >> 33) as usize % (i + 1));
+        }
+        shuffled.push(messages[order.index(messages.len())].clone());
+        let (mut one, mut other) = (Stack::new(plan(3, 4, 3)), Stack::new(plan(3, 4, 3)));
+        feed(&mut one, &messages);
+        feed(&mut other, &shuffled);
+        other.take_changes();
+        prop_assert_eq!(content(&one), content(&other));
+        prop_assert_eq!(one.measured(), other.measured());
+    }
+}
