@@ -11,7 +11,7 @@ mod grid;
 mod plan;
 
 pub use coverage::PixelSet;
-pub use event::{Channel, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanUpdate};
+pub use event::{Channel, DType, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanUpdate};
 pub use grid::{Axis, Grid};
 pub use plan::{
     Detector, DetectorKind, I0Kind, PlanError, Polarization, PolarizationKind, ScanKind, ScanPlan, Signal,

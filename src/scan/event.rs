@@ -1,5 +1,6 @@
 //! What happens while a scan runs: the one type that leaves every source.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub enum ScanUpdate {
     Started(Box<ScanPlan>),
     /// Measured values of one energy.
     Samples(SampleBatch),
+    /// Area-detector frames of one energy; the detector stage turns them into [`ScanUpdate::Samples`].
+    Frames(FrameBatch),
     /// Further energies, appended to the plan. Each list is as long as `energies_ev` or absent.
     Extended {
         /// Set-points, eV.
@@ -150,6 +153,46 @@ pub struct SampleBatch {
     pub energy_ev: Option<f64>,
     /// Start of exposure of the first pixel.
     pub time: Option<DateTime<Utc>>,
+}
+
+/// Number type of raw values, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    /// Unsigned, 8 bit.
+    Uint8,
+    /// Unsigned, 16 bit.
+    Uint16,
+    /// Unsigned, 32 bit.
+    Uint32,
+    /// IEEE, 32 bit.
+    Float32,
+    /// IEEE, 64 bit.
+    Float64,
+}
+
+impl DType {
+    /// Bytes per value.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Self::Uint8 => 1,
+            Self::Uint16 => 2,
+            Self::Uint32 | Self::Float32 => 4,
+            Self::Float64 => 8,
+        }
+    }
+}
+
+/// Frames of an area detector at one energy, one per pixel, as they came.
+#[derive(Clone, Debug)]
+pub struct FrameBatch {
+    /// The batch they become: everything but its values, which are empty.
+    pub batch: SampleBatch,
+    /// Number type of a frame pixel.
+    pub dtype: DType,
+    /// All frames, one after the other, little-endian.
+    pub bytes: Bytes,
 }
 
 #[cfg(test)]

@@ -1,8 +1,19 @@
 //! The `stxm-stream/1` format: see `proto/stxm-stream-v1.md`.
+//!
+//! [`decode`] takes one ZeroMQ multipart message and returns one [`ScanEvent`](crate::scan::ScanEvent), or the
+//! rule that the message breaks. It keeps no state: what needs the plan (which pixels and energies exist, how
+//! large a frame is) is checked by the stages behind it. A message is accepted or refused whole.
 
+mod decode;
 mod header;
+mod refusal;
 
+pub use decode::{Framing, decode};
 pub use header::{
     DType, DetectorHeader, Encoding, EndStatus, Header, HeaderBody, MAX_HEADER_BYTES, MAX_PLAN_BYTES,
     PerEnergy, PlanExtendHeader, STREAM, SamplesHeader, ScanEndHeader, ScanStartHeader,
 };
+pub use refusal::Refusal;
+
+#[cfg(test)]
+mod tests;

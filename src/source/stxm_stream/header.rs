@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::scan::DType;
 use crate::scan::{DetectorKind, Grid, I0Kind, Polarization, ScanKind, Signal, ValueUnit};
 
 /// Name and version of the format, in every header.
@@ -29,35 +30,6 @@ impl PerEnergy {
         match self {
             Self::One(value) => vec![*value; energies],
             Self::Each(list) => list.clone(),
-        }
-    }
-}
-
-/// Number type of the values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DType {
-    /// Unsigned, 8 bit.
-    Uint8,
-    /// Unsigned, 16 bit.
-    Uint16,
-    /// Unsigned, 32 bit.
-    Uint32,
-    /// IEEE, 32 bit.
-    Float32,
-    /// IEEE, 64 bit.
-    Float64,
-}
-
-impl DType {
-    /// Bytes per value.
-    #[must_use]
-    pub fn size(self) -> usize {
-        match self {
-            Self::Uint8 => 1,
-            Self::Uint16 => 2,
-            Self::Uint32 | Self::Float32 => 4,
-            Self::Float64 => 8,
         }
     }
 }
