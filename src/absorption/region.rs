@@ -1,0 +1,196 @@
+//! The empty region of a field: where there is nothing but beam.
+//!
+//! The brightest pixels of each image would do for the eye, but picking by brightness picks the noise as well and
+//! biases I0 upward. So one region serves all energies: the log intensity is averaged over energies, split in two
+//! by Otsu's threshold (N. Otsu, IEEE Trans. SMC 9, 62 (1979)), and the largest connected bright part, less its
+//! rim, is the region. A field whose brightness does not fall into two classes has no such region, and says so.
+
+use crate::scan::PixelSet;
+use crate::stack::Stack;
+
+/// Share of the variance that the two classes have to explain before they are believed to be two.
+const MIN_SEPARABILITY: f64 = 0.6;
+/// Difference of the class means, in log intensity, below which an edge would not be seen anyway.
+const MIN_CONTRAST: f64 = 0.05;
+/// Fewer pixels than this make a poor mean.
+const MIN_PIXELS: usize = 12;
+const BINS: usize = 256;
+
+/// The empty region that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmptyRegion {
+    /// Its pixels.
+    pub pixels: PixelSet,
+    /// Share of the variance of the mean image that the split into empty and sample explains, 0 to 1.
+    pub separability: f64,
+}
+
+/// Finds the empty region of a transmission stack, from every energy measured so far.
+///
+/// Returns `None` while no energy has been measured everywhere a neighbour was, or where the field has no two
+/// classes of brightness, or no connected bright part of a dozen pixels.
+#[must_use]
+pub fn find_empty_region(stack: &Stack) -> Option<EmptyRegion> {
+    let [ny, nx] = stack.plan().grid.shape;
+    let image = mean_log_image(stack);
+    let (threshold, separability) = otsu(&image)?;
+    let bright: Vec<bool> = image.iter().map(|&value| value > threshold).collect();
+    let largest = largest_part(&bright, ny, nx);
+    let eroded = erode(&largest, ny, nx);
+    let region = if eroded.len() >= MIN_PIXELS { eroded } else { largest };
+    (region.len() >= MIN_PIXELS).then_some(EmptyRegion { pixels: region, separability })
+}
+
+/// Mean over energies of the log intensity, each energy less its own mean; NaN where nothing was measured.
+fn mean_log_image(stack: &Stack) -> Vec<f64> {
+    let pixels = stack.plan().grid.pixels();
+    let dark = stack.plan().dark();
+    let (mut sum, mut count) = (vec![0.0_f64; pixels], vec![0_u32; pixels]);
+    for plane in stack.planes().iter().filter(|plane| plane.measured() > 0) {
+        // Half a count stands in for no signal: such a pixel is as dark as can be, and must not look empty.
+        let log = |value: f32| (f64::from(value) - dark).max(0.5).ln();
+        let measured = plane.values().iter().filter(|value| !value.is_nan());
+        let mean = measured.clone().map(|&value| log(value)).sum::<f64>() / plane.measured() as f64;
+        for (pixel, &value) in plane.values().iter().enumerate() {
+            if !value.is_nan() {
+                sum[pixel] += log(value) - mean;
+                count[pixel] += 1;
+            }
+        }
+    }
+    sum.iter().zip(&count).map(|(&sum, &count)| sum / f64::from(count)).collect()
+}
+
+/// Otsu's threshold of the finite values and how well it separates; `None` where it does not.
+fn otsu(image: &[f64]) -> Option<(f64, f64)> {
+    let finite = || image.iter().copied().filter(|value| value.is_finite());
+    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let width = (high - low) / BINS as f64;
+    if width <= 0.0 || !width.is_finite() {
+        return None;
+    }
+    let mut histogram = [0_u64; BINS];
+    for value in finite() {
+        histogram[(((value - low) / width) as usize).min(BINS - 1)] += 1;
+    }
+    let total: u64 = histogram.iter().sum();
+    let centre = |bin: usize| low + (bin as f64 + 0.5) * width;
+    let weighted = |power: i32| -> f64 {
+        histogram.iter().enumerate().map(|(bin, &n)| n as f64 * centre(bin).powi(power)).sum()
+    };
+    let mean = weighted(1) / total as f64;
+    let variance = weighted(2) / total as f64 - mean * mean;
+    let (mut below, mut sum_below) = (0_u64, 0.0);
+    let (mut best, mut best_bin, mut best_contrast) = (-1.0, 0, 0.0);
+    for (bin, &n) in histogram.iter().enumerate().take(BINS - 1) {
+        below += n;
+        sum_below += n as f64 * centre(bin);
+        if below == 0 || below == total {
+            continue;
+        }
+        let (dim, bright) =
+            (sum_below / below as f64, (mean * total as f64 - sum_below) / (total - below) as f64);
+        let share = below as f64 / total as f64;
+        let between = share * (1.0 - share) * (bright - dim) * (bright - dim);
+        if between > best {
+            (best, best_bin, best_contrast) = (between, bin, bright - dim);
+        }
+    }
+    let separability = best / variance;
+    let believed = separability >= MIN_SEPARABILITY && best_contrast >= MIN_CONTRAST;
+    believed.then_some((low + (best_bin as f64 + 1.0) * width, separability))
+}
+
+/// The largest 4-connected part of a mask; of equal ones the first in row-major order.
+fn largest_part(mask: &[bool], ny: usize, nx: usize) -> PixelSet {
+    let mut visited = vec![false; mask.len()];
+    let (mut largest, mut part, mut stack) = (Vec::new(), Vec::new(), Vec::new());
+    for start in 0..mask.len() {
+        if !mask[start] || visited[start] {
+            continue;
+        }
+        part.clear();
+        visited[start] = true;
+        stack.push(start);
+        while let Some(pixel) = stack.pop() {
+            part.push(pixel);
+            for near in neighbours(pixel, ny, nx) {
+                if mask[near] && !visited[near] {
+                    visited[near] = true;
+                    stack.push(near);
+                }
+            }
+        }
+        if part.len() > largest.len() {
+            std::mem::swap(&mut part, &mut largest);
+        }
+    }
+    let mut set = PixelSet::new(mask.len());
+    largest.iter().for_each(|&pixel| _ = set.insert(pixel));
+    set
+}
+
+/// The pixels all of whose neighbours on the grid belong to the set as well.
+fn erode(set: &PixelSet, ny: usize, nx: usize) -> PixelSet {
+    let mut inner = PixelSet::new(ny * nx);
+    for pixel in set.iter().filter(|&pixel| neighbours(pixel, ny, nx).all(|near| set.contains(near))) {
+        inner.insert(pixel);
+    }
+    inner
+}
+
+fn neighbours(pixel: usize, ny: usize, nx: usize) -> impl Iterator<Item = usize> {
+    let (y, x) = (pixel / nx, pixel % nx);
+    let up = (y > 0).then(|| pixel - nx);
+    let down = (y + 1 < ny).then(|| pixel + nx);
+    let left = (x > 0).then(|| pixel - 1);
+    let right = (x + 1 < nx).then(|| pixel + 1);
+    [up, down, left, right].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::{Channel, I0, Pixels, SampleBatch};
+    use crate::stack::test_plan;
+
+    fn stack(ny: usize, nx: usize, value: impl Fn(usize, usize) -> f32) -> Stack {
+        let mut stack = Stack::new(test_plan(ny, nx, 1));
+        let values = (0..ny * nx).map(|p| value(p / nx, p % nx)).collect();
+        let batch = SampleBatch {
+            energy_index: 0,
+            pixels: Pixels::Run { first: 0, count: (ny * nx) as u32 },
+            channel: Channel::Intensity,
+            values,
+            i0: I0::None,
+            ring_current_ma: None,
+            energy_ev: None,
+            time: None,
+        };
+        stack.push(0, &batch).unwrap();
+        stack
+    }
+
+    #[test]
+    fn takes_the_largest_bright_part_less_its_rim() {
+        // Left of column 12: empty; a sample with one small hole at the right.
+        let stack = stack(20, 24, |y, x| {
+            let hole = (8..11).contains(&y) && (18..21).contains(&x);
+            (if x < 12 || hole { 1000.0 } else { 300.0 }) + ((y * 7 + x * 3) % 11) as f32
+        });
+        let region = find_empty_region(&stack).unwrap();
+        assert!(region.pixels.iter().all(|pixel| pixel % 24 < 11), "neither rim nor hole");
+        assert_eq!(region.pixels.len(), 20 * 11);
+    }
+
+    #[test]
+    fn a_field_full_of_sample_has_none() {
+        let stack = stack(20, 20, |y, x| 500.0 + ((y * 131 + x * 57) % 97) as f32 / 8.0);
+        assert_eq!(find_empty_region(&stack), None);
+    }
+
+    #[test]
+    fn nothing_measured_has_none() {
+        assert_eq!(find_empty_region(&Stack::new(test_plan(4, 4, 2))), None);
+    }
+}
