@@ -1,0 +1,344 @@
+//! Pearson's correlation of every pixel with every reference, kept up to date as values come, go and change.
+//!
+//! Per pixel the sums of x, x², x·r (one per reference) and, with a linear background taken out, x·E are kept;
+//! the sums over the references alone follow from which energies a pixel has seen. A new value costs O(K), a
+//! replaced one is subtracted and added. x is the optical density less the pixel's first one and r is centred
+//! over the scan's energies: correlation does not mind, and `f32` sums keep their digits for thin pixels on a
+//! thick support.
+//!
+//! With a background, r is the partial correlation given the energy: the correlation of what a straight line in
+//! energy leaves of the pixel and of the reference.
+//!
+//! Sums lie in blocks of [`BLOCK`] pixels, field after field, so that a block stays in the first-level cache and
+//! blocks can be worked on in parallel.
+
+use rayon::prelude::*;
+
+use super::Targets;
+
+/// Pixels per block.
+pub const BLOCK: usize = 1024;
+
+/// What is taken out of a spectrum before it is correlated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// Its mean: plain Pearson.
+    #[default]
+    None,
+    /// A straight line in energy.
+    Linear,
+}
+
+// Field 0 is the pixel's first optical density; the sums follow.
+const X: usize = 1;
+const XX: usize = 2;
+const PRE: usize = 3;
+const WHITE: usize = 4;
+const XE: usize = 5;
+const XR: usize = 6;
+
+/// Running sums for every pixel.
+#[derive(Clone, Debug)]
+pub struct Correlator {
+    pixels: usize,
+    phases: usize,
+    baseline: Baseline,
+    /// Blocks of `(XR + phases) * BLOCK` sums.
+    sums: Vec<f32>,
+    /// For each energy, one bit a pixel: whether its value is in the sums.
+    seen: Vec<Vec<u64>>,
+    /// Number of energies in the sums, and of pixels that have each.
+    seen_count: Vec<usize>,
+}
+
+/// What the sums say of one pixel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PixelSums {
+    /// Number of energies in the correlation.
+    pub energies: u32,
+    /// Whether any of them lies before the edge, and any behind it.
+    pub sides: [bool; 2],
+    /// OD: mean over the white line less mean over the pre-edge; NaN while either has no energy.
+    pub edge_jump: f32,
+}
+
+impl Correlator {
+    /// Empty sums for `pixels` pixels.
+    #[must_use]
+    pub fn new(pixels: usize, targets: &Targets, baseline: Baseline) -> Self {
+        let (phases, blocks) = (targets.phases(), pixels.div_ceil(BLOCK));
+        let fields = XR + phases;
+        let mut sums = vec![0.0; blocks * fields * BLOCK];
+        for block in sums.chunks_exact_mut(fields * BLOCK) {
+            block[..BLOCK].fill(f32::NAN);
+        }
+        let energies = targets.energies_ev.len();
+        let seen = vec![vec![0; blocks * BLOCK / 64]; energies];
+        Self { pixels, phases, baseline, sums, seen, seen_count: vec![0; energies] }
+    }
+
+    /// Adds the optical densities of all pixels at one energy; NaN is left out. The pixels must not hold that
+    /// energy yet.
+    pub fn add(&mut self, targets: &Targets, energy: usize, od: &[f32]) {
+        self.replace(targets, energy, 0, &[], od);
+    }
+
+    /// Takes `old` out and puts `new` in, for the pixels from `first` on at one energy; NaN stands for none, and
+    /// an empty `old` for all NaN.
+    ///
+    /// # Panics
+    /// When the pixels or the energy are not those the sums were made for.
+    pub fn replace(&mut self, targets: &Targets, energy: usize, first: usize, old: &[f32], new: &[f32]) {
+        assert!(first + new.len() <= self.pixels, "pixels beyond the grid");
+        assert!(old.is_empty() || old.len() == new.len(), "old and new values of different pixels");
+        if !targets.used[energy] {
+            return;
+        }
+        let kernel = Kernel {
+            linear: self.baseline == Baseline::Linear,
+            reference: targets.at(energy),
+            energy_ev: targets.centred_ev(energy) as f32,
+            pre: targets.pre_edge[energy],
+            white: targets.white_line[energy],
+        };
+        let block_size = (XR + self.phases) * BLOCK;
+        let first_block = first / BLOCK;
+        let last_block = (first + new.len()).div_ceil(BLOCK);
+        let blocks = &mut self.sums[first_block * block_size..last_block * block_size];
+        let seen = &mut self.seen[energy][first_block * (BLOCK / 64)..last_block * (BLOCK / 64)];
+        let work = |(index, (sums, seen)): (usize, (&mut [f32], &mut [u64]))| -> isize {
+            let start = ((first_block + index) * BLOCK).max(first);
+            let end = ((first_block + index + 1) * BLOCK).min(first + new.len());
+            let part = start - first..end - first;
+            let old = if old.is_empty() { old } else { &old[part.clone()] };
+            kernel.run(sums, seen, start % BLOCK, old, &new[part])
+        };
+        let each = blocks.chunks_exact_mut(block_size).zip(seen.chunks_exact_mut(BLOCK / 64));
+        // Two blocks are not worth waking another thread for.
+        let change: isize = if last_block - first_block <= 8 || rayon::current_num_threads() == 1 {
+            each.enumerate().map(work).sum()
+        } else {
+            blocks
+                .par_chunks_exact_mut(block_size)
+                .zip(seen.par_chunks_exact_mut(BLOCK / 64))
+                .enumerate()
+                .with_min_len(8)
+                .map(work)
+                .sum()
+        };
+        self.seen_count[energy] = self.seen_count[energy].saturating_add_signed(change);
+    }
+
+    /// A reader of what the sums say now.
+    #[must_use]
+    pub fn reader<'a>(&'a self, targets: &'a Targets) -> CorrelationReader<'a> {
+        CorrelationReader::new(self, targets)
+    }
+}
+
+/// One energy, applied to one block.
+struct Kernel<'a> {
+    linear: bool,
+    reference: &'a [f64],
+    energy_ev: f32,
+    pre: bool,
+    white: bool,
+}
+
+impl Kernel<'_> {
+    /// Returns by how many the pixels that hold this energy have grown.
+    fn run(&self, sums: &mut [f32], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
+        let n = new.len();
+        let (mut x, mut xx) = ([0.0_f32; BLOCK], [0.0_f32; BLOCK]);
+        let (x, xx) = (&mut x[..n], &mut xx[..n]);
+        let (shift, rest) = sums.split_at_mut(BLOCK);
+        let shift = &mut shift[at..at + n];
+        if old.is_empty() {
+            for i in 0..n {
+                let s = if shift[i].is_nan() { new[i] } else { shift[i] };
+                shift[i] = s;
+                let d = if new[i].is_nan() { 0.0 } else { new[i] - s };
+                (x[i], xx[i]) = (d, d * d);
+            }
+        } else {
+            for i in 0..n {
+                let s = if shift[i].is_nan() { new[i] } else { shift[i] };
+                shift[i] = s;
+                let d = if new[i].is_nan() { 0.0 } else { new[i] - s };
+                let o = if old[i].is_nan() { 0.0 } else { old[i] - s };
+                (x[i], xx[i]) = (d - o, d * d - o * o);
+            }
+        }
+        let mut field = |field: usize, factor: f32, values: &[f32]| {
+            let start = (field - 1) * BLOCK + at;
+            for (sum, value) in rest[start..start + n].iter_mut().zip(values) {
+                *sum += factor * value;
+            }
+        };
+        field(X, 1.0, x);
+        field(XX, 1.0, xx);
+        for (k, &reference) in self.reference.iter().enumerate() {
+            field(XR + k, reference as f32, x);
+        }
+        if self.linear {
+            field(XE, self.energy_ev, x);
+        }
+        if self.pre {
+            field(PRE, 1.0, x);
+        }
+        if self.white {
+            field(WHITE, 1.0, x);
+        }
+        mark(seen, at, new)
+    }
+}
+
+/// Sets the bit of every pixel that has a value, clears that of every other; returns by how many it grew.
+fn mark(seen: &mut [u64], at: usize, new: &[f32]) -> isize {
+    let mut change = 0;
+    let mut index = 0;
+    while index < new.len() {
+        let position = at + index;
+        let (word, bit) = (position / 64, position % 64);
+        let take = (64 - bit).min(new.len() - index);
+        let mut bits = 0_u64;
+        for (offset, value) in new[index..index + take].iter().enumerate() {
+            bits |= u64::from(!value.is_nan()) << offset;
+        }
+        let covered = (u64::MAX >> (64 - take)) << bit;
+        let before = seen[word] & covered;
+        seen[word] = (seen[word] & !covered) | (bits << bit);
+        change += bits.count_ones() as isize - before.count_ones() as isize;
+        index += take;
+    }
+    change
+}
+
+/// Sums over the references alone, for a set of energies.
+#[derive(Clone, Debug)]
+struct ReferenceSums {
+    n: f64,
+    pre: f64,
+    white: f64,
+    e: f64,
+    ee: f64,
+    r: Vec<f64>,
+    rr: Vec<f64>,
+    re: Vec<f64>,
+    sides: [bool; 2],
+}
+
+impl ReferenceSums {
+    fn new(phases: usize) -> Self {
+        let zeros = vec![0.0; phases];
+        Self {
+            n: 0.0,
+            pre: 0.0,
+            white: 0.0,
+            e: 0.0,
+            ee: 0.0,
+            r: zeros.clone(),
+            rr: zeros.clone(),
+            re: zeros,
+            sides: [false; 2],
+        }
+    }
+
+    fn copy_from(&mut self, other: &Self) {
+        (self.n, self.pre, self.white) = (other.n, other.pre, other.white);
+        (self.e, self.ee, self.sides) = (other.e, other.ee, other.sides);
+        self.r.copy_from_slice(&other.r);
+        self.rr.copy_from_slice(&other.rr);
+        self.re.copy_from_slice(&other.re);
+    }
+
+    fn add(&mut self, targets: &Targets, energy: usize) {
+        let e = targets.centred_ev(energy);
+        self.n += 1.0;
+        self.pre += f64::from(u8::from(targets.pre_edge[energy]));
+        self.white += f64::from(u8::from(targets.white_line[energy]));
+        self.e += e;
+        self.ee += e * e;
+        for (k, &r) in targets.at(energy).iter().enumerate() {
+            self.r[k] += r;
+            self.rr[k] += r * r;
+            self.re[k] += r * e;
+        }
+        let [before, behind] = targets.sides_of(std::iter::once(energy));
+        self.sides = [self.sides[0] || before, self.sides[1] || behind];
+    }
+}
+
+/// Reads the correlations of one pixel after the other.
+#[derive(Clone, Debug)]
+pub struct CorrelationReader<'a> {
+    correlator: &'a Correlator,
+    targets: &'a Targets,
+    /// Over the energies that every pixel has.
+    shared: ReferenceSums,
+    /// Energies that some pixels have and others have not.
+    partial: Vec<usize>,
+    own: ReferenceSums,
+}
+
+impl<'a> CorrelationReader<'a> {
+    fn new(correlator: &'a Correlator, targets: &'a Targets) -> Self {
+        let mut shared = ReferenceSums::new(correlator.phases);
+        let mut partial = Vec::new();
+        for (energy, &count) in correlator.seen_count.iter().enumerate() {
+            if count == correlator.pixels {
+                shared.add(targets, energy);
+            } else if count > 0 {
+                partial.push(energy);
+            }
+        }
+        let own = shared.clone();
+        Self { correlator, targets, shared, partial, own }
+    }
+
+    /// Writes the coefficient of `pixel` with each reference into `out`: NaN where there are fewer than 3 values
+    /// (4 with a background), or no variance.
+    pub fn read(&mut self, pixel: usize, out: &mut [f32]) -> PixelSums {
+        self.own.copy_from(&self.shared);
+        for &energy in &self.partial {
+            if self.correlator.seen[energy][pixel / 64] >> (pixel % 64) & 1 == 1 {
+                self.own.add(self.targets, energy);
+            }
+        }
+        let block = (XR + self.correlator.phases) * BLOCK;
+        let base = pixel / BLOCK * block + pixel % BLOCK;
+        let sum = |field: usize| f64::from(self.correlator.sums[base + field * BLOCK]);
+        let own = &self.own;
+        let linear = self.correlator.baseline == Baseline::Linear;
+        let (n, x) = (own.n, sum(X));
+        let enough = n >= if linear { 4.0 } else { 3.0 };
+        let c_ee = own.ee - own.e * own.e / n;
+        let c_xe = sum(XE) - x * own.e / n;
+        let mut c_xx = sum(XX) - x * x / n;
+        if linear {
+            c_xx -= c_xe * c_xe / c_ee;
+        }
+        for (k, out) in out.iter_mut().enumerate() {
+            let mut c_rr = own.rr[k] - own.r[k] * own.r[k] / n;
+            let mut c_xr = sum(XR + k) - x * own.r[k] / n;
+            if linear {
+                let c_re = own.re[k] - own.r[k] * own.e / n;
+                c_rr -= c_re * c_re / c_ee;
+                c_xr -= c_xe * c_re / c_ee;
+            }
+            let scale = c_xx * c_rr;
+            *out =
+                if enough && scale > 0.0 { (c_xr / scale.sqrt()).clamp(-1.0, 1.0) as f32 } else { f32::NAN };
+        }
+        PixelSums {
+            energies: n as u32,
+            sides: own.sides,
+            edge_jump: if own.white > 0.0 && own.pre > 0.0 {
+                (sum(WHITE) / own.white - sum(PRE) / own.pre) as f32
+            } else {
+                f32::NAN
+            },
+        }
+    }
+}
