@@ -1,0 +1,179 @@
+//! Two phases along the beam: a weighted, non-negative fit of two references and a constant.
+//!
+//! `x = a·r_i + b·r_j + c` with a, b not negative, weights 1/variance, c free. With references given for the
+//! same thickness, `a / (a + b)` is the share of phase i. Its standard error follows from the covariance of a
+//! and b, scaled by the reduced chi² where that is above 1.
+
+use super::Targets;
+use super::spectrum::Spectrum;
+
+/// The fit of one pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairFit {
+    /// The phases, the larger share first.
+    pub pair: [u8; 2],
+    /// Share of the first, 0.5 to 1.
+    pub share: f32,
+    /// Standard error of `share`.
+    pub share_error: f32,
+    /// chi², the noise factor applied.
+    pub chi2: f32,
+}
+
+/// Weighted, centred moments of one spectrum with every reference, reused from pixel to pixel.
+#[derive(Clone, Debug, Default)]
+pub struct MixtureFit {
+    mean: Vec<f64>,
+    xr: Vec<f64>,
+    rr: Vec<f64>,
+    xx: f64,
+    energies: usize,
+}
+
+impl MixtureFit {
+    /// Takes the moments of a spectrum. Returns false where it has fewer than 4 energies in common with the
+    /// references.
+    pub fn load(&mut self, spectrum: &Spectrum, targets: &Targets) -> bool {
+        let k = targets.phases();
+        self.mean.clear();
+        self.mean.resize(k, 0.0);
+        self.xr.clear();
+        self.xr.resize(k, 0.0);
+        self.rr.clear();
+        self.rr.resize(k * k, 0.0);
+        self.xx = 0.0;
+        self.energies = 0;
+        let used = || (0..spectrum.len()).filter(|&i| targets.used[spectrum.energies[i]]);
+        let (mut weights, mut mean_x) = (0.0, 0.0);
+        for i in used() {
+            let w = 1.0 / spectrum.variance[i];
+            weights += w;
+            mean_x += w * spectrum.od[i];
+            self.mean.iter_mut().zip(targets.at(spectrum.energies[i])).for_each(|(m, r)| *m += w * r);
+            self.energies += 1;
+        }
+        mean_x /= weights;
+        self.mean.iter_mut().for_each(|m| *m /= weights);
+        for i in used() {
+            let (w, x) = (1.0 / spectrum.variance[i], spectrum.od[i] - mean_x);
+            let r = targets.at(spectrum.energies[i]);
+            self.xx += w * x * x;
+            for a in 0..k {
+                let ra = w * (r[a] - self.mean[a]);
+                self.xr[a] += ra * x;
+                for (b, sum) in self.rr[a * k..=a * k + a].iter_mut().enumerate() {
+                    *sum += ra * (r[b] - self.mean[b]);
+                }
+            }
+        }
+        self.energies >= 4
+    }
+
+    /// Fits one pair; `None` where the two references cannot be told apart or neither has any weight.
+    #[must_use]
+    pub fn pair(&self, i: usize, j: usize) -> Option<PairFit> {
+        let k = self.mean.len();
+        let rr = |a: usize, b: usize| self.rr[a.max(b) * k + a.min(b)];
+        let (ii, jj, ij) = (rr(i, i), rr(j, j), rr(i, j));
+        let determinant = ii * jj - ij * ij;
+        if determinant <= 1e-12 * ii * jj {
+            return None;
+        }
+        let a = (self.xr[i] * jj - self.xr[j] * ij) / determinant;
+        let b = (self.xr[j] * ii - self.xr[i] * ij) / determinant;
+        let (a, b) = match (a > 0.0, b > 0.0) {
+            (true, true) => (a, b),
+            // On the border one amplitude is zero and the other fitted alone; the better of the two borders.
+            _ => {
+                let alone = |r: f64, rr: f64| (r.max(0.0) / rr, r.max(0.0).powi(2) / rr);
+                let ((a, gain_a), (b, gain_b)) = (alone(self.xr[i], ii), alone(self.xr[j], jj));
+                if gain_a >= gain_b { (a, 0.0) } else { (0.0, b) }
+            }
+        };
+        let total = a + b;
+        if total <= 0.0 {
+            return None;
+        }
+        let explained =
+            2.0 * (a * self.xr[i] + b * self.xr[j]) - (a * a * ii + 2.0 * a * b * ij + b * b * jj);
+        let chi2 = (self.xx - explained).max(0.0);
+        let dispersion = (chi2 / self.energies.saturating_sub(3).max(1) as f64).max(1.0);
+        // Gradient of a / (a + b) through the covariance of a and b, the inverse of the normal matrix.
+        let (da, db) = (b / (total * total), -a / (total * total));
+        let variance = (da * da * jj - 2.0 * da * db * ij + db * db * ii) / determinant;
+        let share = a / total;
+        let (pair, share) = if share >= 0.5 { ([i, j], share) } else { ([j, i], 1.0 - share) };
+        Some(PairFit {
+            pair: pair.map(|phase| phase as u8),
+            share: share as f32,
+            share_error: (variance * dispersion).sqrt() as f32,
+            chi2: chi2 as f32,
+        })
+    }
+
+    /// The pair that leaves the least.
+    #[must_use]
+    pub fn best(&self) -> Option<PairFit> {
+        let k = self.mean.len();
+        let pairs = (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j)));
+        pairs.filter_map(|(i, j)| self.pair(i, j)).min_by(|a, b| a.chi2.total_cmp(&b.chi2))
+    }
+
+    /// Reduced chi² of a pair's fit.
+    #[must_use]
+    pub fn reduced(&self, fit: &PairFit) -> f32 {
+        fit.chi2 / self.energies.saturating_sub(3).max(1) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::tests::references;
+
+    fn spectrum(shares: [f64; 3], noise: f64) -> (Targets, Spectrum) {
+        let set = references();
+        let energies: Vec<f64> = (0..30).map(|i| 508.0 + 0.5 * f64::from(i)).collect();
+        let targets = Targets::new(&set, &energies);
+        let mut spectrum = Spectrum::default();
+        let mut state = 12345_u64;
+        for (index, &e) in energies.iter().enumerate() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let random = (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5;
+            let od: f64 = set.od_at(e).unwrap().iter().zip(shares).map(|(r, share)| r * share).sum();
+            // A uniform deviate of width 1 has a standard deviation of 1/sqrt(12).
+            spectrum.push(index, 0.3 + od + noise * 12_f64.sqrt() * random, noise.max(1e-3).powi(2));
+        }
+        (targets, spectrum)
+    }
+
+    #[test]
+    fn finds_the_pair_and_its_shares() {
+        let (targets, spectrum) = spectrum([0.9, 0.0, 0.3], 0.0);
+        let mut fit = MixtureFit::default();
+        assert!(fit.load(&spectrum, &targets));
+        let best = fit.best().unwrap();
+        assert_eq!(best.pair, [0, 2]);
+        assert!((best.share - 0.75).abs() < 1e-5 && best.chi2 < 1e-6, "{best:?}");
+    }
+
+    #[test]
+    fn the_error_of_the_share_is_honest() {
+        let (targets, spectrum) = spectrum([0.6, 0.6, 0.0], 0.02);
+        let mut fit = MixtureFit::default();
+        assert!(fit.load(&spectrum, &targets));
+        let pair = fit.pair(0, 1).unwrap();
+        assert!((pair.share - 0.5).abs() < 4.0 * pair.share_error, "{pair:?}");
+        assert!(pair.share_error > 0.002 && pair.share_error < 0.1, "{pair:?}");
+    }
+
+    #[test]
+    fn an_amplitude_is_never_negative() {
+        let (targets, spectrum) = spectrum([0.0, 1.0, 0.0], 0.0);
+        let mut fit = MixtureFit::default();
+        assert!(fit.load(&spectrum, &targets));
+        let pair = fit.pair(0, 2).unwrap();
+        assert!(pair.share <= 1.0 && pair.chi2 > 1.0);
+        assert!(fit.pair(1, 1).is_none(), "a phase and itself cannot be told apart");
+    }
+}
