@@ -1,16 +1,27 @@
 //! From optical density to phases: correlation with the references, triage, the phase map.
 
+mod consult;
 pub mod correlation;
 pub mod evidence;
+mod judged;
+mod live;
 pub mod mixture;
 mod phase_map;
+mod settled;
 pub mod spectrum;
 mod targets;
 mod triage;
+mod view;
 
+pub use consult::PosteriorModel;
+pub use live::LiveMap;
 pub use phase_map::{Ambiguity, Method, NO_PHASE, Origin, PhaseLabel, PhaseMap, RevisionReason, Status};
+pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;
 pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};
+pub use view::DensityView;
 
+#[cfg(test)]
+mod map_tests;
 #[cfg(test)]
 mod tests;

@@ -70,11 +70,12 @@ pub struct PlaneChange {
     pub displaced: Vec<Displaced>,
 }
 
-/// The stack of one scan.
+/// The stack of one scan. A clone is a snapshot: it shares the planes until either side changes one.
 #[derive(Clone, Debug)]
 pub struct Stack {
     plan: Arc<ScanPlan>,
-    planes: Vec<Plane>,
+    /// Shared with snapshots; a plane that is written to while a snapshot holds it is copied first.
+    planes: Vec<Arc<Plane>>,
     sequence: Sequence,
     counters: StackCounters,
 }
@@ -84,7 +85,7 @@ impl Stack {
     /// I0 differs from pixel to pixel.
     #[must_use]
     pub fn new(plan: ScanPlan) -> Self {
-        let planes = plan.energies_ev.iter().map(|_| Plane::default()).collect();
+        let planes = plan.energies_ev.iter().map(|_| Arc::default()).collect();
         Self {
             plan: Arc::new(plan),
             planes,
@@ -122,20 +123,20 @@ impl Stack {
 
     /// The planes, in the order of the plan.
     #[must_use]
-    pub fn planes(&self) -> &[Plane] {
-        &self.planes
+    pub fn planes(&self) -> impl ExactSizeIterator<Item = &Plane> + Clone {
+        self.planes.iter().map(|plane| &**plane)
     }
 
     /// Number of energies with any value.
     #[must_use]
     pub fn energies_done(&self) -> usize {
-        self.planes.iter().filter(|plane| plane.measured() > 0).count()
+        self.planes().filter(|plane| plane.measured() > 0).count()
     }
 
     /// Number of values measured, over all energies.
     #[must_use]
     pub fn measured(&self) -> usize {
-        self.planes.iter().map(Plane::measured).sum()
+        self.planes().map(Plane::measured).sum()
     }
 
     /// Whether every planned value was measured.
@@ -147,7 +148,7 @@ impl Stack {
     /// Bytes the values take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.planes.iter().map(Plane::bytes).sum()
+        self.planes().map(Plane::bytes).sum()
     }
 
     /// Notes that message `seq` came. Returns false where it came before: it is then to be ignored.
@@ -188,7 +189,7 @@ impl Stack {
     pub fn push(&mut self, seq: u64, batch: &SampleBatch) -> Result<(), StackError> {
         self.check(seq, batch)?;
         let pixels = self.plan.grid.pixels();
-        let plane = &mut self.planes[batch.energy_index as usize];
+        let plane = Arc::make_mut(&mut self.planes[batch.energy_index as usize]);
         plane.allocate(pixels);
         plane.note_message(batch);
         // Stored as seq + 1, so that 0 says "nothing yet" in memory that came zeroed.
@@ -224,7 +225,7 @@ impl Stack {
             continue_list(list, None, total);
         }
         plan.validate()?;
-        self.planes.resize_with(total, Plane::default);
+        self.planes.resize_with(total, Arc::default);
         self.plan = Arc::new(plan);
         Ok(())
     }
@@ -235,7 +236,10 @@ impl Stack {
             .iter_mut()
             .enumerate()
             .filter_map(|(energy, plane)| {
-                let (pixels, displaced) = plane.take_changes()?;
+                if !plane.has_changes() {
+                    return None;
+                }
+                let (pixels, displaced) = Arc::make_mut(plane).take_changes()?;
                 Some(PlaneChange { energy, pixels, displaced })
             })
             .collect()
@@ -244,7 +248,7 @@ impl Stack {
     /// Whether [`Stack::take_changes`] would return anything.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        self.planes.iter().any(Plane::has_changes)
+        self.planes().any(Plane::has_changes)
     }
 }
 

@@ -7,10 +7,13 @@
 //! thick support.
 //!
 //! With a background, r is the partial correlation given the energy: the correlation of what a straight line in
-//! energy leaves of the pixel and of the reference.
+//! energy leaves of the pixel and of the reference. Where the line explains nearly all there is little left, so
+//! the sums are then kept in `f64`.
 //!
 //! Sums lie in blocks of [`BLOCK`] pixels, field after field, so that a block stays in the first-level cache and
 //! blocks can be worked on in parallel.
+
+use std::ops::{AddAssign, Mul, Sub};
 
 use rayon::prelude::*;
 
@@ -44,12 +47,52 @@ pub struct Correlator {
     pixels: usize,
     phases: usize,
     baseline: Baseline,
-    /// Blocks of `(XR + phases) * BLOCK` sums.
-    sums: Vec<f32>,
+    sums: Sums,
     /// For each energy, one bit a pixel: whether its value is in the sums.
     seen: Vec<Vec<u64>>,
     /// Number of energies in the sums, and of pixels that have each.
     seen_count: Vec<usize>,
+}
+
+/// Blocks of `(XR + phases) * BLOCK` sums.
+#[derive(Clone, Debug)]
+enum Sums {
+    Single(Vec<f32>),
+    Double(Vec<f64>),
+}
+
+/// A number that sums are kept in.
+trait Real: Copy + Send + Sync + From<f32> + AddAssign + Mul<Output = Self> + Sub<Output = Self> {
+    fn of(value: f64) -> Self;
+    fn is_nan(self) -> bool;
+}
+
+impl Real for f32 {
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
+}
+
+fn empty_blocks<S: Real>(blocks: usize, fields: usize) -> Vec<S> {
+    let mut sums = vec![S::from(0.0); blocks * fields * BLOCK];
+    for block in sums.chunks_exact_mut(fields * BLOCK) {
+        block[..BLOCK].fill(S::from(f32::NAN));
+    }
+    sums
 }
 
 /// What the sums say of one pixel.
@@ -69,10 +112,10 @@ impl Correlator {
     pub fn new(pixels: usize, targets: &Targets, baseline: Baseline) -> Self {
         let (phases, blocks) = (targets.phases(), pixels.div_ceil(BLOCK));
         let fields = XR + phases;
-        let mut sums = vec![0.0; blocks * fields * BLOCK];
-        for block in sums.chunks_exact_mut(fields * BLOCK) {
-            block[..BLOCK].fill(f32::NAN);
-        }
+        let sums = match baseline {
+            Baseline::None => Sums::Single(empty_blocks(blocks, fields)),
+            Baseline::Linear => Sums::Double(empty_blocks(blocks, fields)),
+        };
         let energies = targets.energies_ev.len();
         let seen = vec![vec![0; blocks * BLOCK / 64]; energies];
         Self { pixels, phases, baseline, sums, seen, seen_count: vec![0; energies] }
@@ -98,34 +141,13 @@ impl Correlator {
         let kernel = Kernel {
             linear: self.baseline == Baseline::Linear,
             reference: targets.at(energy),
-            energy_ev: targets.centred_ev(energy) as f32,
+            energy_ev: targets.centred_ev(energy),
             pre: targets.pre_edge[energy],
             white: targets.white_line[energy],
         };
-        let block_size = (XR + self.phases) * BLOCK;
-        let first_block = first / BLOCK;
-        let last_block = (first + new.len()).div_ceil(BLOCK);
-        let blocks = &mut self.sums[first_block * block_size..last_block * block_size];
-        let seen = &mut self.seen[energy][first_block * (BLOCK / 64)..last_block * (BLOCK / 64)];
-        let work = |(index, (sums, seen)): (usize, (&mut [f32], &mut [u64]))| -> isize {
-            let start = ((first_block + index) * BLOCK).max(first);
-            let end = ((first_block + index + 1) * BLOCK).min(first + new.len());
-            let part = start - first..end - first;
-            let old = if old.is_empty() { old } else { &old[part.clone()] };
-            kernel.run(sums, seen, start % BLOCK, old, &new[part])
-        };
-        let each = blocks.chunks_exact_mut(block_size).zip(seen.chunks_exact_mut(BLOCK / 64));
-        // Two blocks are not worth waking another thread for.
-        let change: isize = if last_block - first_block <= 8 || rayon::current_num_threads() == 1 {
-            each.enumerate().map(work).sum()
-        } else {
-            blocks
-                .par_chunks_exact_mut(block_size)
-                .zip(seen.par_chunks_exact_mut(BLOCK / 64))
-                .enumerate()
-                .with_min_len(8)
-                .map(work)
-                .sum()
+        let change = match &mut self.sums {
+            Sums::Single(sums) => kernel.run(sums, &mut self.seen[energy], first, old, new),
+            Sums::Double(sums) => kernel.run(sums, &mut self.seen[energy], first, old, new),
         };
         self.seen_count[energy] = self.seen_count[energy].saturating_add_signed(change);
     }
@@ -137,49 +159,81 @@ impl Correlator {
     }
 }
 
-/// One energy, applied to one block.
+/// What is done to the sums at one energy.
 struct Kernel<'a> {
     linear: bool,
     reference: &'a [f64],
-    energy_ev: f32,
+    energy_ev: f64,
     pre: bool,
     white: bool,
 }
 
 impl Kernel<'_> {
-    /// Returns by how many the pixels that hold this energy have grown.
-    fn run(&self, sums: &mut [f32], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
+    /// Applies the values of the pixels from `first` on. Returns by how many the pixels that hold this energy
+    /// have grown.
+    fn run<S: Real>(
+        &self,
+        sums: &mut [S],
+        seen: &mut [u64],
+        first: usize,
+        old: &[f32],
+        new: &[f32],
+    ) -> isize {
+        let block_size = (XR + self.reference.len()) * BLOCK;
+        let (from, to) = (first / BLOCK, (first + new.len()).div_ceil(BLOCK));
+        let blocks = &mut sums[from * block_size..to * block_size];
+        let seen = &mut seen[from * (BLOCK / 64)..to * (BLOCK / 64)];
+        let work = |(index, (sums, seen)): (usize, (&mut [S], &mut [u64]))| -> isize {
+            let start = ((from + index) * BLOCK).max(first);
+            let end = ((from + index + 1) * BLOCK).min(first + new.len());
+            let part = start - first..end - first;
+            let old = if old.is_empty() { old } else { &old[part.clone()] };
+            self.block(sums, seen, start % BLOCK, old, &new[part])
+        };
+        // A few blocks are not worth waking another thread for.
+        if to - from <= 8 || rayon::current_num_threads() == 1 {
+            blocks
+                .chunks_exact_mut(block_size)
+                .zip(seen.chunks_exact_mut(BLOCK / 64))
+                .enumerate()
+                .map(work)
+                .sum()
+        } else {
+            let each = blocks.par_chunks_exact_mut(block_size).zip(seen.par_chunks_exact_mut(BLOCK / 64));
+            each.enumerate().with_min_len(8).map(work).sum()
+        }
+    }
+
+    fn block<S: Real>(&self, sums: &mut [S], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
         let n = new.len();
-        let (mut x, mut xx) = ([0.0_f32; BLOCK], [0.0_f32; BLOCK]);
+        let (mut x, mut xx) = ([S::from(0.0); BLOCK], [S::from(0.0); BLOCK]);
         let (x, xx) = (&mut x[..n], &mut xx[..n]);
         let (shift, rest) = sums.split_at_mut(BLOCK);
         let shift = &mut shift[at..at + n];
+        let less = |value: f32, shift: S| if value.is_nan() { S::from(0.0) } else { S::from(value) - shift };
         if old.is_empty() {
             for i in 0..n {
-                let s = if shift[i].is_nan() { new[i] } else { shift[i] };
-                shift[i] = s;
-                let d = if new[i].is_nan() { 0.0 } else { new[i] - s };
+                shift[i] = if shift[i].is_nan() { S::from(new[i]) } else { shift[i] };
+                let d = less(new[i], shift[i]);
                 (x[i], xx[i]) = (d, d * d);
             }
         } else {
             for i in 0..n {
-                let s = if shift[i].is_nan() { new[i] } else { shift[i] };
-                shift[i] = s;
-                let d = if new[i].is_nan() { 0.0 } else { new[i] - s };
-                let o = if old[i].is_nan() { 0.0 } else { old[i] - s };
+                shift[i] = if shift[i].is_nan() { S::from(new[i]) } else { shift[i] };
+                let (d, o) = (less(new[i], shift[i]), less(old[i], shift[i]));
                 (x[i], xx[i]) = (d - o, d * d - o * o);
             }
         }
-        let mut field = |field: usize, factor: f32, values: &[f32]| {
-            let start = (field - 1) * BLOCK + at;
+        let mut field = |field: usize, factor: f64, values: &[S]| {
+            let (start, factor) = ((field - 1) * BLOCK + at, S::of(factor));
             for (sum, value) in rest[start..start + n].iter_mut().zip(values) {
-                *sum += factor * value;
+                *sum += factor * *value;
             }
         };
         field(X, 1.0, x);
         field(XX, 1.0, xx);
         for (k, &reference) in self.reference.iter().enumerate() {
-            field(XR + k, reference as f32, x);
+            field(XR + k, reference, x);
         }
         if self.linear {
             field(XE, self.energy_ev, x);
@@ -308,7 +362,10 @@ impl<'a> CorrelationReader<'a> {
         }
         let block = (XR + self.correlator.phases) * BLOCK;
         let base = pixel / BLOCK * block + pixel % BLOCK;
-        let sum = |field: usize| f64::from(self.correlator.sums[base + field * BLOCK]);
+        let sum = |field: usize| match &self.correlator.sums {
+            Sums::Single(sums) => f64::from(sums[base + field * BLOCK]),
+            Sums::Double(sums) => sums[base + field * BLOCK],
+        };
         let own = &self.own;
         let linear = self.correlator.baseline == Baseline::Linear;
         let (n, x) = (own.n, sum(X));

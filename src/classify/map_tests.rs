@@ -1,0 +1,207 @@
+//! Whole maps: live against settled, and the settled one against any order of arrival.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::tests::references;
+use super::*;
+use crate::absorption::AbsorptionSettings;
+use crate::classify::correlation::Baseline;
+use crate::scan::{Channel, I0, Pixels, SampleBatch};
+use crate::stack::{Stack, test_plan};
+
+const NY: usize = 12;
+const NX: usize = 14;
+const ENERGIES: usize = 16;
+
+fn recipe() -> Recipe {
+    Recipe {
+        references: Arc::new(references()),
+        absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
+        baseline: Baseline::None,
+        triage: TriageSettings::default(),
+    }
+}
+
+/// The phase of a pixel: columns below 6 are empty, the rest are the three phases in bands.
+fn truth(pixel: usize) -> Option<usize> {
+    let (y, x) = (pixel / NX, pixel % NX);
+    (x >= 6).then_some(y / 4)
+}
+
+/// A scan in lines: noise from a fixed sequence, so that every call gives the same numbers.
+fn messages() -> Vec<(u64, SampleBatch)> {
+    let set = references();
+    let mut state = 99_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5) * 12_f64.sqrt()
+    };
+    let plan = plan();
+    let mut messages = Vec::new();
+    for (energy, &e) in plan.energies_ev.iter().enumerate() {
+        let i0 = 20_000.0 * (1.0 - 0.01 * energy as f64);
+        for y in 0..NY {
+            let values = (0..NX)
+                .map(|x| {
+                    let od = truth(y * NX + x).map_or(0.0, |k| 0.8 * set.references[k].od_at(e).unwrap());
+                    let mean = i0 * (-od).exp();
+                    (mean + mean.sqrt() * noise() + 1.0) as f32
+                })
+                .collect();
+            let batch = SampleBatch {
+                energy_index: energy as u32,
+                pixels: Pixels::Run { first: (y * NX) as u32, count: NX as u32 },
+                channel: Channel::Intensity,
+                values,
+                i0: I0::None,
+                ring_current_ma: None,
+                energy_ev: None,
+                time: None,
+            };
+            messages.push((1 + messages.len() as u64, batch));
+        }
+    }
+    messages
+}
+
+fn plan() -> crate::scan::ScanPlan {
+    let mut plan = test_plan(NY, NX, ENERGIES);
+    plan.energies_ev = (0..ENERGIES).map(|e| 508.0 + 0.8 * e as f64).collect();
+    plan.detector.counts_per_photon = Some(vec![1.0; ENERGIES]);
+    plan
+}
+
+fn settled(messages: &[(u64, SampleBatch)]) -> PhaseMap {
+    let mut stack = Stack::new(plan());
+    for (seq, batch) in messages {
+        if stack.note_seq(*seq) {
+            stack.push(*seq, batch).unwrap();
+        }
+    }
+    settle(&stack, &recipe(), None, 1, RevisionReason::Energy).map
+}
+
+fn bits(map: &PhaseMap) -> Vec<u32> {
+    let floats = [
+        &map.correlation,
+        &map.margin,
+        &map.delta_chi2,
+        &map.confidence,
+        &map.edge_jump,
+        &map.share,
+        &map.share_error,
+        &map.fit_chi2,
+        &map.correlations,
+    ];
+    let words = map.status.iter().map(|s| *s as u32).chain(map.phase.iter().map(|p| u32::from(*p)));
+    words.chain(floats.into_iter().flatten().map(|f| f.to_bits())).collect()
+}
+
+#[test]
+fn finds_the_phases_and_the_empty_field() {
+    let map = settled(&messages());
+    for pixel in 0..map.len() {
+        match truth(pixel) {
+            None => assert_eq!(map.status[pixel], Status::Background, "pixel {pixel}"),
+            Some(phase) => {
+                assert_eq!(map.status[pixel], Status::Classified, "pixel {pixel}");
+                assert_eq!(map.phase[pixel] as usize, phase);
+            }
+        }
+    }
+    assert!(map.origin.normalisation.iter().any(|(name, value)| name == "i0" && value.contains("region")));
+}
+
+#[test]
+fn no_verdict_from_few_energies() {
+    let messages: Vec<_> = messages().into_iter().filter(|(_, batch)| batch.energy_index < 5).collect();
+    let map = settled(&messages);
+    assert!(map.status.iter().all(|status| *status == Status::Ambiguous));
+    assert!(map.phase.iter().all(|phase| *phase == NO_PHASE));
+}
+
+fn shuffle<T>(list: &mut [T], mut state: u64) {
+    for i in (1..list.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        list.swap(i, (state >> 33) as usize % (i + 1));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Any order, duplicates and late messages: the same bits.
+    #[test]
+    fn the_settled_map_does_not_depend_on_order(seed in any::<u64>(), twice in 0_usize..180) {
+        let ordered = messages();
+        let mut shuffled = ordered.clone();
+        shuffle(&mut shuffled, seed);
+        let again = shuffled[twice % shuffled.len()].clone();
+        shuffled.push(again);
+        prop_assert_eq!(bits(&settled(&ordered)), bits(&settled(&shuffled)));
+    }
+
+    /// However the scan arrives, the last live generation says what the settled map says.
+    #[test]
+    fn live_ends_where_settled_is(seed in any::<u64>(), in_order in any::<bool>(), step in 1_usize..40, redo in any::<bool>()) {
+        let mut arriving = messages();
+        if redo {
+            // A line measured twice: the later one wins, whichever comes first.
+            let mut other = arriving[30].clone();
+            other.1.values.iter_mut().for_each(|v| *v *= 0.5);
+            arriving.push((arriving.len() as u64 + 1, other.1));
+        }
+        if !in_order {
+            shuffle(&mut arriving, seed);
+        }
+        let mut stack = Stack::new(plan());
+        let mut live = LiveMap::new(&stack, recipe());
+        let mut last = None;
+        for messages in arriving.chunks(step) {
+            for (seq, batch) in messages {
+                stack.note_seq(*seq);
+                stack.push(*seq, batch).unwrap();
+            }
+            let changes = stack.take_changes();
+            let snapshot = stack.clone();
+            let reason = live.advance(&snapshot, &changes);
+            last = Some(live.generation_of(&snapshot, reason, None).0);
+        }
+        let (live, settled) = (last.unwrap(), settled(&arriving));
+        prop_assert_eq!(&live.status, &settled.status);
+        prop_assert_eq!(&live.phase, &settled.phase);
+        prop_assert_eq!(&live.energies_seen, &settled.energies_seen);
+        prop_assert_eq!(&live.energies_masked, &settled.energies_masked);
+        for (a, b) in live.correlations.iter().zip(&settled.correlations) {
+            prop_assert!((a - b).abs() < 3e-4 || truth_is_flat(b), "{} {}", a, b);
+        }
+    }
+}
+
+/// Empty pixels correlate with nothing; their coefficient is noise over noise.
+fn truth_is_flat(r: &f32) -> bool {
+    r.abs() < 0.8
+}
+
+#[test]
+fn a_longer_plan_rebuilds_the_live_map() {
+    let mut stack = Stack::new(plan());
+    let mut live = LiveMap::new(&stack, recipe());
+    for (seq, batch) in messages() {
+        stack.push(seq, &batch).unwrap();
+    }
+    let changes = stack.take_changes();
+    live.advance(&stack, &changes);
+    stack.extend(&[530.0], None, None).unwrap();
+    let mut batch = messages()[0].1.clone();
+    batch.energy_index = ENERGIES as u32;
+    stack.push(5000, &batch).unwrap();
+    let changes = stack.take_changes();
+    let reason = live.advance(&stack, &changes);
+    let (map, _) = live.generation_of(&stack, reason, None);
+    assert_eq!(map.energies_seen[0], ENERGIES as u16 + 1);
+    assert_eq!(map.energies_seen[NX * NY - 1], ENERGIES as u16);
+    assert_eq!(map.status_counts()[Status::Classified as usize], NY * (NX - 6));
+}

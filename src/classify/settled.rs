@@ -1,0 +1,135 @@
+//! The settled map: what is archived. A pure function of a stack and a recipe: every energy in the order of the
+//! plan, every pixel from its whole spectrum in `f64`, every estimate from the whole stack.
+
+use std::sync::Arc;
+
+use super::consult::{PosteriorModel, consult};
+use super::correlation::Baseline;
+use super::judged::{Judged, JudgedPixels};
+use super::spectrum::Spectrum;
+use super::view::DensityView;
+use super::{Origin, PhaseMap, Reading, RevisionReason, Targets, TriageSettings, judge};
+use crate::absorption::{AbsorptionSettings, Intensity, noise_factor};
+use crate::reference::ReferenceSet;
+use crate::stack::Stack;
+
+/// Everything that turns a stack into a map, but the stack and the model.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The references.
+    pub references: Arc<ReferenceSet>,
+    /// How counts become optical densities.
+    pub absorption: AbsorptionSettings,
+    /// What is taken out of a spectrum before it is correlated.
+    pub baseline: Baseline,
+    /// The limits of triage.
+    pub triage: TriageSettings,
+}
+
+/// The settled map and the estimates behind it.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The map.
+    pub map: PhaseMap,
+    /// The incident intensity of every plane.
+    pub intensity: Intensity,
+    /// Factor between the noise of the values and that of Poisson counts.
+    pub noise_factor: f64,
+    /// What the model said where it failed; the map is then one without it.
+    pub model_failure: Option<String>,
+}
+
+/// Makes the settled map of a stack. `generation` and `reason` are those of the map; all else follows from the
+/// stack.
+#[must_use]
+pub fn settle(
+    stack: &Stack,
+    recipe: &Recipe,
+    mut model: Option<&mut (dyn PosteriorModel + '_)>,
+    generation: u64,
+    reason: RevisionReason,
+) -> Settled {
+    let plan = stack.plan();
+    let targets = Targets::new(&recipe.references, &plan.energies_ev);
+    let intensity = Intensity::estimate(stack, &recipe.absorption);
+    let max_od = recipe.absorption.max_od;
+    let noise_factor = noise_factor(stack, &intensity, max_od);
+    let view = DensityView::new(stack, &intensity, max_od, noise_factor);
+    let judged = JudgedPixels::collect(
+        plan.grid.pixels(),
+        targets.phases(),
+        Spectrum::default,
+        |spectrum, pixel, correlations, chi2| {
+            let masked = view.gather(pixel, spectrum);
+            let seen = spectrum.len() as u16;
+            let sums = spectrum.read(&targets, recipe.baseline, correlations, chi2);
+            let reading = Reading { correlations, chi2, sums, seen, masked };
+            let verdict = judge(&reading, &targets, &recipe.triage);
+            Judged { verdict, edge_jump: sums.edge_jump, seen, masked }
+        },
+    );
+    let open = judged.open();
+    let mut origin = origin(stack, recipe, &targets, &intensity, noise_factor);
+    origin.generation = generation;
+    origin.revision_reason = reason;
+    name_model(&mut origin, model.as_deref());
+    let mut map = judged.into_map(plan.clone(), &targets, origin);
+    let outcome = consult(&mut map, &open, &view, &targets, &recipe.triage, model.take());
+    Settled { map, intensity, noise_factor, model_failure: outcome.err() }
+}
+
+/// Notes which model speaks.
+pub(super) fn name_model(origin: &mut Origin, model: Option<&(dyn PosteriorModel + '_)>) {
+    if let Some(model) = model {
+        origin.clusters = model.clusters().to_vec();
+        origin.model_sha256 = model.sha256().to_owned();
+    }
+}
+
+/// What a map made from `stack` says of its making.
+pub(super) fn origin(
+    stack: &Stack,
+    recipe: &Recipe,
+    targets: &Targets,
+    intensity: &Intensity,
+    noise_factor: f64,
+) -> Origin {
+    let plan = stack.plan();
+    let noise = if plan.detector.counts_per_photon.is_some() {
+        "poisson".to_owned()
+    } else {
+        format!("{noise_factor:.4} times the variance of poisson counts, estimated from the data")
+    };
+    let unused = targets.unused_ev();
+    let outside = if unused.is_empty() {
+        "none".to_owned()
+    } else {
+        let list: Vec<String> = unused.iter().map(|e| format!("{e:.3}")).collect();
+        list.join(" ")
+    };
+    let normalisation = [
+        ("i0", intensity.describe()),
+        ("dark", format!("{} subtracted", plan.dark())),
+        ("ring_current", "not applied".to_owned()),
+        ("dead_time", "not applied".to_owned()),
+        ("energy_offset", "not applied".to_owned()),
+        ("registration", "not applied".to_owned()),
+        ("noise", noise),
+        (
+            "baseline",
+            if recipe.baseline == Baseline::Linear { "straight line in energy" } else { "none" }.to_owned(),
+        ),
+        ("energies_outside_references_ev", outside),
+    ];
+    Origin {
+        generation: 0,
+        energies_done: stack.energies_done(),
+        clusters: Vec::new(),
+        references_sha256: recipe.references.sha256.clone(),
+        model_sha256: String::new(),
+        complete: stack.is_full(),
+        normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        calibrated_on: "uncalibrated".to_owned(),
+        revision_reason: RevisionReason::Energy,
+    }
+}

@@ -1,0 +1,66 @@
+//! A stack as optical densities: the conversions of all its planes, ready to gather any pixel's spectrum.
+
+use super::spectrum::Spectrum;
+use crate::absorption::{Conversion, Density, Intensity};
+use crate::stack::{Plane, Stack};
+
+/// The measured planes of a stack with their conversions.
+#[derive(Clone, Debug)]
+pub struct DensityView<'a> {
+    planes: Vec<(usize, &'a Plane, Conversion)>,
+    /// Factor on every variance.
+    noise_factor: f64,
+    energies: usize,
+}
+
+impl<'a> DensityView<'a> {
+    /// The view of `stack` under an intensity.
+    #[must_use]
+    pub fn new(stack: &'a Stack, intensity: &Intensity, max_od: f64, noise_factor: f64) -> Self {
+        let planes = stack
+            .planes()
+            .enumerate()
+            .filter(|(_, plane)| plane.measured() > 0)
+            .map(|(e, plane)| (e, plane, Conversion::new(stack.plan(), e, intensity.plane(e), max_od)))
+            .collect();
+        Self { planes, noise_factor, energies: stack.planes().len() }
+    }
+
+    /// Number of energies of the plan.
+    #[must_use]
+    pub fn energies(&self) -> usize {
+        self.energies
+    }
+
+    /// Writes the spectrum of `pixel` into `spectrum`, energies in the order of the plan. Returns how many
+    /// energies were measured but are masked.
+    pub fn gather(&self, pixel: usize, spectrum: &mut Spectrum) -> u16 {
+        spectrum.clear();
+        let mut masked = 0;
+        for (energy, plane, conversion) in &self.planes {
+            let value = plane.value(pixel);
+            if value.is_nan() {
+                continue;
+            }
+            let Density { od, variance } = conversion.apply(value, plane.i0_at(pixel));
+            if od.is_nan() {
+                masked += 1;
+            } else {
+                spectrum.push(*energy, f64::from(od), f64::from(variance) * self.noise_factor);
+            }
+        }
+        masked
+    }
+
+    /// Visits every optical density, plane by plane in the order of the plan, pixel by pixel.
+    pub fn visit(&self, mut each: impl FnMut(usize, usize, f32)) {
+        for (energy, plane, conversion) in &self.planes {
+            for (pixel, &value) in plane.values().iter().enumerate() {
+                let od = conversion.apply(value, plane.i0_at(pixel)).od;
+                if !od.is_nan() {
+                    each(*energy, pixel, od);
+                }
+            }
+        }
+    }
+}
