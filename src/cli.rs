@@ -3,6 +3,8 @@
 //! 0 done; 64 usage or configuration; 65 bad data; 69 something needed is unavailable; 70 a bug of ours.
 //! Standard output carries results, standard error progress, warnings and errors.
 
+pub mod references;
+
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -19,7 +21,14 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Look at reference spectra, or convert them.
+    References {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: references::ReferencesCommand,
+    },
+}
 
 /// Why a command failed: its exit code, and what to tell the person.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +87,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {}
+    match command {
+        Command::References { command } => references::run(&command),
+    }
 }
 
 /// Tells the person at the terminal something, on standard error.

@@ -4,6 +4,7 @@
 
 pub mod classify;
 pub mod cli;
+pub mod document;
 pub mod reference;
 pub mod scan;
 pub mod source;
