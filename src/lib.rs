@@ -7,5 +7,7 @@ pub mod cli;
 pub mod document;
 pub mod reference;
 pub mod scan;
+pub mod settings;
 pub mod source;
 pub mod stack;
+pub mod telemetry;
