@@ -17,3 +17,6 @@ pub use refusal::Refusal;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod golden;
