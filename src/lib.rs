@@ -2,8 +2,10 @@
 //!
 //! See ARCHITECTURE.md for the map of the modules and the one-way flow of data between them.
 
+pub mod archive;
 pub mod classify;
 pub mod cli;
+pub mod publish;
 pub mod reference;
 pub mod scan;
 pub mod source;
