@@ -1,0 +1,286 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float32Type, Float64Type, UInt32Type};
+use chrono::{DateTime, Utc};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::json;
+
+use super::*;
+use crate::publish::MeanSpectra;
+use crate::publish::table::tests::{map, plan};
+use crate::scan::{Channel, I0, Outcome, Pixels, SampleBatch, ScanPlan};
+use crate::stack::Stack;
+
+fn stack(plan: ScanPlan) -> Stack {
+    let mut stack = Stack::new(plan);
+    let pixels = stack.plan().grid.pixels();
+    for energy in 0..stack.planes().len() {
+        let values = (0..pixels).map(|p| (100 * energy + p) as f32).collect();
+        let batch = SampleBatch {
+            energy_index: energy as u32,
+            pixels: Pixels::Run { first: 0, count: pixels as u32 },
+            channel: Channel::Intensity,
+            values,
+            i0: if energy == 1 { I0::One(5000.0) } else { I0::None },
+            ring_current_ma: Some(400.0),
+            energy_ev: None,
+            time: None,
+        };
+        stack.note_seq(2 * energy as u64);
+        stack.push(2 * energy as u64, &batch).unwrap();
+    }
+    stack
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_003_600, 0).unwrap()
+}
+
+/// Archives a scan of 3×4 pixels and 12 energies, changed by `change`.
+fn archive(root: &Path, change: impl FnOnce(&mut ScanPlan, &mut bool, &mut bool)) -> Placed {
+    let (mut plan, mut provisional, mut reopen) = (plan(3, 4, 12), false, false);
+    change(&mut plan, &mut provisional, &mut reopen);
+    let stack = stack(plan);
+    write(root, &job(&stack, provisional, reopen)).unwrap()
+}
+
+fn job(stack: &Stack, provisional: bool, reopen: bool) -> ArchiveJob<'_> {
+    let mut map = map(stack.plan().grid.ny(), stack.plan().grid.nx(), &[]);
+    map.plan = Arc::clone(stack.plan());
+    let spectra = MeanSpectra {
+        phase: vec![1],
+        energy_ev: vec![517.0],
+        od_mean: vec![0.75],
+        od_std: vec![0.25],
+        pixels: vec![3],
+        ..MeanSpectra::empty(Arc::clone(stack.plan()), 7, vec!["na3.0".into(), "na2.4".into()])
+    };
+    let row = EnergyRow { i0: Some(5000.0), i0_source: Some("region".into()), ..EnergyRow::default() };
+    let reason = "silent for 300 s".to_owned();
+    ArchiveJob {
+        stack,
+        map: Box::leak(Box::new(map)),
+        spectra: Box::leak(Box::new(spectra)),
+        energies: vec![row; stack.planes().len()],
+        outcome: if provisional { Outcome::Partial { reason } } else { Outcome::Complete },
+        provisional,
+        settings: json!({ "i0": { "mode": "auto" } }),
+        reopen,
+        archived_at: now(),
+    }
+}
+
+fn read(path: &Path) -> RecordBatch {
+    let file = std::fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let schema = Arc::clone(reader.schema());
+    let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+    arrow::compute::concat_batches(&schema, &batches).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_scan_lies_where_the_layout_says_and_can_be_read_back() {
+    let root = tempfile::tempdir().unwrap();
+    let placed = archive(root.path(), |_, _, _| {});
+    let folder = root.path().join("beamline=hermes/date=2026-09-21/scan=NVPF_0042");
+    assert_eq!(placed, Placed::New(folder.clone()));
+    assert_eq!(
+        names(&folder),
+        [
+            "energies.parquet",
+            "manifest.json",
+            "phase_map.parquet",
+            "phase_map.png",
+            "spectra.parquet",
+            "stack.parquet"
+        ]
+    );
+    assert_eq!(names(root.path()), ["beamline=hermes"], "nothing temporary is left");
+    assert_eq!(read(&folder.join("phase_map.parquet")).schema().fields(), crate::publish::table::fields());
+    let stack = read(&folder.join("stack.parquet"));
+    assert_eq!(stack.num_rows(), 12);
+    let row = |name: &str, row: usize| stack.column_by_name(name).unwrap().as_list::<i32>().value(row);
+    assert_eq!(row("counts", 5).as_primitive::<Float32Type>().value(11), 1105.0);
+    let i0 = row("i0", 5);
+    assert_eq!((i0.len(), i0.null_count(), i0.as_primitive::<Float32Type>().value(1)), (12, 11, 5000.0));
+    assert_eq!(stack.column(0).as_primitive::<UInt32Type>().value(5), 1);
+    let energies = read(&folder.join("energies.parquet"));
+    let number = |name: &str| energies.column_by_name(name).unwrap().as_primitive::<Float64Type>().clone();
+    assert_eq!((number("energy_ev").value(2), number("coverage").value(2)), (512.5, 1.0));
+    assert_eq!((number("ring_current_ma").value(0), number("shift_x").null_count()), (400.0, 12));
+    let manifest = Manifest::read(&folder).unwrap();
+    assert_eq!((manifest.plan, manifest.archived_at), (plan(3, 4, 12), now()));
+    assert_eq!(manifest.gaps.len(), 11);
+}
+
+#[test]
+fn what_was_not_measured_is_null() {
+    let root = tempfile::tempdir().unwrap();
+    let mut stack = Stack::new(plan(2, 2, 2));
+    let batch = SampleBatch {
+        energy_index: 1,
+        pixels: Pixels::List(vec![3]),
+        channel: Channel::Intensity,
+        values: vec![9.0],
+        i0: I0::One(20.0),
+        ring_current_ma: None,
+        energy_ev: None,
+        time: None,
+    };
+    stack.push(0, &batch).unwrap();
+    let placed = write(root.path(), &job(&stack, true, false)).unwrap();
+    let table = read(&placed.path().join("stack.parquet"));
+    let lists = |name: &str| -> Vec<Option<Vec<Option<f32>>>> {
+        let list = table.column_by_name(name).unwrap().as_list::<i32>();
+        list.iter().map(|row| row.map(|row| row.as_primitive::<Float32Type>().iter().collect())).collect()
+    };
+    let nothing = Some(vec![None, None]);
+    assert_eq!(lists("counts"), [nothing.clone(), nothing.clone(), nothing, Some(vec![None, Some(9.0)])]);
+    assert_eq!(lists("i0"), [None, None, None, Some(vec![None, Some(20.0)])]);
+}
+
+#[test]
+fn only_a_provisional_archive_of_the_same_scan_gives_way() {
+    let root = tempfile::tempdir().unwrap();
+    let day = root.path().join("beamline=hermes/date=2026-09-21");
+    let first = day.join("scan=NVPF_0042");
+    assert_eq!(archive(root.path(), |_, provisional, _| *provisional = true), Placed::New(first.clone()));
+    // The plan of the same scan may have grown meanwhile.
+    let extended = |plan: &mut ScanPlan, _: &mut bool, _: &mut bool| *plan = super::tests::plan(3, 4, 14);
+    assert_eq!(archive(root.path(), extended), Placed::Replaced(first.clone()));
+    assert!(!Manifest::read(&first).unwrap().provisional);
+    assert_eq!(archive(root.path(), extended), Placed::AlreadyThere(first.clone()));
+    assert_eq!(archive(root.path(), |_, _, reopen| *reopen = true), Placed::Replaced(first.clone()));
+    let other = |plan: &mut ScanPlan, _: &mut bool, _: &mut bool| plan.sample = Some("another".into());
+    let second = day.join("scan=NVPF_0042~2");
+    assert_eq!(archive(root.path(), other), Placed::New(second.clone()));
+    assert_eq!(archive(root.path(), other), Placed::AlreadyThere(second));
+    std::fs::write(first.join(MANIFEST), "no manifest").unwrap();
+    assert_eq!(archive(root.path(), |_, _, _| {}), Placed::New(day.join("scan=NVPF_0042~3")));
+    assert_eq!(std::fs::read(first.join(MANIFEST)).unwrap(), b"no manifest");
+    assert_eq!(names(&day), ["scan=NVPF_0042", "scan=NVPF_0042~2", "scan=NVPF_0042~3"]);
+}
+
+#[test]
+fn identifiers_never_lead_out_of_the_root() {
+    let root = tempfile::tempdir().unwrap();
+    for bad in ["../up", "a/b", "..", "", ".hidden", "a~2"] {
+        for field in ["scan_id", "beamline"] {
+            let mut plan = plan(2, 2, 2);
+            *(if field == "scan_id" { &mut plan.scan_id } else { &mut plan.beamline }) = bad.into();
+            let stack = stack(plan);
+            let error = write(root.path(), &job(&stack, false, false)).unwrap_err();
+            assert!(matches!(error, ArchiveError::Plan(_)), "{bad:?}: {error}");
+        }
+    }
+    assert!(names(root.path()).is_empty());
+}
+
+#[test]
+fn the_same_scan_gives_the_same_bytes() {
+    let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [one, other] = roots.each_ref().map(|root| {
+        let placed = archive(root.path(), |_, _, _| {});
+        Manifest::read(placed.path()).unwrap().files
+    });
+    assert_eq!(one, other);
+}
+
+#[test]
+fn verify_finds_what_was_changed_lost_and_added() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = archive(root.path(), |_, _, _| {}).path().to_owned();
+    let faults = || -> Vec<String> {
+        let listed = list(root.path()).unwrap();
+        let found = listed.iter().flat_map(|scan| verify(scan).unwrap());
+        found.map(|f| format!("{} {}", f.path.file_name().unwrap().display(), f.what)).collect()
+    };
+    assert!(faults().is_empty());
+    let mut bytes = std::fs::read(folder.join("stack.parquet")).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(folder.join("stack.parquet"), &bytes).unwrap();
+    std::fs::remove_file(folder.join("spectra.parquet")).unwrap();
+    std::fs::write(folder.join("note.txt"), "hm").unwrap();
+    std::fs::write(folder.join("phase_map.png"), "short").unwrap();
+    let found = faults();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found[0], "note.txt is not in the manifest");
+    assert!(found[1].starts_with("phase_map.png has 5 bytes instead of "));
+    assert_eq!(found[2], "spectra.parquet is missing");
+    assert!(found[3].starts_with("stack.parquet has SHA-256 "));
+    assert_eq!(show(root.path(), "NVPF_0042").unwrap().len(), 1);
+    assert!(show(root.path(), "NVPF").unwrap().is_empty());
+}
+
+#[test]
+fn a_manifest_cannot_point_out_of_its_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = archive(root.path(), |_, _, _| {}).path().to_owned();
+    let mut manifest = Manifest::read(&folder).unwrap();
+    manifest.files.insert("../../secret".into(), FileEntry { sha256: String::new(), bytes: 0 });
+    std::fs::write(folder.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let faults = verify(&list(root.path()).unwrap()[0]).unwrap();
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].what.contains("is not the name of a file"));
+}
+
+#[test]
+fn recovers_from_a_crash_at_any_point_of_a_replacement() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = archive(root.path(), |_, provisional, _| *provisional = true).path().to_owned();
+    let aside = folder.with_file_name(".old-scan=NVPF_0042");
+    let leftover = root.path().join(".tmp-NVPF_0042-4294967295-0");
+    std::fs::create_dir(&leftover).unwrap();
+    // Before the new one took the name.
+    std::fs::rename(&folder, &aside).unwrap();
+    let recovered = recover(root.path()).unwrap();
+    assert_eq!(recovered, Recovered { restored: vec![folder.clone()], removed: vec![leftover] });
+    assert!(Manifest::read(&folder).unwrap().provisional);
+    // After it.
+    std::fs::rename(&folder, &aside).unwrap();
+    archive(root.path(), |_, _, _| {});
+    let recovered = recover(root.path()).unwrap();
+    assert_eq!(recovered, Recovered { restored: vec![], removed: vec![aside] });
+    assert!(!Manifest::read(&folder).unwrap().provisional);
+    assert_eq!(recover(&root.path().join("absent")).unwrap(), Recovered::default());
+}
+
+#[test]
+fn a_failed_write_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let stack = stack(plan(2, 2, 2));
+    let mut job = job(&stack, false, false);
+    job.energies.pop();
+    assert!(matches!(write(root.path(), &job), Err(ArchiveError::Energies { found: 1, wanted: 2 })));
+    let mut spectra = job.spectra.clone();
+    spectra.pixels.clear();
+    let job = ArchiveJob { spectra: &spectra, energies: vec![EnergyRow::default(); 2], ..job };
+    assert!(matches!(write(root.path(), &job), Err(ArchiveError::Publish(_))));
+    assert!(names(root.path()).is_empty());
+}
+
+#[test]
+fn one_folder_takes_one_scan_and_nothing_else_gives_way() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("out");
+    let stack = stack(plan(2, 2, 2));
+    for _ in 0..2 {
+        write_folder(&folder, &job(&stack, false, false)).unwrap();
+    }
+    assert_eq!(names(parent.path()), ["out"]);
+    assert!(verify(&list(&folder).unwrap()[0]).unwrap().is_empty());
+    let mine = parent.path().join("mine");
+    std::fs::create_dir(&mine).unwrap();
+    std::fs::write(mine.join("thesis.tex"), "years of work").unwrap();
+    assert!(matches!(write_folder(&mine, &job(&stack, false, false)), Err(ArchiveError::Occupied(_))));
+    assert_eq!(names(&mine), ["thesis.tex"]);
+}

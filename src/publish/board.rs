@@ -1,0 +1,308 @@
+//! The board: the latest state of every scan, written by the pipeline and read by whoever serves it.
+//!
+//! Maps and spectra are shared, not copied; every method holds the lock for a few pointer moves only, so that a
+//! reader never makes the pipeline wait. The number of scans is bounded: when it is reached, the oldest finished
+//! scan goes, and where none has finished, the one updated longest ago.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::MeanSpectra;
+use crate::classify::{PhaseMap, Status};
+use crate::scan::{Outcome, ScanKind, ScanPlan};
+use crate::stack::SeqRange;
+
+/// Where a scan is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanState {
+    /// The plan came, no value yet.
+    #[default]
+    Started,
+    /// Values come.
+    Running,
+    /// The sender said that it waits.
+    Paused,
+    /// No more values are expected.
+    Ended,
+    /// It lies in the archive.
+    Archived,
+}
+
+impl ScanState {
+    /// Whether no more values are expected.
+    #[must_use]
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Ended | Self::Archived)
+    }
+}
+
+/// What the board says of one scan; it is what `/api/v1/scans` serves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScanSummary {
+    /// Identifier.
+    pub scan_id: String,
+    /// Beamline.
+    pub beamline: String,
+    /// Sample.
+    pub sample: Option<String>,
+    /// Region of the sample.
+    pub region: Option<String>,
+    /// Kind of measurement.
+    pub scan_kind: ScanKind,
+    /// Name of the source that delivers it.
+    pub source: Option<String>,
+    /// Whether the data were simulated.
+    pub simulated: bool,
+    /// Where it is in its life.
+    pub state: ScanState,
+    /// How it ended, once it has.
+    pub outcome: Option<Outcome>,
+    /// Number of energies with any value.
+    pub energies_done: usize,
+    /// Number of energies in the plan.
+    pub energies_total: usize,
+    /// Values measured, over all energies.
+    pub measured_values: usize,
+    /// Values planned.
+    pub planned_values: usize,
+    /// Message numbers that did not come.
+    pub gaps: Vec<SeqRange>,
+    /// Generation of the latest map, 0 while there is none.
+    pub generation: u64,
+    /// Share of each phase among the classified pixels, in the order of the legend.
+    pub fractions: Vec<PhaseFraction>,
+    /// Number of pixels of each status.
+    pub status_counts: BTreeMap<&'static str, usize>,
+    /// Start of exposure.
+    pub started: DateTime<Utc>,
+    /// When the pipeline last had news of it.
+    pub last_update: DateTime<Utc>,
+    /// Folder of its archive, once it is archived.
+    pub archive_path: Option<String>,
+    /// What people should know: warnings and remarks.
+    pub notes: Vec<String>,
+}
+
+/// A phase and its share.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PhaseFraction {
+    /// Identifier of the phase.
+    pub phase: String,
+    /// Title for legends.
+    pub title: String,
+    /// Colour, sRGB.
+    pub colour: [u8; 3],
+    /// Share among the classified pixels, 0 to 1.
+    pub fraction: f64,
+}
+
+impl ScanSummary {
+    /// A scan that has just started at `now`.
+    #[must_use]
+    pub fn started(plan: &ScanPlan, now: DateTime<Utc>) -> Self {
+        Self {
+            scan_id: plan.scan_id.clone(),
+            beamline: plan.beamline.clone(),
+            sample: plan.sample.clone(),
+            region: plan.region.clone(),
+            scan_kind: plan.scan_kind,
+            source: None,
+            simulated: plan.simulated,
+            state: ScanState::Started,
+            outcome: None,
+            energies_done: 0,
+            energies_total: plan.energies_ev.len(),
+            measured_values: 0,
+            planned_values: plan.planned_values(),
+            gaps: Vec::new(),
+            generation: 0,
+            fractions: Vec::new(),
+            status_counts: BTreeMap::new(),
+            started: plan.started,
+            last_update: now,
+            archive_path: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Takes over what `map` says: generation, energies, fractions and counts.
+    pub fn describe(&mut self, map: &PhaseMap) {
+        self.generation = map.origin.generation;
+        self.energies_done = map.origin.energies_done;
+        self.energies_total = map.plan.energies_ev.len();
+        self.planned_values = map.plan.planned_values();
+        self.fractions = map
+            .phases
+            .iter()
+            .zip(map.fractions())
+            .map(|(label, fraction)| PhaseFraction {
+                phase: label.id.clone(),
+                title: label.title.clone(),
+                colour: label.colour,
+                fraction,
+            })
+            .collect();
+        self.status_counts = Status::ALL.iter().map(|s| s.name()).zip(map.status_counts()).collect();
+    }
+}
+
+/// Everything the board holds of one scan.
+#[derive(Clone, Debug)]
+pub struct BoardEntry {
+    /// The summary.
+    pub summary: Arc<ScanSummary>,
+    /// The latest map.
+    pub map: Option<Arc<PhaseMap>>,
+    /// The latest mean spectra.
+    pub spectra: Option<Arc<MeanSpectra>>,
+    /// Counts every change of `map` or `spectra`, over all scans; never the same for two contents.
+    pub revision: u64,
+}
+
+/// The latest state of every scan. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Board {
+    shared: Arc<RwLock<Entries>>,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    scans: BTreeMap<String, BoardEntry>,
+    revision: u64,
+}
+
+impl Board {
+    /// An empty board for at most `capacity` scans, at least one.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { shared: Arc::default(), capacity: capacity.max(1) }
+    }
+
+    /// Sets the summary of a scan; a scan not yet on the board is added.
+    pub fn update(&self, summary: ScanSummary) {
+        let mut entries = self.write();
+        let scan_id = summary.scan_id.clone();
+        let summary = Arc::new(summary);
+        if let Some(entry) = entries.scans.get_mut(&scan_id) {
+            entry.summary = summary;
+            return;
+        }
+        entries.make_room(self.capacity);
+        entries.scans.insert(scan_id, BoardEntry { summary, map: None, spectra: None, revision: 0 });
+    }
+
+    /// Sets the latest map of a scan; returns false where the scan is not on the board.
+    pub fn set_map(&self, map: Arc<PhaseMap>) -> bool {
+        let mut entries = self.write();
+        let scan_id = map.plan.scan_id.clone();
+        entries.change(&scan_id, |entry| entry.map = Some(map))
+    }
+
+    /// Sets the latest spectra of a scan; returns false where the scan is not on the board.
+    pub fn set_spectra(&self, spectra: Arc<MeanSpectra>) -> bool {
+        let mut entries = self.write();
+        let scan_id = spectra.plan.scan_id.clone();
+        entries.change(&scan_id, |entry| entry.spectra = Some(spectra))
+    }
+
+    /// Takes a scan off the board; returns whether it was there.
+    pub fn remove(&self, scan_id: &str) -> bool {
+        self.write().scans.remove(scan_id).is_some()
+    }
+
+    /// What the board holds of a scan.
+    #[must_use]
+    pub fn get(&self, scan_id: &str) -> Option<BoardEntry> {
+        self.read().scans.get(scan_id).cloned()
+    }
+
+    /// Summaries, the scan that started last first.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<Arc<ScanSummary>> {
+        let mut list: Vec<_> = self.read().scans.values().map(|entry| Arc::clone(&entry.summary)).collect();
+        list.sort_by(|a, b| b.started.cmp(&a.started).then_with(|| a.scan_id.cmp(&b.scan_id)));
+        list
+    }
+
+    // A panic elsewhere leaves the entries whole: each change is one assignment.
+    fn read(&self) -> RwLockReadGuard<'_, Entries> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Entries> {
+        self.shared.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn change(&mut self, scan_id: &str, change: impl FnOnce(&mut BoardEntry)) -> bool {
+        let Some(entry) = self.scans.get_mut(scan_id) else { return false };
+        self.revision += 1;
+        entry.revision = self.revision;
+        change(entry);
+        true
+    }
+
+    fn make_room(&mut self, capacity: usize) {
+        while self.scans.len() >= capacity {
+            let oldest = self
+                .scans
+                .values()
+                .min_by_key(|entry| (!entry.summary.state.is_finished(), entry.summary.last_update))
+                .map(|entry| entry.summary.scan_id.clone());
+            let Some(oldest) = oldest else { return };
+            self.scans.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::table::tests::{map, plan};
+
+    fn summary(scan_id: &str, state: ScanState, minute: i64) -> ScanSummary {
+        let plan = ScanPlan { scan_id: scan_id.into(), ..plan(2, 2, 3) };
+        let now = plan.started + chrono::TimeDelta::minutes(minute);
+        ScanSummary { state, ..ScanSummary::started(&plan, now) }
+    }
+
+    #[test]
+    fn the_oldest_finished_scan_makes_room_then_the_stalest() {
+        let board = Board::new(3);
+        board.update(summary("running", ScanState::Running, 0));
+        board.update(summary("done2", ScanState::Ended, 2));
+        board.update(summary("done1", ScanState::Archived, 1));
+        board.update(summary("a", ScanState::Running, 3));
+        board.update(summary("b", ScanState::Running, 4));
+        let ids =
+            |board: &Board| -> Vec<String> { board.summaries().iter().map(|s| s.scan_id.clone()).collect() };
+        assert_eq!(ids(&board), ["a", "b", "running"]);
+        board.update(summary("c", ScanState::Running, 5));
+        assert_eq!(ids(&board), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_map_belongs_to_a_scan_on_the_board_and_changes_its_revision() {
+        let board = Board::new(2);
+        let map = Arc::new(map(2, 4, &[]));
+        assert!(!board.set_map(Arc::clone(&map)), "not on the board");
+        let mut summary = ScanSummary::started(&map.plan, map.plan.started);
+        summary.describe(&map);
+        assert_eq!(summary.status_counts["ambiguous"], 1);
+        assert_eq!(summary.generation, 7);
+        board.update(summary.clone());
+        assert!(board.set_map(Arc::clone(&map)));
+        let first = board.get("NVPF_0042").unwrap();
+        board.update(summary);
+        assert_eq!(board.get("NVPF_0042").unwrap().revision, first.revision, "the summary alone keeps it");
+        assert!(board.set_map(map));
+        assert!(board.get("NVPF_0042").unwrap().revision > first.revision);
+        assert!(board.remove("NVPF_0042") && !board.remove("NVPF_0042"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The HTTP side: health, metrics, the scans as JSON, their tables and pictures, and a small page that shows them.
+//!
+//! Everything is read-only and comes from the [`Board`]. Tables and pictures are encoded when first asked for,
+//! off the runtime's threads, and kept until their content changes; `ETag` names the content, so that a client
+//! that has it already gets 304. Errors are JSON, `{"error": "…"}`. Ids are checked before they are looked up.
+//! The page takes nothing from elsewhere, and its content security policy says so.
+
+mod asset;
+mod encoded;
+mod page;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{Board, BoardEntry, ScanSummary};
+use crate::scan::is_valid_id;
+use asset::Asset;
+use encoded::Encoder;
+
+/// How long a stop waits for answers under way.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the routes need. Clones share it.
+#[derive(Clone)]
+pub struct HttpState {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    board: Board,
+    ready: AtomicBool,
+    metrics: Box<dyn Fn() -> String + Send + Sync>,
+    encoder: Encoder,
+}
+
+impl std::fmt::Debug for HttpState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpState").field("ready", &self.inner.ready).finish_non_exhaustive()
+    }
+}
+
+impl HttpState {
+    /// State over `board`. `metrics` renders the Prometheus text; `epoch` tells this run of the program from
+    /// others (the time it started will do), so that no client takes an old picture for a new one.
+    #[must_use]
+    pub fn new(board: Board, epoch: u64, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        let encoder = Encoder::new(epoch);
+        let (ready, metrics) = (AtomicBool::new(false), Box::new(metrics));
+        Self { inner: Arc::new(Inner { board, ready, metrics, encoder }) }
+    }
+
+    /// Says whether the daemon is ready; `/healthz` answers 200 then, 503 before.
+    pub fn set_ready(&self, ready: bool) {
+        self.inner.ready.store(ready, Ordering::Release);
+    }
+}
+
+/// The routes.
+pub fn router(state: HttpState) -> Router {
+    Router::new()
+        .route("/", get(page::html))
+        .route("/static/page.css", get(page::css))
+        .route("/static/page.js", get(page::js))
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics_text))
+        .route("/api/v1/scans", get(scans))
+        .route("/api/v1/scans/{id}", get(scan))
+        .route("/api/v1/scans/{id}/{asset}", get(asset))
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such page") })
+        .method_not_allowed_fallback(|| async {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this is read-only")
+        })
+        .layer(from_fn(finish))
+        .with_state(state)
+}
+
+/// Serves `state` on `listener` until `stop`, then for at most five seconds what is under way.
+///
+/// # Errors
+/// What the listener says.
+pub async fn serve(listener: TcpListener, state: HttpState, stop: CancellationToken) -> std::io::Result<()> {
+    let graceful =
+        axum::serve(listener, router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = graceful => result,
+        () = patience => Ok(()),
+    }
+}
+
+/// Headers of every answer, and the count of it.
+async fn finish(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("content-security-policy", page::CONTENT_SECURITY_POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("phasewatch_http_requests_total", "status" => status).increment(1);
+    response
+}
+
+fn problem(status: StatusCode, what: &str) -> Response {
+    (status, Json(json!({ "error": what }))).into_response()
+}
+
+async fn health(State(state): State<HttpState>) -> Response {
+    if state.inner.ready.load(Ordering::Acquire) {
+        Json(json!({ "status": "ready" })).into_response()
+    } else {
+        problem(StatusCode::SERVICE_UNAVAILABLE, "not ready yet")
+    }
+}
+
+async fn metrics_text(State(state): State<HttpState>) -> Response {
+    let text = (state.inner.metrics)();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn scans(State(state): State<HttpState>) -> Response {
+    let list = state.inner.board.summaries();
+    Json(list.iter().map(AsRef::as_ref).collect::<Vec<&ScanSummary>>()).into_response()
+}
+
+async fn scan(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {
+    match find(&state, id.ok().map(|Path(id)| id).as_deref()) {
+        Ok(entry) => Json(entry.summary.as_ref()).into_response(),
+        Err(response) => *response,
+    }
+}
+
+async fn asset(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Response {
+    let path = path.ok().map(|Path(path)| path);
+    let Some(asset) = path.as_ref().and_then(|(_, name)| Asset::from_name(name)) else {
+        return problem(StatusCode::NOT_FOUND, "no such table or picture");
+    };
+    let entry = match find(&state, path.as_ref().map(|(id, _)| id.as_str())) {
+        Ok(entry) => entry,
+        Err(response) => return *response,
+    };
+    if !asset.is_there(&entry) {
+        return problem(StatusCode::NOT_FOUND, "this scan has none yet");
+    }
+    let etag = state.inner.encoder.etag(&entry, asset);
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag));
+    if known {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
+    }
+    match state.inner.encoder.get(entry, asset).await {
+        Ok(bytes) => ([(header::CONTENT_TYPE, asset.content_type().to_owned()), (header::ETAG, etag)], bytes)
+            .into_response(),
+        Err(error) => {
+            tracing::error!(%error, asset = asset.name(), "could not be encoded");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "could not be encoded; the log says why")
+        }
+    }
+}
+
+/// Whether an `If-None-Match` header names `etag`: a list of tags, weak ones too, or `*`.
+fn matches(value: &HeaderValue, etag: &str) -> bool {
+    let Ok(list) = value.to_str() else { return false };
+    list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+fn find(state: &HttpState, id: Option<&str>) -> Result<BoardEntry, Box<Response>> {
+    let Some(id) = id.filter(|id| is_valid_id(id)) else {
+        return Err(Box::new(problem(StatusCode::BAD_REQUEST, "this is not a scan id")));
+    };
+    let missing = || Box::new(problem(StatusCode::NOT_FOUND, "no such scan"));
+    state.inner.board.get(id).ok_or_else(missing)
+}
+
+#[cfg(test)]
+mod tests;
