@@ -5,6 +5,7 @@
 pub mod classify;
 pub mod cli;
 pub mod detector;
+pub mod pipeline;
 pub mod reference;
 pub mod scan;
 pub mod source;
