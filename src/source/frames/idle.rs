@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Longer silences are as good as this one; adding `Duration::MAX` to an instant would panic.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Watches the time since the last message.
 #[derive(Debug)]
 pub(super) struct IdleClock {
@@ -23,7 +26,13 @@ pub(super) enum Due {
 
 impl IdleClock {
     pub(super) fn new(idle_after: Duration, redial_after: Option<Duration>, now: Instant) -> Self {
-        Self { idle_after, redial_after, since: now, told: false, redialled: now }
+        Self {
+            idle_after: idle_after.min(LONGEST),
+            redial_after: redial_after.map(|after| after.min(LONGEST)),
+            since: now,
+            told: false,
+            redialled: now,
+        }
     }
 
     /// A message came. True when a silence that was told of ends, so that the timer has to be set anew; otherwise the timer
@@ -81,6 +90,14 @@ mod tests {
         assert_eq!(clock.next(), None);
         assert!(clock.heard(start + 200 * SECOND));
         assert_eq!(clock.due(start + 210 * SECOND), Some(Due::Tell(start + 200 * SECOND)));
+    }
+
+    #[test]
+    fn never_is_a_long_time_and_no_panic() {
+        let start = Instant::now();
+        let mut clock = IdleClock::new(Duration::MAX, Some(Duration::MAX), start);
+        assert!(clock.next().is_some());
+        assert_eq!(clock.due(start + SECOND), None);
     }
 
     #[test]
