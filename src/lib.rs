@@ -11,6 +11,7 @@ pub mod archive;
 pub mod classify;
 pub mod cli;
 pub mod publish;
+pub mod pipeline;
 pub mod reference;
 pub mod scan;
 pub mod settings;

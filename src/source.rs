@@ -1,3 +1,4 @@
 //! Wire adapters: bytes in, [`crate::scan::ScanEvent`] out. They trust nothing.
 
+pub mod frames;
 pub mod stxm_stream;

@@ -1,0 +1,196 @@
+//! The task of one source: stamps what arrives and forwards it into the queue; nothing else, so that it keeps up.
+
+mod log_gate;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use metrics::{Counter, Gauge};
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{Closed, QueueSender};
+use crate::source::frames::{FrameSource, PeerCause, RawMessage, SourceNotice, SourceStatus, payload_bytes};
+use log_gate::LogGate;
+
+/// Names of the metrics, each labelled with the name of the `source`.
+pub mod metric {
+    /// Messages received.
+    pub const MESSAGES: &str = "phasewatch_source_messages_total";
+    /// Bytes of those messages, all parts.
+    pub const BYTES: &str = "phasewatch_source_bytes_total";
+    /// Connections made after one was lost.
+    pub const RECONNECTS: &str = "phasewatch_source_reconnects_total";
+    /// Messages dropped for their size.
+    pub const OVERSIZE: &str = "phasewatch_source_oversize_total";
+    /// Errors of peers, also labelled with the `cause`.
+    pub const PEER_ERRORS: &str = "phasewatch_source_peer_errors_total";
+    /// Peers that are there (1 or 0 for a source that connects).
+    pub const CONNECTED: &str = "phasewatch_source_connected";
+    /// 1 while no message has come for the configured time.
+    pub const IDLE: &str = "phasewatch_source_idle";
+}
+
+/// Why the task of a source ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceEnd {
+    /// It was told to.
+    Cancelled,
+    /// Nobody empties the queue any more.
+    QueueClosed,
+}
+
+/// Receives until cancelled. What was received is in the queue when this returns, also when the queue was full: the one
+/// message in hand then goes past the bound. What the peer has sent but we have not read stays with the operating system.
+pub async fn run_source<S: FrameSource>(
+    source_index: usize,
+    mut source: S,
+    queue: QueueSender<RawMessage>,
+    cancel: CancellationToken,
+    status: Arc<SourceStatus>,
+) -> SourceEnd {
+    let mut desk = Desk::new(status);
+    let mut cancelled = pin!(cancel.cancelled());
+    loop {
+        let notice = tokio::select! {
+            biased;
+            () = &mut cancelled => return SourceEnd::Cancelled,
+            notice = source.next() => notice,
+        };
+        let parts = match notice {
+            SourceNotice::Message(parts) => parts,
+            other => {
+                desk.notice(other, Instant::now(), Utc::now());
+                continue;
+            }
+        };
+        let message =
+            RawMessage { source: source_index, parts, received: Instant::now(), received_at: Utc::now() };
+        desk.message(&message);
+        let cost_bytes = message.cost_bytes();
+        let slot = tokio::select! {
+            biased;
+            slot = queue.reserve(cost_bytes) => Some(slot),
+            () = &mut cancelled => None,
+        };
+        let pushed = match slot {
+            Some(slot) => slot.and_then(|slot| slot.fill(message)),
+            None => queue.push_past_bound(message, cost_bytes),
+        };
+        if pushed == Err(Closed) {
+            return SourceEnd::QueueClosed;
+        }
+    }
+}
+
+/// Keeps the books of one source: status, metrics, log.
+struct Desk {
+    status: Arc<SourceStatus>,
+    messages: Counter,
+    bytes: Counter,
+    reconnects: Counter,
+    oversize: Counter,
+    connected: Gauge,
+    idle: Gauge,
+    gate: LogGate<LogCause>,
+    heartbeat_told: bool,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum LogCause {
+    Peer(PeerCause),
+    Oversize,
+    Connected,
+    Disconnected,
+}
+
+impl Desk {
+    fn new(status: Arc<SourceStatus>) -> Self {
+        let name = status.name().to_owned();
+        Self {
+            messages: metrics::counter!(metric::MESSAGES, "source" => name.clone()),
+            bytes: metrics::counter!(metric::BYTES, "source" => name.clone()),
+            reconnects: metrics::counter!(metric::RECONNECTS, "source" => name.clone()),
+            oversize: metrics::counter!(metric::OVERSIZE, "source" => name.clone()),
+            connected: metrics::gauge!(metric::CONNECTED, "source" => name.clone()),
+            idle: metrics::gauge!(metric::IDLE, "source" => name),
+            status,
+            gate: LogGate::new(),
+            heartbeat_told: false,
+        }
+    }
+
+    fn message(&mut self, message: &RawMessage) {
+        let bytes = payload_bytes(&message.parts) as u64;
+        self.messages.increment(1);
+        self.bytes.increment(bytes);
+        if self.status.message(bytes, message.received_at) {
+            self.idle.set(0.0);
+        }
+    }
+
+    fn notice(&mut self, notice: SourceNotice, now: Instant, time: DateTime<Utc>) {
+        let status = Arc::clone(&self.status);
+        let source = status.name();
+        match notice {
+            SourceNotice::Message(_) => {}
+            SourceNotice::Connected { address, peers, again } => {
+                self.set_peers(peers);
+                if again {
+                    self.reconnects.increment(1);
+                    status.reconnected();
+                }
+                if let Some(kept_back) = self.gate.admit(LogCause::Connected, now) {
+                    tracing::info!(source, address, peers, again, kept_back, "a sender is connected");
+                }
+            }
+            SourceNotice::Disconnected { peers } => {
+                self.set_peers(peers);
+                if let Some(kept_back) = self.gate.admit(LogCause::Disconnected, now) {
+                    tracing::info!(source, peers, kept_back, "a sender is gone");
+                }
+            }
+            SourceNotice::Idle { since } => {
+                self.idle.set(1.0);
+                status.set_idle();
+                let silent_s = now.saturating_duration_since(since).as_secs();
+                tracing::info!(source, silent_s, "no message has come for a while");
+            }
+            SourceNotice::Oversize { bytes } => {
+                self.oversize.increment(1);
+                status.oversize();
+                if let Some(kept_back) = self.gate.admit(LogCause::Oversize, now) {
+                    tracing::error!(source, bytes, kept_back, "a message above the limit was dropped");
+                }
+            }
+            SourceNotice::PeerError { cause, detail } => self.peer_error(cause, detail, now, time),
+        }
+    }
+
+    fn set_peers(&self, peers: usize) {
+        self.status.set_peers(peers);
+        #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
+        self.connected.set(peers as f64);
+    }
+
+    fn peer_error(&mut self, cause: PeerCause, detail: String, now: Instant, time: DateTime<Utc>) {
+        let source = self.status.name();
+        metrics::counter!(metric::PEER_ERRORS, "source" => source.to_owned(), "cause" => cause.as_str())
+            .increment(1);
+        if cause == PeerCause::Heartbeat && !std::mem::replace(&mut self.heartbeat_told, true) {
+            tracing::warn!(
+                source,
+                "the sender uses ZMTP heartbeats, which cost the connection and data at each beat: \
+                 switch ZMTP heartbeats off at the sender (ZMQ_HEARTBEAT_IVL = 0)"
+            );
+        }
+        if let Some(kept_back) = self.gate.admit(LogCause::Peer(cause), now) {
+            tracing::warn!(source, %cause, detail, kept_back, "trouble with a sender");
+        }
+        self.status.peer_error(detail, time);
+    }
+}
+
+#[cfg(test)]
+mod tests;
