@@ -12,6 +12,7 @@ pub mod classify;
 pub mod cli;
 pub mod publish;
 pub mod pipeline;
+pub mod model;
 pub mod reference;
 pub mod scan;
 pub mod settings;
