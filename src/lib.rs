@@ -6,5 +6,6 @@ pub mod classify;
 pub mod cli;
 pub mod reference;
 pub mod scan;
+pub mod simulate;
 pub mod source;
 pub mod stack;
