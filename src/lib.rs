@@ -4,6 +4,7 @@
 
 pub mod classify;
 pub mod cli;
+pub mod recording;
 pub mod reference;
 pub mod scan;
 pub mod simulate;
