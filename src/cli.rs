@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod references;
+pub mod simulate;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ pub enum Command {
         #[command(subcommand)]
         command: references::ReferencesCommand,
     },
+    /// Publish a simulated or recorded scan over stxm-stream/1, with faults on demand.
+    Simulate(Box<simulate::SimulateArgs>),
 }
 
 /// Why a command failed: its exit code, and what to tell the person.
@@ -102,6 +105,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Config { command } => config::run(&command),
         Command::References { command } => references::run(&command),
+        Command::Simulate(args) => simulate::run(&args),
     }
 }
 
