@@ -3,22 +3,18 @@
 //! See ARCHITECTURE.md for the map of the modules and the one-way flow of data between them.
 
 pub mod absorption;
+pub mod archive;
 pub mod classify;
 pub mod cli;
 pub mod detector;
 pub mod document;
-pub mod archive;
-pub mod classify;
-pub mod cli;
-pub mod publish;
-pub mod pipeline;
 pub mod model;
-pub mod reference;
-pub mod scan;
-pub mod settings;
+pub mod pipeline;
+pub mod publish;
 pub mod recording;
 pub mod reference;
 pub mod scan;
+pub mod settings;
 pub mod simulate;
 pub mod source;
 pub mod stack;

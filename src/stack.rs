@@ -123,20 +123,20 @@ impl Stack {
 
     /// The planes, in the order of the plan.
     #[must_use]
-    pub fn planes(&self) -> impl ExactSizeIterator<Item = &Plane> + Clone {
-        self.planes.iter().map(|plane| &**plane)
+    pub fn planes(&self) -> &[Arc<Plane>] {
+        &self.planes
     }
 
     /// Number of energies with any value.
     #[must_use]
     pub fn energies_done(&self) -> usize {
-        self.planes().filter(|plane| plane.measured() > 0).count()
+        self.planes.iter().filter(|plane| plane.measured() > 0).count()
     }
 
     /// Number of values measured, over all energies.
     #[must_use]
     pub fn measured(&self) -> usize {
-        self.planes().map(Plane::measured).sum()
+        self.planes.iter().map(|plane| plane.measured()).sum()
     }
 
     /// Whether every planned value was measured.
@@ -148,7 +148,7 @@ impl Stack {
     /// Bytes the values take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.planes().map(Plane::bytes).sum()
+        self.planes.iter().map(|plane| plane.bytes()).sum()
     }
 
     /// Notes that message `seq` came. Returns false where it came before: it is then to be ignored.
@@ -248,7 +248,7 @@ impl Stack {
     /// Whether [`Stack::take_changes`] would return anything.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        self.planes().any(Plane::has_changes)
+        self.planes.iter().any(|plane| plane.has_changes())
     }
 }
 

@@ -244,7 +244,7 @@ fn choose(stack: &Stack, settings: &AbsorptionSettings) -> I0Source {
         return I0Source::NotNeeded;
     }
     let streamed = || {
-        let mut measured = stack.planes().filter(|plane| plane.measured() > 0).peekable();
+        let mut measured = stack.planes().iter().filter(|plane| plane.measured() > 0).peekable();
         measured.peek().is_some() && measured.all(|plane| plane.i0() != PlaneI0::None)
     };
     match settings.mode {

@@ -46,7 +46,7 @@ fn mean_log_image(stack: &Stack) -> Vec<f64> {
     let pixels = stack.plan().grid.pixels();
     let dark = stack.plan().dark();
     let (mut sum, mut count) = (vec![0.0_f64; pixels], vec![0_u32; pixels]);
-    for plane in stack.planes().filter(|plane| plane.measured() > 0) {
+    for plane in stack.planes().iter().filter(|plane| plane.measured() > 0) {
         // Half a count stands in for no signal: such a pixel is as dark as can be, and must not look empty.
         let log = |value: f32| (f64::from(value) - dark).max(0.5).ln();
         let measured = plane.values().iter().filter(|value| !value.is_nan());

@@ -149,7 +149,7 @@ impl LiveMap {
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
     fn estimate(&mut self, stack: &Stack) -> bool {
-        let complete = stack.planes().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
+        let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
         // At first after each energy, later each time the stack has grown by an eighth.
         let due = complete >= self.searched_at + 1 + self.searched_at / 8;
         let mut changed = false;

@@ -19,9 +19,10 @@ impl<'a> DensityView<'a> {
     pub fn new(stack: &'a Stack, intensity: &Intensity, max_od: f64, noise_factor: f64) -> Self {
         let planes = stack
             .planes()
+            .iter()
             .enumerate()
             .filter(|(_, plane)| plane.measured() > 0)
-            .map(|(e, plane)| (e, plane, Conversion::new(stack.plan(), e, intensity.plane(e), max_od)))
+            .map(|(e, plane)| (e, &**plane, Conversion::new(stack.plan(), e, intensity.plane(e), max_od)))
             .collect();
         Self { planes, noise_factor, energies: stack.planes().len() }
     }

@@ -55,6 +55,7 @@ fn content(stack: &Stack) -> Vec<(u32, u32, Option<u64>)> {
     let pixels = stack.plan().grid.pixels();
     stack
         .planes()
+        .iter()
         .flat_map(|plane| {
             let ring = plane.ring_current_ma().map(f64::to_bits);
             (0..pixels).map(move |p| (plane.value(p).to_bits(), plane.i0_at(p).to_bits(), ring))
