@@ -57,3 +57,30 @@ fn warn(settings: &Settings) {
         say(format_args!("warning: {warning}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_says_64_and_where_the_fault_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("site.toml");
+        std::fs::write(&file, "[http]\nlisten = \"0.0.0.0:1\"\n").unwrap();
+        let failure = check(&file).unwrap_err();
+        assert_eq!(failure.code, 64);
+        assert!(failure.message.contains("site.toml line 2: http.listen"), "{}", failure.message);
+        assert_eq!(check(&dir.path().join("absent")).unwrap_err().code, 64);
+    }
+
+    #[test]
+    fn check_accepts_what_could_run() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("refs")).unwrap();
+        let file = dir.path().join("site.toml");
+        let text =
+            "references.dir = \"refs\"\n[[source]]\nkind = \"stxm-stream\"\nbind = \"tcp://127.0.0.1:0\"\n";
+        std::fs::write(&file, text).unwrap();
+        check(&file).unwrap();
+    }
+}
