@@ -5,7 +5,9 @@ pub mod correlation;
 pub mod evidence;
 mod judged;
 mod live;
+mod mean_spectra;
 pub mod mixture;
+mod oracle;
 mod phase_map;
 mod settled;
 pub mod spectrum;
@@ -15,6 +17,8 @@ mod view;
 
 pub use consult::PosteriorModel;
 pub use live::LiveMap;
+pub use mean_spectra::PhaseSpectra;
+pub use oracle::Oracle;
 pub use phase_map::{Ambiguity, Method, NO_PHASE, Origin, PhaseLabel, PhaseMap, RevisionReason, Status};
 pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;

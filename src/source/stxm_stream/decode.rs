@@ -34,7 +34,7 @@ struct Common<'a> {
     scan_id: std::borrow::Cow<'a, str>,
     seq: u64,
     #[serde(borrow)]
-    time: std::borrow::Cow<'a, str>,
+    time: Option<std::borrow::Cow<'a, str>>,
 }
 
 /// Decodes one message. `beamline`, where configured, wins over the stream's.
@@ -60,14 +60,26 @@ pub fn decode(parts: &[Bytes], framing: Framing, beamline: Option<&str>) -> Resu
     if !long_header && header.len() > MAX_HEADER_BYTES {
         return Err(Refusal::HeaderSize { found: header.len(), limit: MAX_HEADER_BYTES });
     }
-    let time = DateTime::parse_from_rfc3339(&common.time)
-        .map_err(|_| Refusal::Time(common.time.chars().take(64).collect()))?
-        .with_timezone(&Utc);
+    let time = match &common.time {
+        Some(text) => Some(
+            DateTime::parse_from_rfc3339(text)
+                .map_err(|_| Refusal::Time(text.chars().take(64).collect()))?
+                .with_timezone(&Utc),
+        ),
+        // Samples may do without; elsewhere it is one of the common fields.
+        None if common.kind == "samples" => None,
+        None => return Err(Refusal::Header("missing field `time`".to_owned())),
+    };
     let update = match &*common.kind {
         "samples" => samples(json(header)?, payload, time)?,
         "scan_start" => {
             no_payload(payload)?;
-            ScanUpdate::Started(Box::new(plan(json(header)?, &common.scan_id, time, beamline)?))
+            ScanUpdate::Started(Box::new(plan(
+                json(header)?,
+                &common.scan_id,
+                time.unwrap_or_default(),
+                beamline,
+            )?))
         }
         "plan_extend" => {
             no_payload(payload)?;
@@ -85,7 +97,7 @@ pub fn decode(parts: &[Bytes], framing: Framing, beamline: Option<&str>) -> Resu
         }
         _ => ScanUpdate::Skipped,
     };
-    Ok(ScanEvent { scan_id: common.scan_id.into_owned(), seq: Some(common.seq), time: Some(time), update })
+    Ok(ScanEvent { scan_id: common.scan_id.into_owned(), seq: Some(common.seq), time, update })
 }
 
 fn json<'a, T: Deserialize<'a>>(header: &'a [u8]) -> Result<T, Refusal> {
@@ -159,7 +171,11 @@ fn extension(header: PlanExtendHeader) -> Result<ScanUpdate, Refusal> {
     })
 }
 
-fn samples(header: SamplesHeader, payload: &[Bytes], time: DateTime<Utc>) -> Result<ScanUpdate, Refusal> {
+fn samples(
+    header: SamplesHeader,
+    payload: &[Bytes],
+    time: Option<DateTime<Utc>>,
+) -> Result<ScanUpdate, Refusal> {
     match header.encoding {
         Encoding::Raw => {}
         Encoding::Lz4 => return Err(Refusal::Encoding("lz4")),
@@ -200,7 +216,7 @@ fn samples(header: SamplesHeader, payload: &[Bytes], time: DateTime<Utc>) -> Res
         i0,
         ring_current_ma: finite("ring_current_ma", header.ring_current_ma)?,
         energy_ev: finite("energy_ev", header.energy_ev)?,
-        time: Some(time),
+        time,
     };
     values(header.dtype, &payload[0], batch)
 }

@@ -1,0 +1,347 @@
+//! Which scans there are, and what state each is in: a pure state machine from events to notices.
+//!
+//! Messages of a scan whose `scan_start` has not come are held, bounded in bytes; the oldest give way. An end
+//! waits for late messages unless nothing is missing. A scan that falls silent, or whose source starts another,
+//! ends as partial. Samples that come after that open it again, while its stack is still here; later they are
+//! stale. Everything that is not used is counted under a reason.
+//!
+//! Time is passed in, on the clock that never jumps; the senders' clocks order nothing.
+
+mod held;
+mod open;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use held::Held;
+pub use open::{Ending, Phase, Scan};
+
+use crate::detector::{self, DetectorError};
+use crate::scan::{Outcome, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
+use crate::stack::{Stack, StackError};
+
+/// A stack that the receiving side fills and the mapping side reads.
+pub type SharedStack = Arc<Mutex<Stack>>;
+
+/// Locks a stack. No code of ours panics while it holds the lock; the content is whole even if one did.
+pub fn lock(stack: &SharedStack) -> MutexGuard<'_, Stack> {
+    stack.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bounds and patience.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanLimits {
+    /// Most pixels of a scan.
+    pub pixels: usize,
+    /// Most bytes of one stack.
+    pub stack_bytes: usize,
+    /// Most bytes of all stacks.
+    pub total_bytes: usize,
+    /// Most scans open at once.
+    pub open_scans: usize,
+    /// Most bytes held for scans that have not started.
+    pub held_bytes: usize,
+}
+
+/// Patience of one source.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Silence after which a scan ends.
+    pub silence: Duration,
+    /// Wait for late messages after an end, or after another scan began.
+    pub grace: Duration,
+    /// How long late samples open a scan again.
+    pub reopen: Duration,
+}
+
+/// Why an event was not used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EventRefusal {
+    /// The batch does not fit the plan.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// The frames do not fit the plan.
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
+    /// The longer plan breaks a rule.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The plan needs more than the limits allow.
+    #[error("{what} {found} is above limits.{key} = {limit}")]
+    Limit {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        found: usize,
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        limit: usize,
+    },
+    /// Too many messages wait for one before them.
+    #[error("too many messages wait for an extension of the plan")]
+    Waiting,
+    /// A second start with another plan.
+    #[error("another plan under the same scan_id: the first stands; use plan_extend to add energies")]
+    OtherPlan,
+    /// The scan was refused or is not a stack.
+    #[error("the scan is not mapped")]
+    NotMapped,
+    /// The scan was aborted, or archived too long ago.
+    #[error("the scan is over")]
+    Stale,
+}
+
+impl EventRefusal {
+    /// A short name for counters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Stack(StackError::Energy { .. }) => "energy_index",
+            Self::Stack(StackError::Pixel { .. }) => "pixel",
+            Self::Stack(StackError::I0BelowDark) => "i0_below_dark",
+            Self::Stack(StackError::Seq(_)) => "seq",
+            Self::Detector(DetectorError::Shape { .. }) => "size",
+            Self::Detector(DetectorError::Infinite) => "infinite",
+            Self::Plan(_) => "plan",
+            Self::Limit { .. } => "limit",
+            Self::Waiting => "waiting",
+            Self::OtherPlan => "other_plan",
+            Self::NotMapped => "not_mapped",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// What became of an event that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It was used.
+    Used,
+    /// It came before, and was ignored.
+    Duplicate,
+    /// It waits for its `scan_start`, or for a message before it.
+    Held,
+    /// Its type is not known.
+    Skipped,
+}
+
+/// What the rest of the pipeline is told.
+#[derive(Clone, Debug)]
+pub enum ScanNotice {
+    /// A scan began. `stack` is `None` where it is not mapped; `note` then says why.
+    Started {
+        /// The plan.
+        plan: Box<ScanPlan>,
+        /// Index of the source.
+        source: usize,
+        /// Where its values go.
+        stack: Option<SharedStack>,
+        /// Why it is not mapped.
+        note: Option<String>,
+    },
+    /// Values came.
+    Changed(String),
+    /// The sender waits.
+    Paused(String),
+    /// The sender goes on.
+    Resumed(String),
+    /// No more values are expected.
+    Ended {
+        /// The scan.
+        scan_id: String,
+        /// How it ended.
+        outcome: Outcome,
+        /// Whether a later archive of it may follow.
+        provisional: bool,
+        /// Whether it had been archived before.
+        reopened: bool,
+    },
+    /// Values came after the end.
+    Reopened(String),
+}
+
+/// All scans.
+#[derive(Debug)]
+pub struct Scans {
+    limits: ScanLimits,
+    patience: Vec<Patience>,
+    scans: BTreeMap<String, Scan>,
+    held: Held,
+    notices: Vec<ScanNotice>,
+}
+
+impl Scans {
+    /// No scans; `patience` has one entry per source.
+    #[must_use]
+    pub fn new(limits: ScanLimits, patience: Vec<Patience>) -> Self {
+        let held = Held::new(limits.held_bytes);
+        Self { limits, patience, scans: BTreeMap::new(), held, notices: Vec::new() }
+    }
+
+    /// Takes an event in. `source` is the index of its source, `bytes` what holding it would take.
+    ///
+    /// # Errors
+    /// Why it was not used. Nothing that was there is lost.
+    pub fn push(
+        &mut self,
+        source: usize,
+        event: ScanEvent,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<Accepted, EventRefusal> {
+        if let ScanUpdate::Started(plan) = event.update {
+            return self.start(source, event.seq, *plan, now);
+        }
+        let Some(scan) = self.scans.get_mut(&event.scan_id) else {
+            self.held.push(event, bytes, now);
+            return Ok(Accepted::Held);
+        };
+        let accepted = scan.take(event, now, self.patience[source], &mut self.notices);
+        if accepted == Ok(Accepted::Used) {
+            scan.retry(now, self.patience[source], &mut self.notices);
+        }
+        accepted
+    }
+
+    fn start(
+        &mut self,
+        source: usize,
+        seq: Option<u64>,
+        plan: ScanPlan,
+        now: Instant,
+    ) -> Result<Accepted, EventRefusal> {
+        if let Some(scan) = self.scans.get_mut(&plan.scan_id) {
+            return scan.start_again(seq, &plan, now);
+        }
+        for other in self.scans.values_mut().filter(|other| other.source() == source) {
+            other.supersede(&plan.scan_id);
+        }
+        let verdict = if plan.scan_kind == ScanKind::Stack { self.fits(&plan) } else { Ok(()) };
+        let note = match &verdict {
+            Err(refusal) => Some(refusal.to_string()),
+            Ok(()) if plan.scan_kind != ScanKind::Stack => {
+                Some(format!("only stacks are mapped; this is of kind {:?}", plan.scan_kind).to_lowercase())
+            }
+            Ok(()) => None,
+        };
+        let scan_id = plan.scan_id.clone();
+        let mapped = note.is_none();
+        let mut scan = Scan::new(source, seq, plan.clone(), mapped, now);
+        self.notices.push(ScanNotice::Started {
+            plan: Box::new(plan),
+            source,
+            stack: scan.stack().cloned(),
+            note,
+        });
+        for event in self.held.take(&scan_id) {
+            // What turns out not to fit is counted by the caller through `refused_held`.
+            if let Err(refusal) = scan.take(event, now, self.patience[source], &mut self.notices) {
+                self.held.note_refused(&refusal);
+            }
+        }
+        scan.retry(now, self.patience[source], &mut self.notices);
+        self.scans.insert(scan_id, scan);
+        self.forget_surplus();
+        verdict.map(|()| Accepted::Used)
+    }
+
+    fn fits(&mut self, plan: &ScanPlan) -> Result<(), EventRefusal> {
+        let limit = |what, found: usize, key, limit: usize| {
+            if found > limit { Err(EventRefusal::Limit { what, found, key, limit }) } else { Ok(()) }
+        };
+        let bytes = plan.planned_values().saturating_mul(8);
+        limit("number of pixels", plan.grid.pixels(), "pixels", self.limits.pixels)?;
+        limit("size of the stack in bytes", bytes, "stack_bytes", self.limits.stack_bytes)?;
+        let open = self.scans.values().filter(|scan| scan.is_open());
+        limit("number of open scans", open.clone().count() + 1, "open_scans", self.limits.open_scans)?;
+        let planned: usize = open.map(Scan::planned_bytes).sum();
+        limit("size of all stacks in bytes", planned + bytes, "total_bytes", self.limits.total_bytes)
+    }
+
+    /// Drops the stacks of ended scans, oldest first, until all fit; drops what is remembered of the oldest.
+    fn forget_surplus(&mut self) {
+        const REMEMBERED: usize = 1024;
+        loop {
+            let total: usize = self.scans.values().map(Scan::planned_bytes).sum();
+            let mut closed: Vec<_> =
+                self.scans.iter().filter_map(|(id, s)| Some((s.closed_at()?, id))).collect();
+            closed.sort();
+            let with_stack = closed.iter().find(|(_, id)| self.scans[*id].stack().is_some());
+            let Some(oldest) = with_stack.map(|(_, id)| (*id).clone()) else {
+                if let Some((_, oldest)) = closed.first().filter(|_| self.scans.len() > REMEMBERED) {
+                    let oldest = (*oldest).clone();
+                    self.scans.remove(&oldest);
+                }
+                return;
+            };
+            let kept = closed.iter().filter(|(_, id)| self.scans[*id].stack().is_some()).count();
+            if total <= self.limits.total_bytes && kept <= self.limits.open_scans {
+                return;
+            }
+            if let Some(scan) = self.scans.get_mut(&oldest) {
+                scan.drop_stack();
+            }
+        }
+    }
+
+    /// Ends the scans whose patience is over.
+    pub fn poll(&mut self, now: Instant) {
+        for scan in self.scans.values_mut() {
+            let patience = self.patience[scan.source()];
+            scan.poll(now, patience, &mut self.notices);
+        }
+        self.held.expire(now, Duration::from_secs(600));
+    }
+
+    /// When [`Scans::poll`] has something to do next; `None` while no scan is open.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.scans.values().filter_map(|scan| scan.deadline(self.patience[scan.source()])).min()
+    }
+
+    /// Ends every open scan: the daemon stops.
+    pub fn stop(&mut self, now: Instant) {
+        for scan in self.scans.values_mut() {
+            scan.stop(now, &mut self.notices);
+        }
+    }
+
+    /// Whether a scan can still take values without being opened again.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.scans.values().filter(|scan| scan.is_open()).count()
+    }
+
+    /// What is held for scans that have not started.
+    pub fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
+    /// A scan, for looking at.
+    #[must_use]
+    pub fn get(&self, scan_id: &str) -> Option<&Scan> {
+        self.scans.get(scan_id)
+    }
+
+    /// What has happened since the last call.
+    pub fn take_notices(&mut self) -> Vec<ScanNotice> {
+        std::mem::take(&mut self.notices)
+    }
+}
+
+/// Turns what came into samples that fit the plan.
+fn samples_of(plan: &ScanPlan, update: ScanUpdate) -> Result<Option<crate::scan::SampleBatch>, EventRefusal> {
+    match update {
+        ScanUpdate::Samples(batch) => {
+            detector::check_samples(plan, &batch)?;
+            Ok(Some(batch))
+        }
+        ScanUpdate::Frames(frames) => Ok(Some(detector::reduce(plan, frames)?)),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! One scan: open, ending, or closed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::{Accepted, EventRefusal, Patience, ScanNotice, SharedStack, lock, samples_of};
+use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
+use crate::stack::{Stack, StackError};
+
+/// Most messages of one scan that wait for one before them.
+const MAX_WAITING: usize = 4096;
+
+/// How a scan is going to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// When the wait for late messages is over.
+    pub deadline: Instant,
+}
+
+/// The states of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Values are expected.
+    Running,
+    /// The sender waits.
+    Paused,
+    /// The end came; late messages are waited for.
+    Ending(Ending),
+    /// It was handed to the archive.
+    Closed {
+        /// When.
+        at: Instant,
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// One scan.
+#[derive(Debug)]
+pub struct Scan {
+    source: usize,
+    /// The plan as it came first: a repeat has to be equal to it.
+    first_plan: ScanPlan,
+    stack: Option<SharedStack>,
+    phase: Phase,
+    last_message: Instant,
+    /// Another scan of the same source began.
+    superseded_by: Option<String>,
+    /// Whether it was archived before.
+    reopened: bool,
+    arrivals: u64,
+    /// Messages that wait for one of a lower seq: energies that are not in the plan yet.
+    waiting: Vec<ScanEvent>,
+}
+
+impl Scan {
+    pub(super) fn new(source: usize, seq: Option<u64>, plan: ScanPlan, mapped: bool, now: Instant) -> Self {
+        let stack = mapped.then(|| {
+            let mut stack = Stack::new(plan.clone());
+            stack.note_seq(seq.unwrap_or(0));
+            Arc::new(Mutex::new(stack))
+        });
+        Self {
+            source,
+            first_plan: plan,
+            stack,
+            phase: Phase::Running,
+            last_message: now,
+            superseded_by: None,
+            reopened: false,
+            arrivals: 1,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn start_again(
+        &mut self,
+        seq: Option<u64>,
+        plan: &ScanPlan,
+        now: Instant,
+    ) -> Result<Accepted, EventRefusal> {
+        // A repeat may carry a new time; nothing else may differ.
+        let same = ScanPlan { started: self.first_plan.started, ..plan.clone() } == self.first_plan;
+        if !same {
+            return Err(EventRefusal::OtherPlan);
+        }
+        self.last_message = now;
+        let Some(stack) = &self.stack else { return Ok(Accepted::Used) };
+        let new = lock(stack).note_seq(seq.unwrap_or(0));
+        Ok(if new { Accepted::Used } else { Accepted::Duplicate })
+    }
+
+    pub(super) fn take(
+        &mut self,
+        event: ScanEvent,
+        now: Instant,
+        patience: Patience,
+        notices: &mut Vec<ScanNotice>,
+    ) -> Result<Accepted, EventRefusal> {
+        let Some(stack) = self.stack.clone() else {
+            if let ScanUpdate::Ended(outcome) = event.update
+                && self.is_open()
+            {
+                self.close(now, outcome, notices);
+                return Ok(Accepted::Used);
+            }
+            return Err(if self.closed_at().is_some() {
+                EventRefusal::Stale
+            } else {
+                EventRefusal::NotMapped
+            });
+        };
+        let seq = event.seq.unwrap_or(self.arrivals);
+        self.arrivals += 1;
+        if lock(&stack).sequence().contains(seq) {
+            lock(&stack).note_seq(seq);
+            return Ok(Accepted::Duplicate);
+        }
+        if let Phase::Closed { at, outcome } = &self.phase {
+            let late = now.saturating_duration_since(*at) > patience.reopen;
+            if late || matches!(outcome, Outcome::Aborted { .. }) {
+                return Err(EventRefusal::Stale);
+            }
+        }
+        let result = self.apply(&stack, seq, event, now, patience, notices);
+        if result == Ok(Accepted::Used) || result == Ok(Accepted::Skipped) {
+            lock(&stack).note_seq(seq);
+        }
+        if result.is_ok() {
+            self.last_message = now;
+            self.hasten(now, &stack);
+        }
+        result
+    }
+
+    fn apply(
+        &mut self,
+        stack: &SharedStack,
+        seq: u64,
+        event: ScanEvent,
+        now: Instant,
+        patience: Patience,
+        notices: &mut Vec<ScanNotice>,
+    ) -> Result<Accepted, EventRefusal> {
+        let scan_id = event.scan_id.clone();
+        match &event.update {
+            ScanUpdate::Samples(_) | ScanUpdate::Frames(_) => {}
+            ScanUpdate::Extended { .. } if self.is_behind_a_gap(stack, seq) => {
+                return self.wait(seq, event);
+            }
+            ScanUpdate::Extended { energies_ev, dwell_ms, flux_ph_per_s } => {
+                lock(stack).extend(energies_ev, dwell_ms.as_deref(), flux_ph_per_s.as_deref())?;
+                self.reopen(now, patience, notices, &scan_id);
+                notices.push(ScanNotice::Changed(scan_id));
+                return Ok(Accepted::Used);
+            }
+            ScanUpdate::Paused | ScanUpdate::Resumed => {
+                let paused = matches!(event.update, ScanUpdate::Paused);
+                if matches!(self.phase, Phase::Running | Phase::Paused) {
+                    self.phase = if paused { Phase::Paused } else { Phase::Running };
+                    let notice = if paused { ScanNotice::Paused } else { ScanNotice::Resumed };
+                    notices.push(notice(scan_id));
+                }
+                return Ok(Accepted::Used);
+            }
+            ScanUpdate::Ended(outcome) => {
+                // The end of a scan that was closed for silence: it is archived anew, with its true outcome.
+                let closed =
+                    matches!(&self.phase, Phase::Closed { outcome: closed, .. } if closed != outcome);
+                self.reopened |= closed;
+                if closed || self.is_open() {
+                    let deadline = now + patience.grace;
+                    self.phase = Phase::Ending(Ending { outcome: outcome.clone(), deadline });
+                }
+                return Ok(Accepted::Used);
+            }
+            ScanUpdate::Skipped | ScanUpdate::Started(_) => return Ok(Accepted::Skipped),
+        }
+        let energies = lock(stack).plan().energies_ev.len();
+        let index = match &event.update {
+            ScanUpdate::Samples(batch) => batch.energy_index,
+            ScanUpdate::Frames(frames) => frames.batch.energy_index,
+            _ => 0,
+        };
+        if index as usize >= energies {
+            // The extension of the plan may still be on its way.
+            return if self.is_behind_a_gap(stack, seq) {
+                self.wait(seq, event)
+            } else {
+                Err(StackError::Energy { index, energies }.into())
+            };
+        }
+        let plan = lock(stack).plan().clone();
+        let Some(batch) = samples_of(&plan, event.update)? else { return Ok(Accepted::Skipped) };
+        lock(stack).push(seq, &batch)?;
+        self.reopen(now, patience, notices, &scan_id);
+        // One notice says it for a whole burst.
+        if !matches!(notices.last(), Some(ScanNotice::Changed(last)) if *last == scan_id) {
+            notices.push(ScanNotice::Changed(scan_id));
+        }
+        Ok(Accepted::Used)
+    }
+
+    fn is_behind_a_gap(&self, stack: &SharedStack, seq: u64) -> bool {
+        let stack = lock(stack);
+        let reached = stack.sequence().highest().map_or(0, |highest| highest + 1);
+        reached < seq || stack.sequence().gaps().first().is_some_and(|gap| gap.first < seq)
+    }
+
+    fn wait(&mut self, seq: u64, event: ScanEvent) -> Result<Accepted, EventRefusal> {
+        if self.waiting.len() >= MAX_WAITING {
+            return Err(EventRefusal::Waiting);
+        }
+        let event = ScanEvent { seq: Some(seq), ..event };
+        let at = self.waiting.partition_point(|other| other.seq <= event.seq);
+        self.waiting.insert(at, event);
+        Ok(Accepted::Held)
+    }
+
+    /// Takes what waited for a message before it, if that has come.
+    pub(super) fn retry(&mut self, now: Instant, patience: Patience, notices: &mut Vec<ScanNotice>) {
+        while let Some(stack) = self.stack.clone().filter(|_| !self.waiting.is_empty()) {
+            let seq = self.waiting[0].seq.unwrap_or(0);
+            if self.is_behind_a_gap(&stack, seq) {
+                return;
+            }
+            let event = self.waiting.remove(0);
+            // Refused at last: its energy is in no plan. The gap that its seq leaves says that it is missing.
+            drop(self.take(event, now, patience, notices));
+        }
+    }
+
+    fn reopen(&mut self, now: Instant, patience: Patience, notices: &mut Vec<ScanNotice>, scan_id: &str) {
+        if let Phase::Closed { outcome, .. } = &self.phase {
+            self.phase = match outcome {
+                Outcome::Partial { .. } => Phase::Running,
+                outcome => Phase::Ending(Ending { outcome: outcome.clone(), deadline: now + patience.grace }),
+            };
+            self.reopened = true;
+            notices.push(ScanNotice::Reopened(scan_id.to_owned()));
+        }
+    }
+
+    /// An end with nothing missing need not wait.
+    fn hasten(&mut self, now: Instant, stack: &SharedStack) {
+        if let Phase::Ending(ending) = &mut self.phase
+            && ending.outcome == Outcome::Complete
+        {
+            let stack = lock(stack);
+            if stack.is_full() && stack.sequence().missing() == 0 {
+                ending.deadline = now;
+            }
+        }
+    }
+
+    pub(super) fn supersede(&mut self, by: &str) {
+        if self.is_open() && self.superseded_by.is_none() {
+            self.superseded_by = Some(by.to_owned());
+        }
+    }
+
+    pub(super) fn deadline(&self, patience: Patience) -> Option<Instant> {
+        match &self.phase {
+            Phase::Running => {
+                let wait = if self.superseded_by.is_some() { patience.grace } else { patience.silence };
+                Some(self.last_message + wait)
+            }
+            Phase::Ending(ending) => Some(ending.deadline),
+            Phase::Paused | Phase::Closed { .. } => None,
+        }
+    }
+
+    pub(super) fn poll(&mut self, now: Instant, patience: Patience, notices: &mut Vec<ScanNotice>) {
+        if self.deadline(patience).is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let outcome = match (&self.phase, &self.superseded_by) {
+            (Phase::Ending(ending), _) => ending.outcome.clone(),
+            (_, Some(other)) => Outcome::Partial { reason: format!("scan {other} began") },
+            (_, None) => Outcome::Partial { reason: "the sender fell silent".to_owned() },
+        };
+        self.close(now, outcome, notices);
+    }
+
+    pub(super) fn stop(&mut self, now: Instant, notices: &mut Vec<ScanNotice>) {
+        let outcome = match &self.phase {
+            Phase::Closed { .. } => return,
+            Phase::Ending(ending) => ending.outcome.clone(),
+            Phase::Running | Phase::Paused => {
+                Outcome::Partial { reason: "the daemon was stopped".to_owned() }
+            }
+        };
+        self.close(now, outcome, notices);
+    }
+
+    fn close(&mut self, now: Instant, outcome: Outcome, notices: &mut Vec<ScanNotice>) {
+        notices.push(ScanNotice::Ended {
+            scan_id: self.first_plan.scan_id.clone(),
+            provisional: matches!(outcome, Outcome::Partial { .. }),
+            outcome: outcome.clone(),
+            reopened: self.reopened,
+        });
+        self.phase = Phase::Closed { at: now, outcome };
+    }
+
+    /// Index of the source.
+    #[must_use]
+    pub fn source(&self) -> usize {
+        self.source
+    }
+
+    /// Its stack, where it is mapped and still here.
+    #[must_use]
+    pub fn stack(&self) -> Option<&SharedStack> {
+        self.stack.as_ref()
+    }
+
+    /// State.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Closed { .. })
+    }
+
+    pub(super) fn closed_at(&self) -> Option<Instant> {
+        if let Phase::Closed { at, .. } = self.phase { Some(at) } else { None }
+    }
+
+    pub(super) fn drop_stack(&mut self) {
+        self.stack = None;
+    }
+
+    pub(super) fn planned_bytes(&self) -> usize {
+        self.stack.as_ref().map_or(0, |_| self.first_plan.planned_values().saturating_mul(8))
+    }
+}

@@ -1,0 +1,178 @@
+//! The model in use, and how another takes its place while scans run.
+//!
+//! A model file is loaded, checked and probed beside the one in use, once for each thread that asks it; only then
+//! are they swapped, each thread taking its new one when it next needs a model. A file that breaks the contract
+//! is refused with the reason and the old model stays; without any, the maps are Pearson's alone and say so.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::classify::{Oracle, PosteriorModel};
+use crate::model::{BackendChoice, Model};
+
+/// Who asks models: one slot each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The live maps.
+    Live,
+    /// The archive's.
+    Archive,
+}
+
+/// Where models are put for those who ask them.
+#[derive(Debug)]
+pub struct Shelf {
+    path: Option<PathBuf>,
+    choice: BackendChoice,
+    references_sha256: String,
+    rows: usize,
+    slots: [Mutex<Slot>; 2],
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    fresh: Option<Oracle>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Size and time of the file at the last try.
+    seen: Option<(u64, SystemTime)>,
+    /// Digest of the model in use.
+    in_use: Option<String>,
+    /// Why there is none, or why the last file was refused.
+    trouble: Option<String>,
+}
+
+/// What a look at the file led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Nothing new.
+    Unchanged,
+    /// Another model is in use now.
+    Swapped {
+        /// Its digest.
+        sha256: String,
+        /// What runs it.
+        engine: String,
+    },
+    /// The file was refused.
+    Refused(String),
+}
+
+impl Shelf {
+    /// An empty shelf for the model at `path`.
+    #[must_use]
+    pub fn new(path: Option<PathBuf>, choice: BackendChoice, references_sha256: String, rows: usize) -> Self {
+        let state = State {
+            trouble: path.is_none().then(|| "no model is configured".to_owned()),
+            ..State::default()
+        };
+        Self { path, choice, references_sha256, rows, slots: Default::default(), state: Mutex::new(state) }
+    }
+
+    /// Loads the file if it is new. Takes as long as loading takes: not for a thread that has to keep up.
+    pub fn check(&self) -> Checked {
+        let Some(path) = &self.path else { return Checked::Unchanged };
+        let seen = std::fs::metadata(path).and_then(|meta| Ok((meta.len(), meta.modified()?)));
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(error) => return self.refused(None, format!("{}: {error}", path.display())),
+        };
+        if self.lock().seen == Some(seen) {
+            return Checked::Unchanged;
+        }
+        match self.load(path) {
+            Ok([live, archive]) => {
+                let sha256 = live.model().sha256().to_owned();
+                let engine = live.model().engine().to_owned();
+                for (slot, oracle) in self.slots.iter().zip([live, archive]) {
+                    slot.lock().unwrap_or_else(PoisonError::into_inner).fresh = Some(oracle);
+                }
+                *self.lock() = State { seen: Some(seen), in_use: Some(sha256.clone()), trouble: None };
+                Checked::Swapped { sha256, engine }
+            }
+            Err(reason) => self.refused(Some(seen), format!("{}: {reason}", path.display())),
+        }
+    }
+
+    fn load(&self, path: &Path) -> Result<[Oracle; 2], String> {
+        let load = || {
+            Model::open(path, &self.choice, Some(&self.references_sha256))
+                .map(|model| Oracle::new(model, self.rows))
+                .map_err(|error| error.to_string())
+        };
+        Ok([load()?, load()?])
+    }
+
+    fn refused(&self, seen: Option<(u64, SystemTime)>, reason: String) -> Checked {
+        let mut state = self.lock();
+        let known = state.trouble.as_ref() == Some(&reason);
+        state.seen = seen;
+        state.trouble = Some(reason.clone());
+        if known { Checked::Unchanged } else { Checked::Refused(reason) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What people should know: nothing while the configured model is in use.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.lock().trouble.clone()
+    }
+
+    /// Digest of the model in use.
+    #[must_use]
+    pub fn in_use(&self) -> Option<String> {
+        self.lock().in_use.clone()
+    }
+}
+
+/// One thread's hold on the shelf.
+#[derive(Debug)]
+pub struct ModelHand {
+    shelf: Arc<Shelf>,
+    reader: Reader,
+    oracle: Option<Oracle>,
+}
+
+impl ModelHand {
+    /// A hold for `reader`.
+    #[must_use]
+    pub fn new(shelf: Arc<Shelf>, reader: Reader) -> Self {
+        Self { shelf, reader, oracle: None }
+    }
+
+    /// Takes a new model if there is one; returns whether it did.
+    pub fn renew(&mut self) -> bool {
+        let slot = &self.shelf.slots[self.reader as usize];
+        let fresh = slot.lock().unwrap_or_else(PoisonError::into_inner).fresh.take();
+        let renewed = fresh.is_some();
+        if renewed {
+            self.oracle = fresh;
+        }
+        renewed
+    }
+
+    /// Whether another model waits to be taken.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        let slot = &self.shelf.slots[self.reader as usize];
+        slot.lock().unwrap_or_else(PoisonError::into_inner).fresh.is_some()
+    }
+
+    /// The model in hand.
+    pub fn model(&mut self) -> Option<&mut dyn PosteriorModel> {
+        self.oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel)
+    }
+
+    /// The shelf.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+}
