@@ -95,4 +95,5 @@ impl ArchiveError {
 }
 
 #[cfg(test)]
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 //! 0 done; 64 usage or configuration; 65 bad data; 69 something needed is unavailable; 70 a bug of ours.
 //! Standard output carries results, standard error progress, warnings and errors.
 
+mod archive;
+
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -19,7 +21,10 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// List, show and verify what is archived.
+    Archive(archive::ArchiveArgs),
+}
 
 /// Why a command failed: its exit code, and what to tell the person.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +83,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {}
+    match command {
+        Command::Archive(args) => archive::run(args),
+    }
 }
 
 /// Tells the person at the terminal something, on standard error.
