@@ -95,5 +95,4 @@ impl ArchiveError {
 }
 
 #[cfg(test)]
-#[cfg(test)]
 mod tests;
