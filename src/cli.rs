@@ -6,6 +6,7 @@
 pub mod config;
 pub mod references;
 pub mod simulate;
+mod archive;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ pub enum Command {
     },
     /// Publish a simulated or recorded scan over stxm-stream/1, with faults on demand.
     Simulate(Box<simulate::SimulateArgs>),
+    /// List, show and verify what is archived.
+    Archive(archive::ArchiveArgs),
 }
 
 /// Why a command failed: its exit code, and what to tell the person.
@@ -106,6 +109,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Config { command } => config::run(&command),
         Command::References { command } => references::run(&command),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Archive(args) => archive::run(args),
     }
 }
 

@@ -49,8 +49,8 @@ pub enum PublishError {
         /// What it should be.
         wanted: usize,
     },
-    /// More phases than the dictionary keys of the table can tell apart.
-    #[error("{0} phases; a table holds at most 127")]
+    /// More phases than a map can tell apart.
+    #[error("{0} phases; a table holds at most 255")]
     Phases(usize),
     /// Arrow refused.
     #[error("arrow: {0}")]

@@ -19,8 +19,8 @@ use crate::publish::table::{floats, item_field};
 use crate::stack::Stack;
 
 /// Values in one batch, and in one row group.
-const BATCH_VALUES: usize = 256 * 1024;
-const GROUP_VALUES: usize = 2 * 1024 * 1024;
+const BATCH_VALUES: usize = 128 * 1024;
+const GROUP_VALUES: usize = 1024 * 1024;
 
 /// Writes the stack to `sink` and returns it.
 pub(super) fn write<W: Write + Send>(sink: W, stack: &Stack) -> Result<W, ParquetError> {

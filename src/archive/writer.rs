@@ -1,7 +1,7 @@
 //! Writes one scan into the archive.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -62,7 +62,11 @@ pub fn write(root: &Path, job: &ArchiveJob<'_>) -> Result<Placed, ArchiveError> 
             Placed::Replaced(path) => set_aside(path, || rename(built.path(), path))?,
             Placed::New(path) => match std::fs::rename(built.path(), path) {
                 Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => continue,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) =>
+                {
+                    continue;
+                }
                 Err(error) => return Err(ArchiveError::io("creating", path)(error)),
             },
         }
@@ -86,7 +90,7 @@ pub fn write_folder(folder: &Path, job: &ArchiveJob<'_>) -> Result<PathBuf, Arch
     std::fs::create_dir_all(parent).map_err(ArchiveError::io("creating", parent))?;
     let earlier = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
         Err(error) => return Err(ArchiveError::io("reading", folder)(error)),
     };
     if earlier && Manifest::read(folder).is_err() {

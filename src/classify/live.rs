@@ -105,6 +105,22 @@ impl LiveMap {
         }
     }
 
+    /// The map of everything that `stack` holds, its changes taken or not; `generation` were made before.
+    #[must_use]
+    pub fn of(stack: &Stack, recipe: Recipe, generation: u64) -> Self {
+        let mut map = Self::new(stack, recipe);
+        map.estimate(stack);
+        map.generation = generation;
+        (0..map.applied.len()).for_each(|energy| map.apply_plane(stack, energy, Work::All));
+        map
+    }
+
+    /// The stack under the estimates of this map.
+    #[must_use]
+    pub fn view<'a>(&self, stack: &'a Stack) -> DensityView<'a> {
+        DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor)
+    }
+
     /// Number of the last generation.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -122,11 +138,7 @@ impl LiveMap {
         let energies = stack.plan().energies_ev.len();
         if energies != self.applied.len() {
             // The references are centred over the plan's energies: another plan, other sums.
-            let generation = self.generation;
-            *self = Self::new(stack, self.recipe.clone());
-            self.generation = generation;
-            self.estimate(stack);
-            (0..energies).for_each(|energy| self.apply_plane(stack, energy, Work::All));
+            *self = Self::of(stack, self.recipe.clone(), self.generation);
             return RevisionReason::Energy;
         }
         let replaced = self.estimate(stack);

@@ -17,6 +17,8 @@ use parquet::file::properties::WriterProperties;
 
 /// Rows of a row group; a reader takes a map in few.
 pub const ROW_GROUP_ROWS: usize = 65_536;
+/// Rows handed to the writer at once.
+const SLICE_ROWS: usize = 16_384;
 
 static CREATED_BY: LazyLock<String> =
     LazyLock::new(|| format!("phasewatch version {}", env!("CARGO_PKG_VERSION")));
@@ -56,7 +58,13 @@ pub fn writer<W: Write + Send>(
 /// What the Parquet writer or the sink says.
 pub fn write<W: Write + Send>(sink: W, batch: &RecordBatch) -> Result<(), ParquetError> {
     let mut writer = writer(sink, batch.schema(), ROW_GROUP_ROWS)?;
-    writer.write(batch)?;
+    // In slices, so that little of it is held twice.
+    let mut first = 0;
+    while first < batch.num_rows() {
+        let rows = SLICE_ROWS.min(batch.num_rows() - first);
+        writer.write(&batch.slice(first, rows))?;
+        first += rows;
+    }
     writer.close().map(|_| ())
 }
 

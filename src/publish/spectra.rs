@@ -60,7 +60,7 @@ impl MeanSpectra {
     /// The table, with metadata `phasewatch.scan_id`, `.generation`, `.version` and `.simulated`.
     ///
     /// # Errors
-    /// [`PublishError::Length`] where a column has another length than `phase`, [`PublishError::Phases`] above 127
+    /// [`PublishError::Length`] where a column has another length than `phase`, [`PublishError::Phases`] above 255
     /// names, [`PublishError::Arrow`] where a row refers to a name that is not there.
     pub fn table(&self) -> Result<RecordBatch, PublishError> {
         if self.names.len() > super::table::MAX_PHASES {
@@ -76,8 +76,7 @@ impl MeanSpectra {
         if let Some((column, found)) = lengths.into_iter().find(|&(_, found)| found != wanted) {
             return Err(PublishError::Length { column, found, wanted });
         }
-        // A key that does not fit int8 becomes negative, which the dictionary refuses like any unknown key.
-        let keys = self.phase.iter().map(|&index| index as i8);
+        let keys = self.phase.iter().map(|&index| i32::from(index));
         let columns = vec![
             words(keys, Arc::new(StringArray::from_iter_values(&self.names)))?,
             Arc::new(Float64Array::from(self.energy_ev.clone())),

@@ -1,7 +1,8 @@
 //! The phase map as an Arrow table: one row per pixel, row-major, the columns of `proto/phase-map-table.md`.
 //!
 //! Column names, types and nullability are the same for every map, whatever the references, with or without a
-//! model or a dose. Dictionaries have `int8` keys throughout. NaN becomes null in nullable float columns and in
+//! model or a dose. Dictionaries have `int32` keys throughout: what
+//! pyarrow and pandas infer for the `beamline=` folders of the archive, so that column and folder agree. NaN becomes null in nullable float columns and in
 //! the items of lists; [`NO_PHASE`] becomes null in the phase columns. Each column is made in one pass without
 //! an allocation per pixel: 256×256 pixels take a few milliseconds.
 
@@ -9,11 +10,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Int8Array, ListArray, RecordBatch, StringArray,
+    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Int32Array, ListArray, RecordBatch, StringArray,
     UInt16Array, UInt32Array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields, Int8Type, Schema};
+use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use serde_json::{Map, Value, json};
 
 use super::PublishError;
@@ -21,8 +22,8 @@ use crate::classify::{Ambiguity, Method, NO_PHASE, PhaseMap, Status};
 
 /// Prefix of every metadata key.
 pub const METADATA_PREFIX: &str = "phasewatch.";
-/// Most phases a table can hold: what an `int8` dictionary key can tell apart.
-pub const MAX_PHASES: usize = 127;
+/// Most phases a table can hold: indices below [`NO_PHASE`].
+pub const MAX_PHASES: usize = NO_PHASE as usize;
 
 static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
     let word = |name: &str, nullable| Field::new(name, dictionary_type(), nullable);
@@ -61,9 +62,9 @@ pub fn fields() -> &'static Fields {
     &FIELDS
 }
 
-/// Type of every dictionary column: `dictionary<int8, utf8>`.
+/// Type of every dictionary column: `dictionary<int32, utf8>`.
 pub(crate) fn dictionary_type() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
 /// The items of every list column: nullable `float32` called `item`.
@@ -86,10 +87,10 @@ pub fn phase_map(map: &PhaseMap) -> Result<RecordBatch, PublishError> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::from_iter_values(pixels.clone().map(|p| p / nx))),
         Arc::new(UInt32Array::from_iter_values(pixels.map(|p| p % nx))),
-        words(map.status.iter().map(|&s| s as i8), names(&Status::ALL.map(Status::name)))?,
+        words(map.status.iter().map(|&s| s as i32), names(&Status::ALL.map(Status::name)))?,
         phase_column(&map.phase, phases, &phase_names)?,
         phase_column(&map.runner_up, phases, &phase_names)?,
-        words(map.method.iter().map(|&m| m as i8), names(&Method::ALL.map(Method::name)))?,
+        words(map.method.iter().map(|&m| m as i32), names(&Method::ALL.map(Method::name)))?,
         words((0..rows).map(|_| 0), names(&[map.plan.scan_id.as_str()]))?,
         words((0..rows).map(|_| 0), names(&[map.plan.beamline.as_str()]))?,
         booleans(rows, |_| map.plan.simulated),
@@ -100,7 +101,7 @@ pub fn phase_map(map: &PhaseMap) -> Result<RecordBatch, PublishError> {
         Arc::new(UInt16Array::from(map.energies_seen.clone())),
         Arc::new(UInt16Array::from(map.energies_masked.clone())),
         floats(&map.edge_jump),
-        words(map.ambiguity.iter().map(|&a| a as i8), names(&Ambiguity::ALL.map(Ambiguity::name)))?,
+        words(map.ambiguity.iter().map(|&a| a as i32), names(&Ambiguity::ALL.map(Ambiguity::name)))?,
         floats(&map.share),
         floats(&map.share_error),
         floats(&map.fit_chi2),
@@ -183,19 +184,19 @@ pub(crate) fn names(words: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(words))
 }
 
-pub(crate) fn words(keys: impl Iterator<Item = i8>, values: ArrayRef) -> Result<ArrayRef, PublishError> {
-    let keys = Int8Array::from_iter_values(keys);
-    Ok(Arc::new(DictionaryArray::<Int8Type>::try_new(keys, values)?))
+pub(crate) fn words(keys: impl Iterator<Item = i32>, values: ArrayRef) -> Result<ArrayRef, PublishError> {
+    let keys = Int32Array::from_iter_values(keys);
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
 }
 
 /// Indices into the phases; [`NO_PHASE`] and whatever is not a phase become null.
 fn phase_column(indices: &[u8], phases: usize, values: &ArrayRef) -> Result<ArrayRef, PublishError> {
-    debug_assert!(phases <= MAX_PHASES && MAX_PHASES < usize::from(NO_PHASE));
     let known = |index: u8| usize::from(index) < phases;
-    let keys: Vec<i8> = indices.iter().map(|&index| if known(index) { index as i8 } else { 0 }).collect();
+    let keys: Vec<i32> =
+        indices.iter().map(|&index| if known(index) { i32::from(index) } else { 0 }).collect();
     let nulls = nulls(indices.len(), |row| known(indices[row]));
-    let keys = Int8Array::try_new(ScalarBuffer::from(keys), nulls)?;
-    Ok(Arc::new(DictionaryArray::<Int8Type>::try_new(keys, values.clone())?))
+    let keys = Int32Array::try_new(ScalarBuffer::from(keys), nulls)?;
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values.clone())?))
 }
 
 /// A validity mask; `None` where every row is valid, which readers take a shorter way through.

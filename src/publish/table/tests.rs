@@ -108,12 +108,12 @@ fn has_the_columns_and_types_of_the_contract_whatever_the_map() {
     insta::assert_snapshot!(listed.join("\n"), @r#"
         y UInt32
         x UInt32
-        status dictionary<Int8, Utf8>
-        phase dictionary<Int8, Utf8> nullable
-        runner_up dictionary<Int8, Utf8> nullable
-        method dictionary<Int8, Utf8>
-        scan_id dictionary<Int8, Utf8>
-        beamline dictionary<Int8, Utf8>
+        status dictionary<Int32, Utf8>
+        phase dictionary<Int32, Utf8> nullable
+        runner_up dictionary<Int32, Utf8> nullable
+        method dictionary<Int32, Utf8>
+        scan_id dictionary<Int32, Utf8>
+        beamline dictionary<Int32, Utf8>
         simulated Boolean
         correlation Float32 nullable
         margin Float32 nullable
@@ -122,7 +122,7 @@ fn has_the_columns_and_types_of_the_contract_whatever_the_map() {
         energies_seen UInt16
         energies_masked UInt16
         edge_jump Float32 nullable
-        ambiguity dictionary<Int8, Utf8>
+        ambiguity dictionary<Int32, Utf8>
         share Float32 nullable
         share_error Float32 nullable
         fit_chi2 Float32 nullable
@@ -142,9 +142,9 @@ fn turns_nan_and_no_phase_into_null() {
         assert_eq!(column("phase").is_null(p), map.phase[p] == NO_PHASE);
         assert_eq!(column("correlation").is_null(p), map.correlation[p].is_nan());
     }
-    let phase = column("phase").as_dictionary::<Int8Type>().downcast_dict::<StringArray>().unwrap();
+    let phase = column("phase").as_dictionary::<Int32Type>().downcast_dict::<StringArray>().unwrap();
     assert_eq!(phase.into_iter().nth(3), Some(Some("na1.0")));
-    let status = column("status").as_dictionary::<Int8Type>().downcast_dict::<StringArray>().unwrap();
+    let status = column("status").as_dictionary::<Int32Type>().downcast_dict::<StringArray>().unwrap();
     assert_eq!(status.into_iter().flatten().nth(6), Some("ambiguous"));
     assert_eq!(column("posterior").null_count(), map.len());
     assert_eq!(column("dose_mgy").null_count(), map.len());
@@ -212,7 +212,7 @@ proptest! {
         map.phase.copy_from_slice(&phases[..n]);
         map.share.copy_from_slice(&floats[..n]);
         let table = read_back(&phase_map(&map).unwrap());
-        let phase = table.column_by_name("phase").unwrap().as_dictionary::<Int8Type>();
+        let phase = table.column_by_name("phase").unwrap().as_dictionary::<Int32Type>();
         let phase = phase.downcast_dict::<StringArray>().unwrap();
         let share = table.column_by_name("share").unwrap().as_primitive::<Float32Type>();
         let (ys, xs) = (table.column(0).as_primitive::<arrow::datatypes::UInt32Type>(), table.column(1).as_primitive::<arrow::datatypes::UInt32Type>());

@@ -1,0 +1,252 @@
+//! The mapping thread: what changed in a stack becomes the next generation of its map, and is published.
+//!
+//! It looks at the [`Workboard`] when it has time, at each scan at most once per
+//! [`MapperSettings::min_interval`]; samples never wait for it. An ended scan is handed to the archiving thread.
+
+mod news;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+
+use super::archiver::ArchiveOrder;
+use super::scans::{ScanNotice, lock};
+use super::shelf::ModelHand;
+use super::workboard::{Work, Workboard};
+use crate::classify::{Recipe, RevisionReason};
+use crate::publish::board::{Board, ScanState, ScanSummary};
+use crate::publish::message::{self, ScanNews};
+use crate::publish::zmq::PublisherHandle;
+use crate::scan::Outcome;
+use crate::telemetry::names;
+
+pub use news::Outlet;
+use scan::MappedScan;
+pub(super) use scan::mean_spectra;
+
+/// What the mapping thread is told.
+#[derive(Clone, Debug)]
+pub struct MapperSettings {
+    /// Shortest time between two generations of a scan.
+    pub min_interval: Duration,
+    /// How maps are made.
+    pub recipe: Recipe,
+    /// Names of the sources.
+    pub sources: Vec<String>,
+}
+
+/// The mapping thread.
+#[derive(Debug)]
+pub struct Mapper {
+    settings: MapperSettings,
+    workboard: Arc<Workboard>,
+    outlet: Outlet,
+    model: ModelHand,
+    archive: SyncSender<ArchiveOrder>,
+    scans: BTreeMap<String, MappedScan>,
+    pending: BTreeMap<String, Instant>,
+}
+
+impl Mapper {
+    /// The thread's state, not yet running.
+    #[must_use]
+    pub fn new(
+        settings: MapperSettings,
+        workboard: Arc<Workboard>,
+        board: Board,
+        publisher: PublisherHandle,
+        model: ModelHand,
+        archive: SyncSender<ArchiveOrder>,
+    ) -> Self {
+        let outlet = Outlet::new(board, publisher);
+        Self { settings, workboard, outlet, model, archive, scans: BTreeMap::new(), pending: BTreeMap::new() }
+    }
+
+    /// Maps until the workboard is closed and everything on it is done.
+    pub fn run(mut self) {
+        /// A new model is looked for this often even when no values come.
+        const MODEL_TICK: Duration = Duration::from_secs(1);
+        loop {
+            let due = self.pending.iter().filter_map(|(id, _)| Some(self.due(self.scans.get(id)?))).min();
+            let tick = Instant::now() + MODEL_TICK;
+            let Work { notices, changed, closed } = self.workboard.take(Some(due.map_or(tick, |due| due.min(tick))));
+            for notice in notices {
+                self.notice(notice);
+            }
+            for (scan_id, since) in changed {
+                self.pending.entry(scan_id).or_insert(since);
+            }
+            if self.model.renew() {
+                for scan in self.scans.values_mut() {
+                    scan.model_changed = true;
+                    self.pending.entry(scan.scan_id().to_owned()).or_insert_with(Instant::now);
+                }
+            }
+            self.map_due(Instant::now());
+            if closed {
+                return;
+            }
+        }
+    }
+
+    fn due(&self, scan: &MappedScan) -> Instant {
+        scan.last_generation.map_or_else(Instant::now, |last| last + self.settings.min_interval)
+    }
+
+    fn notice(&mut self, notice: ScanNotice) {
+        match notice {
+            ScanNotice::Started { plan, source, stack, note } => {
+                let mut summary = ScanSummary::started(&plan, Utc::now());
+                summary.source = self.settings.sources.get(source).cloned();
+                match &note {
+                    Some(note) => tracing::warn!(scan_id = plan.scan_id, "scan is not mapped: {note}"),
+                    None => tracing::info!(
+                        scan_id = plan.scan_id,
+                        beamline = plan.beamline,
+                        energies = plan.energies_ev.len(),
+                        rows = plan.grid.ny(),
+                        columns = plan.grid.nx(),
+                        simulated = plan.simulated,
+                        "scan started"
+                    ),
+                }
+                summary.notes.extend(note);
+                self.outlet.news(&plan.scan_id, &ScanNews::Started { plan: &plan });
+                if let Some(stack) = stack {
+                    let mut scan = MappedScan::new(stack, self.settings.recipe.clone(), summary);
+                    scan.note_targets();
+                    summary = scan.summary.clone();
+                    self.scans.insert(plan.scan_id.clone(), scan);
+                }
+                self.outlet.board.update(summary);
+            }
+            ScanNotice::Changed(_) => {}
+            ScanNotice::Paused(scan_id) => self.set_state(&scan_id, ScanState::Paused),
+            ScanNotice::Resumed(scan_id) => self.set_state(&scan_id, ScanState::Running),
+            ScanNotice::Reopened(scan_id) => {
+                if let Some(scan) = self.scans.get_mut(&scan_id) {
+                    scan.reopen();
+                    tracing::info!(scan_id, "late values: scan is open again");
+                    self.outlet.news(&scan_id, &ScanNews::Reopened { progress: scan.progress() });
+                }
+                self.set_state(&scan_id, ScanState::Running);
+            }
+            ScanNotice::Ended { scan_id, outcome, provisional, reopened } => {
+                self.ended(&scan_id, outcome, provisional, reopened);
+            }
+        }
+    }
+
+    fn set_state(&mut self, scan_id: &str, state: ScanState) {
+        let Some(scan) = self.scans.get_mut(scan_id) else { return };
+        scan.summary.state = state;
+        scan.summary.last_update = Utc::now();
+        if state == ScanState::Paused {
+            self.outlet.news(scan_id, &ScanNews::Paused { progress: scan.progress() });
+        }
+        self.outlet.board.update(scan.summary.clone());
+    }
+
+    fn ended(&mut self, scan_id: &str, outcome: Outcome, provisional: bool, reopened: bool) {
+        self.pending.remove(scan_id);
+        let Some(scan) = self.scans.get_mut(scan_id) else {
+            // Not mapped: it is only shown.
+            if let Some(entry) = self.outlet.board.get(scan_id) {
+                let mut summary = ScanSummary::clone(&entry.summary);
+                (summary.state, summary.outcome) = (ScanState::Ended, Some(outcome));
+                self.outlet.board.update(summary);
+            }
+            return;
+        };
+        let stack = lock(&scan.stack).clone();
+        scan.look_at(&stack);
+        scan.summary.state = ScanState::Ended;
+        scan.summary.outcome = Some(outcome.clone());
+        let gaps = stack.sequence().gaps();
+        tracing::info!(
+            scan_id,
+            outcome = ?outcome,
+            measured = stack.measured(),
+            planned = stack.plan().planned_values(),
+            missing_messages = stack.sequence().missing(),
+            "scan ended"
+        );
+        self.outlet.news(scan_id, &ScanNews::Ended { outcome: &outcome, progress: scan.progress(), gaps: &gaps });
+        self.outlet.board.update(scan.summary.clone());
+        let order = ArchiveOrder {
+            stack,
+            outcome,
+            provisional,
+            reopened,
+            generation: scan.close() + 1,
+            summary: scan.summary.clone(),
+            recipe: self.settings.recipe.clone(),
+        };
+        // Blocks while the archive is behind by more scans than may be open: stacks are memory.
+        if self.archive.send(order).is_err() {
+            tracing::error!(scan_id, "the archiving thread is gone; the scan is not archived");
+        }
+    }
+
+    fn map_due(&mut self, now: Instant) {
+        let due: Vec<(String, Instant)> = self
+            .pending
+            .iter()
+            .filter(|(id, _)| self.scans.get(*id).is_none_or(|scan| self.due(scan) <= now))
+            .map(|(id, since)| (id.clone(), *since))
+            .collect();
+        for (scan_id, since) in due {
+            self.pending.remove(&scan_id);
+            self.map(&scan_id, since);
+        }
+    }
+
+    fn map(&mut self, scan_id: &str, since: Instant) {
+        let Some(scan) = self.scans.get_mut(scan_id) else { return };
+        if scan.is_closed() {
+            return;
+        }
+        let (changes, snapshot) = {
+            let mut stack = lock(&scan.stack);
+            (stack.take_changes(), stack.clone())
+        };
+        let live = scan.live(&snapshot);
+        let mut reason = live.advance(&snapshot, &changes);
+        if std::mem::take(&mut scan.model_changed) {
+            reason = RevisionReason::Model;
+        }
+        let inference = Instant::now();
+        let (map, failure) = scan.live(&snapshot).generation_of(&snapshot, reason, self.model.model());
+        metrics::histogram!(names::INFERENCE_SECONDS).record(inference.elapsed().as_secs_f64());
+        scan.last_generation = Some(Instant::now());
+        if let Some(failure) = failure {
+            tracing::error!(scan_id, "the model failed, the map is made without it: {failure}");
+            scan.note_once(format!("the model failed: {failure}"));
+        } else if let Some(trouble) = self.model.shelf().trouble() {
+            scan.note_once(format!("without a GMVAE: {trouble}"));
+        }
+        for energy in scan.look_at(&snapshot) {
+            let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
+            self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: None });
+        }
+        scan.summary.describe(&map);
+        scan.summary.last_update = Utc::now();
+        if scan.summary.state == ScanState::Started {
+            scan.summary.state = ScanState::Running;
+        }
+        self.outlet.board.update(scan.summary.clone());
+        let map = Arc::new(map);
+        self.outlet.map(&map);
+        metrics::counter!(names::GENERATIONS_PUBLISHED).increment(1);
+        metrics::histogram!(names::GENERATION_LATENCY_SECONDS).record(since.elapsed().as_secs_f64());
+        if scan.spectra_are_due() {
+            let spectra = scan.spectra(&snapshot, &map);
+            self.outlet.spectra(Arc::new(spectra));
+        }
+        tracing::debug!(scan_id, generation = map.origin.generation, reason = reason.name(), "map published");
+    }
+}

@@ -1,0 +1,161 @@
+//! One scan on the mapping thread.
+
+use std::time::{Duration, Instant};
+
+use crate::classify::{DensityView, LiveMap, PhaseMap, PhaseSpectra, Recipe, Targets};
+use crate::pipeline::scans::{SharedStack, lock};
+use crate::publish::MeanSpectra;
+use crate::publish::board::ScanSummary;
+use crate::publish::message::Progress;
+use crate::stack::Stack;
+
+/// Mean spectra visit every value of the stack; live they are made no more often than this.
+const SPECTRA_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A scan that is mapped.
+#[derive(Debug)]
+pub(super) struct MappedScan {
+    pub stack: SharedStack,
+    pub summary: ScanSummary,
+    pub last_generation: Option<Instant>,
+    pub model_changed: bool,
+    recipe: Recipe,
+    live: Option<LiveMap>,
+    /// Generations made before the live map was dropped.
+    generation: u64,
+    closed: bool,
+    last_spectra: Option<Instant>,
+    complete: Vec<bool>,
+}
+
+impl MappedScan {
+    pub(super) fn new(stack: SharedStack, recipe: Recipe, summary: ScanSummary) -> Self {
+        Self {
+            stack,
+            summary,
+            last_generation: None,
+            model_changed: false,
+            recipe,
+            live: None,
+            generation: 0,
+            closed: false,
+            last_spectra: None,
+            complete: Vec::new(),
+        }
+    }
+
+    pub(super) fn scan_id(&self) -> &str {
+        &self.summary.scan_id
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Says where the references do not fit the plan.
+    pub(super) fn note_targets(&mut self) {
+        let energies_ev = lock(&self.stack).plan().energies_ev.clone();
+        let targets = Targets::new(&self.recipe.references, &energies_ev);
+        let (unused, all) = (targets.unused_ev(), energies_ev.len());
+        if unused.is_empty() {
+            return;
+        }
+        let [low, high] = [f64::INFINITY, f64::NEG_INFINITY];
+        let (low, high) = unused.iter().fold((low, high), |(l, h), &e| (l.min(e), h.max(e)));
+        let note = format!(
+            "{} of {all} energies are not used: the references do not reach them ({low:.2} to {high:.2} eV)",
+            unused.len()
+        );
+        tracing::warn!(scan_id = self.scan_id(), "{note}");
+        self.note_once(note);
+    }
+
+    pub(super) fn note_once(&mut self, note: String) {
+        if !self.summary.notes.contains(&note) {
+            self.summary.notes.push(note);
+        }
+    }
+
+    /// The live map; made anew from all that was measured where it had been dropped.
+    pub(super) fn live(&mut self, snapshot: &Stack) -> &mut LiveMap {
+        let generation = self.generation;
+        self.live.get_or_insert_with(|| LiveMap::of(snapshot, self.recipe.clone(), generation))
+    }
+
+    /// Takes over what the stack says. Returns the energies that have become complete.
+    pub(super) fn look_at(&mut self, stack: &Stack) -> Vec<usize> {
+        let plan = stack.plan();
+        self.summary.energies_done = stack.energies_done();
+        self.summary.energies_total = plan.energies_ev.len();
+        self.summary.planned_values = plan.planned_values();
+        self.summary.measured_values = stack.measured();
+        self.summary.gaps = stack.sequence().gaps();
+        self.complete.resize(plan.energies_ev.len(), false);
+        let mut done = Vec::new();
+        for (energy, complete) in self.complete.iter_mut().enumerate() {
+            if !*complete && stack.plane(energy).measured() == plan.grid.pixels() {
+                *complete = true;
+                done.push(energy);
+            }
+        }
+        done
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            energy_index: None,
+            energies_done: self.summary.energies_done,
+            energies_total: self.summary.energies_total,
+            measured_values: self.summary.measured_values,
+            planned_values: self.summary.planned_values,
+        }
+    }
+
+    pub(super) fn spectra_are_due(&mut self) -> bool {
+        let due = self.last_spectra.is_none_or(|last| last.elapsed() >= SPECTRA_INTERVAL);
+        if due {
+            self.last_spectra = Some(Instant::now());
+        }
+        due
+    }
+
+    pub(super) fn spectra(&self, stack: &Stack, map: &PhaseMap) -> MeanSpectra {
+        match &self.live {
+            Some(live) => mean_spectra(&live.view(stack), map),
+            None => MeanSpectra::empty(map.plan.clone(), map.origin.generation, Vec::new()),
+        }
+    }
+
+    /// Lets go of the live map; returns the number of its last generation.
+    pub(super) fn close(&mut self) -> u64 {
+        if let Some(live) = self.live.take() {
+            self.generation = live.generation();
+        }
+        self.closed = true;
+        // The archived map is a generation, too.
+        self.generation += 1;
+        self.generation - 1
+    }
+
+    pub(super) fn reopen(&mut self) {
+        self.closed = false;
+    }
+}
+
+/// Mean spectra of the phases of a map.
+pub(in crate::pipeline) fn mean_spectra(view: &DensityView<'_>, map: &PhaseMap) -> MeanSpectra {
+    let sums = PhaseSpectra::new(view, map);
+    let names = map.phases.iter().map(|label| label.id.clone()).collect();
+    let mut spectra = MeanSpectra::empty(map.plan.clone(), map.origin.generation, names);
+    for phase in 0..map.phases.len() {
+        for (energy, &energy_ev) in map.plan.energies_ev.iter().enumerate() {
+            let (pixels, od_mean, od_std) = sums.get(phase, energy);
+            spectra.phase.push(phase as u8);
+            spectra.energy_ev.push(energy_ev);
+            spectra.od_mean.push(od_mean);
+            spectra.od_std.push(od_std);
+            spectra.pixels.push(pixels);
+        }
+    }
+    spectra
+}
