@@ -1,5 +1,6 @@
 //! The `stxm-stream/1` format: see `proto/stxm-stream-v1.md`.
 
+pub mod encode;
 mod header;
 
 pub use header::{
