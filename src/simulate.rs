@@ -1,3 +1,50 @@
-//! A simulated microscope, and the sender that publishes it or a recorded stack over ZeroMQ.
+//! A simulated microscope, and the sender that publishes it, or a recorded stack, over `stxm-stream/1`.
+//!
+//! Pure in the core: a [`Scenario`] and reference spectra make a [`Microscope`]; a [`ScanSource`] (microscope or
+//! recording) makes [`WireMessage`]s in the order of the scan; [`Faulty`] drops, doubles and shuffles them.
+//! Only [`publish`] knows sockets and the clock. Simulated scans say so in their plan; recorded ones do not.
 
+mod faults;
+mod messages;
+mod microscope;
 pub mod nvpf;
+mod publish;
+mod scenario;
+mod specimen;
+
+pub use faults::{FaultCounters, Faults, Faulty};
+pub use messages::{MessageKind, MessageSettings, ScanMessages, ScanSource, WireMessage};
+pub use microscope::Microscope;
+pub use publish::{
+    Endpoint, MAX_IN_FLIGHT_BYTES, PublishError, PublishEvent, PublishReport, PublishSettings, SocketKind,
+    publish,
+};
+pub use scenario::{Beam, DetectorSettings, EnergyRun, ScanSettings, Scenario, Specimen};
+pub use specimen::Truth;
+
+use crate::scan::PlanError;
+
+/// Why a scan cannot be simulated.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// The scenario is no TOML, or has a key that no scenario has.
+    #[error("scenario: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// A value of the scenario is out of its range.
+    #[error("scenario: {key} must be {wanted}")]
+    Range {
+        /// Which key.
+        key: &'static str,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// The references do not reach an energy.
+    #[error("scenario: the reference spectra do not reach {0} eV (energy_offset_ev included)")]
+    Energy(f64),
+    /// Too few or too many references.
+    #[error("{0} reference spectra; a simulation takes 1 to 64")]
+    References(usize),
+    /// The plan that follows from the scenario breaks a rule.
+    #[error("scenario: {0}")]
+    Plan(#[from] PlanError),
+}

@@ -1,29 +1,388 @@
-//! `phasewatch simulate`: publishes a simulated or recorded scan over `stxm-stream/1`.
+//! `phasewatch simulate`: publishes a simulated or recorded scan over `stxm-stream/1`, with faults on demand.
+//!
+//! The scan is built in (`config/scenarios/demo.toml`), described by a scenario, or recorded in a stack. A
+//! simulated scan says so in its plan; a recorded one does not, unless it was simulated when it was recorded.
 
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use clap::Args;
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
 
-use super::Failure;
-use crate::simulate::nvpf;
+use super::{Failure, print, say};
+use crate::recording::{Recording, select_energies};
+use crate::scan::{DetectorKind, is_valid_id};
+use crate::simulate::{
+    Endpoint, Faults, Faulty, MessageKind, MessageSettings, Microscope, PublishError, PublishEvent,
+    PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario, SocketKind, nvpf, publish,
+};
+
+/// Real time between two repeats of `scan_start` on PUB; the format wants one every 5 s at least.
+const REPEAT_START_MS: f64 = 2000.0;
+/// How long to wait after an interrupt until what was sent is written out.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Options of `phasewatch simulate`.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("where").args(["bind", "connect", "write_references"]).required(true)))]
 pub struct SimulateArgs {
+    /// Replay this recorded stack: an ALS .hdr, or a stack.parquet of the archive.
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    stack: Option<PathBuf>,
+    /// Simulate this scenario (TOML) instead of the one that is built in.
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// Bind to this address, such as tcp://127.0.0.1:5555; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR")]
+    bind: Option<String>,
+    /// Connect to this address.
+    #[arg(long, value_name = "ADDR")]
+    connect: Option<String>,
+    /// Use PUB instead of PUSH.
+    #[arg(long = "pub")]
+    publish: bool,
+    /// 1: as fast as the microscope; X: so many times faster; 0: as fast as possible.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    speed: f64,
+    /// Detector of the simulated microscope.
+    #[arg(long, value_enum, conflicts_with = "stack")]
+    detector: Option<DetectorArg>,
+    /// Seed of specimen, noise and faults.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Identifier of the scan; with --repeat, -1, -2 and so on follow it.
+    #[arg(long, value_name = "ID")]
+    scan_id: Option<String>,
+    /// Replay only these energies of the stack: eV values separated by commas, or count:N.
+    #[arg(long, value_name = "LIST", requires = "stack")]
+    energies: Option<String>,
+    /// Write what is really in the specimen, pixel by pixel, into this JSON file.
+    #[arg(long, value_name = "FILE", conflicts_with = "stack")]
+    truth: Option<PathBuf>,
+    /// Send so many scans, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: u32,
+    #[command(flatten)]
+    faults: FaultArgs,
     /// Write the synthetic NVPF reference spectra into DIR, and do nothing else.
     #[arg(long, value_name = "DIR")]
     write_references: Option<PathBuf>,
 }
 
+/// What goes wrong on the way.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Faults")]
+struct FaultArgs {
+    /// Share of messages that are lost, 0 to 1.
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    drop: f64,
+    /// Share of messages that come twice, 0 to 1.
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    duplicate: f64,
+    /// Shuffle messages within a window of so many.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    reorder: usize,
+    /// Abort the scan after so many energies.
+    #[arg(long, value_name = "N")]
+    abort_after: Option<usize>,
+    /// Send no scan_end.
+    #[arg(long)]
+    no_end: bool,
+    /// Lose the first messages, as a receiver does that joins late.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    late_start: usize,
+    /// So many messages of garbage for each real one.
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    garbage: f64,
+}
+
+/// Detectors of the simulated microscope.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DetectorArg {
+    /// One number per pixel.
+    Point,
+    /// One frame per pixel.
+    Area,
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// What the exit codes of [`super::Failure`] tell apart.
+/// What the exit codes of [`Failure`] tell apart.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if let Some(dir) = &args.write_references {
         return nvpf::write(dir).map_err(|error| {
             Failure::unavailable(format_args!("cannot write into {}: {error}", dir.display()))
         });
     }
+    args.faults.check()?;
+    let scans = Scans::load(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::unavailable(format_args!("no runtime: {error}")))?;
+    let result = runtime.block_on(send_all(args, &scans));
+    // Threads that still make messages nobody wants end with the process.
+    runtime.shutdown_background();
+    result
+}
+
+impl FaultArgs {
+    fn check(self) -> Result<(), Failure> {
+        for (name, share, most) in [
+            ("--drop", self.drop, 1.0),
+            ("--duplicate", self.duplicate, 1.0),
+            ("--garbage", self.garbage, 1000.0),
+        ] {
+            if !(0.0..=most).contains(&share) {
+                return Err(Failure::usage(format_args!("{name} {share} must be 0 to {most}")));
+            }
+        }
+        if self.reorder > 100_000 {
+            return Err(Failure::usage(format_args!("--reorder {} must be at most 100000", self.reorder)));
+        }
+        Ok(())
+    }
+
+    fn faults(self) -> Faults {
+        Faults {
+            drop: self.drop,
+            duplicate: self.duplicate,
+            reorder: self.reorder,
+            late_start: self.late_start,
+            garbage: self.garbage,
+        }
+    }
+}
+
+/// Where scans come from, read and checked.
+enum Scans {
+    Simulated(Box<Scenario>),
+    Recorded(Box<Recording>),
+}
+
+impl Scans {
+    fn load(args: &SimulateArgs) -> Result<Self, Failure> {
+        if let Some(path) = &args.stack {
+            let recording = Recording::load(path).map_err(Failure::data)?;
+            let Some(list) = &args.energies else { return Ok(Self::Recorded(Box::new(recording))) };
+            let indices = select_energies(&recording.plan.energies_ev, list).map_err(Failure::usage)?;
+            return Ok(Self::Recorded(Box::new(recording.subset(&indices))));
+        }
+        let mut scenario = match &args.scenario {
+            None => Scenario::demo().map_err(Failure::bug)?,
+            Some(path) => read_scenario(path)?,
+        };
+        if let Some(seed) = args.seed {
+            scenario.seed = seed;
+        }
+        match args.detector {
+            None => {}
+            Some(DetectorArg::Point) => scenario.detector.kind = DetectorKind::Point,
+            Some(DetectorArg::Area) => scenario.detector.kind = DetectorKind::Area,
+        }
+        Ok(Self::Simulated(Box::new(scenario)))
+    }
+
+    /// Identifier of the scan with this number, from 1.
+    fn scan_id(&self, args: &SimulateArgs, number: u32, now: DateTime<Utc>) -> Result<String, Failure> {
+        let base = match (&args.scan_id, self) {
+            (Some(id), _) => id.clone(),
+            (None, Self::Recorded(recording)) => recording.plan.scan_id.clone(),
+            (None, Self::Simulated(scenario)) => {
+                format!("sim-{}-{}", now.format("%Y%m%dT%H%M%S"), scenario.seed)
+            }
+        };
+        let id = if args.repeat > 1 { format!("{base}-{number}") } else { base };
+        let problem = "must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or digit";
+        if is_valid_id(&id) {
+            Ok(id)
+        } else {
+            Err(Failure::usage(format_args!("--scan-id {id:?} {problem}")))
+        }
+    }
+
+    /// The source of one scan; what a simulated one really holds goes into the file of `--truth`.
+    fn source(&self, args: &SimulateArgs, scan_id: &str, now: DateTime<Utc>) -> Result<ScanSource, Failure> {
+        match self {
+            Self::Recorded(recording) => {
+                let mut recording = recording.clone();
+                scan_id.clone_into(&mut recording.plan.scan_id);
+                Ok(ScanSource::Recording(recording))
+            }
+            Self::Simulated(scenario) => {
+                let scenario = Scenario::clone(scenario);
+                let microscope = Microscope::new(scenario, &nvpf::reference_set(), scan_id, now);
+                let microscope = microscope.map_err(Failure::usage)?;
+                if let Some(path) = &args.truth {
+                    let text = serde_json::to_string(microscope.truth()).map_err(Failure::bug)?;
+                    let problem = |error| {
+                        Failure::unavailable(format_args!("cannot write {}: {error}", path.display()))
+                    };
+                    std::fs::write(path, text).map_err(problem)?;
+                }
+                Ok(ScanSource::Microscope(Box::new(microscope)))
+            }
+        }
+    }
+}
+
+fn read_scenario(path: &Path) -> Result<Scenario, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))?;
+    Scenario::parse(&text).map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))
+}
+
+async fn send_all(args: &SimulateArgs, scans: &Scans) -> Result<(), Failure> {
+    let cancel = CancellationToken::new();
+    let on_interrupt = cancel.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            on_interrupt.cancel();
+        }
+    });
+    let mut messages = Vec::new();
+    let mut started = Utc::now();
+    for number in 1..=args.repeat {
+        let scan_id = scans.scan_id(args, number, started)?;
+        let source = scans.source(args, &scan_id, started)?;
+        if let ScanSource::Microscope(microscope) = &source
+            && args.speed > 0.0
+        {
+            // The next scan starts when this one is over.
+            let scan_ms = microscope.line_start_ms(microscope.plan().energies_ev.len(), 0) / args.speed;
+            started += TimeDelta::milliseconds(scan_ms as i64);
+        }
+        messages.push(scan_messages(args, source));
+    }
+    let energies: usize = messages.iter().map(ScanMessages::energies).sum();
+    let ids: Vec<_> = messages.iter().map(|messages| messages.plan().scan_id.clone()).collect();
+    let seed = args.seed.unwrap_or_default();
+    let faults = args.faults.faults();
+    // Every scan has faults of its own, a late start too.
+    let with_faults = (0..)
+        .zip(messages)
+        .flat_map(move |(number, scan)| Faulty::new(scan, faults, seed.wrapping_add(number)));
+    let mut progress = Progress::new(energies);
+    let settings = publish_settings(args);
+    let report = publish(settings, with_faults, cancel, move |event| progress.note(&event)).await;
+    tell(&report.map_err(|error| failure(&error))?, &ids);
     Ok(())
+}
+
+fn scan_messages(args: &SimulateArgs, source: ScanSource) -> ScanMessages {
+    // As fast as possible, exposure tells nothing of real time: repeat with every ten thousand dwells.
+    let speed = if args.speed > 0.0 { args.speed } else { 5.0 };
+    let settings = MessageSettings {
+        repeat_start_ms: args.publish.then_some(REPEAT_START_MS * speed),
+        abort_after: args.faults.abort_after,
+        no_end: args.faults.no_end,
+    };
+    ScanMessages::new(source, settings)
+}
+
+fn publish_settings(args: &SimulateArgs) -> PublishSettings {
+    let endpoint = match (&args.bind, &args.connect) {
+        (Some(address), _) => Endpoint::Bind(address.clone()),
+        (None, address) => Endpoint::Connect(address.clone().unwrap_or_default()),
+    };
+    PublishSettings {
+        endpoint,
+        socket: if args.publish { SocketKind::Pub } else { SocketKind::Push },
+        speed: args.speed,
+        wait_for_peer: true,
+        linger: LINGER,
+    }
+}
+
+fn failure(error: &PublishError) -> Failure {
+    match error {
+        PublishError::Endpoint { .. } => Failure::unavailable(error),
+        PublishError::Speed(_) => Failure::usage(error),
+        PublishError::Encode(_) => Failure::data(error),
+        PublishError::Maker(_) => Failure::bug(error),
+    }
+}
+
+fn tell(report: &PublishReport, ids: &[String]) {
+    let how = if report.cancelled { "interrupted; sent" } else { "sent" };
+    print(format_args!("{how} {} messages, {} bytes, of {}", report.messages, report.bytes, ids.join(", ")));
+    if report.unsent_bytes > 0 {
+        say(format_args!("{} bytes had not left when we stopped waiting", report.unsent_bytes));
+    }
+}
+
+/// A bar on a terminal; elsewhere only the lines that matter.
+struct Progress {
+    bar: ProgressBar,
+    energy: Option<u32>,
+}
+
+impl Progress {
+    fn new(energies: usize) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::new(energies as u64)
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:40} energy {pos} of {len}  {elapsed_precise}  {msg}")
+        {
+            bar.set_style(style);
+        }
+        Self { bar, energy: None }
+    }
+
+    fn note(&mut self, event: &PublishEvent) {
+        match event {
+            PublishEvent::Bound(address) => self.bar.suspend(|| say(format_args!("bound to {address}"))),
+            PublishEvent::Waiting => self.bar.suspend(|| say("waiting for a receiver")),
+            PublishEvent::Sent { kind: MessageKind::Samples { energy_index }, .. } => {
+                if self.energy.replace(*energy_index).is_some_and(|held| held != *energy_index) {
+                    self.bar.inc(1);
+                }
+            }
+            PublishEvent::Sent { kind: MessageKind::End, .. } => {
+                self.energy = None;
+                self.bar.inc(1);
+            }
+            PublishEvent::Sent { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SimulateArgs,
+    }
+
+    fn parse(line: &str) -> Result<SimulateArgs, clap::Error> {
+        Line::try_parse_from(std::iter::once("simulate").chain(line.split_whitespace())).map(|line| line.args)
+    }
+
+    #[test]
+    fn wants_to_know_where() {
+        assert!(parse("").is_err());
+        assert!(parse("--bind tcp://127.0.0.1:0 --connect tcp://127.0.0.1:1").is_err());
+        assert!(parse("--bind tcp://127.0.0.1:0 --stack a.hdr --scenario b.toml").is_err());
+        parse("--bind tcp://127.0.0.1:0 --pub --speed 0 --drop 0.1").unwrap();
+    }
+
+    #[test]
+    fn refuses_shares_and_identifiers_that_make_no_sense() {
+        let refused =
+            |line: &str| run(&parse(&format!("--bind tcp://127.0.0.1:0 {line}")).unwrap()).unwrap_err();
+        assert_eq!(refused("--drop 1.5").code, 64);
+        assert_eq!(refused("--garbage nan").code, 64);
+        assert!(refused("--scan-id ../x").message.contains("../x"));
+        assert_eq!(refused("--scenario /nowhere.toml").code, 64);
+        assert_eq!(refused("--stack /nowhere.hdr").code, 65);
+    }
 }

@@ -5,6 +5,7 @@
 //! large a frame is) is checked by the stages behind it. A message is accepted or refused whole.
 
 mod decode;
+pub mod encode;
 mod header;
 mod refusal;
 
