@@ -3,6 +3,10 @@
 //! 0 done; 64 usage or configuration; 65 bad data; 69 something needed is unavailable; 70 a bug of ours.
 //! Standard output carries results, standard error progress, warnings and errors.
 
+pub mod model;
+pub mod references;
+pub mod train;
+
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -19,7 +23,22 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Look at reference spectra, or convert them.
+    References {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: references::ReferencesCommand,
+    },
+    /// Train a GMVAE for a set of references and export it as ONNX.
+    Train(train::TrainArgs),
+    /// Check or run an ONNX model.
+    Model {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: model::ModelCommand,
+    },
+}
 
 /// Why a command failed: its exit code, and what to tell the person.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +97,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {}
+    match command {
+        Command::References { command } => references::run(&command),
+        Command::Train(args) => train::run(&args),
+        Command::Model { command } => model::run(&command),
+    }
 }
 
 /// Tells the person at the terminal something, on standard error.

@@ -4,6 +4,9 @@
 
 pub mod classify;
 pub mod cli;
+pub mod document;
+pub mod evaluation;
+pub mod gmvae;
 pub mod model;
 pub mod reference;
 pub mod scan;
