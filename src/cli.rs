@@ -5,6 +5,7 @@
 
 pub mod model;
 pub mod references;
+pub mod simulate;
 pub mod train;
 
 use std::fmt::Display;
@@ -38,6 +39,8 @@ pub enum Command {
         #[command(subcommand)]
         command: model::ModelCommand,
     },
+    /// Publish a simulated or recorded scan over stxm-stream/1, with faults on demand.
+    Simulate(Box<simulate::SimulateArgs>),
 }
 
 /// Why a command failed: its exit code, and what to tell the person.
@@ -101,6 +104,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::References { command } => references::run(&command),
         Command::Train(args) => train::run(&args),
         Command::Model { command } => model::run(&command),
+        Command::Simulate(args) => simulate::run(&args),
     }
 }
 

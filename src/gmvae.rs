@@ -25,7 +25,7 @@ pub use network::PosteriorSource;
 pub use synthesis::{Conditions, Matter, PURE_SHARE, Synthesis};
 pub use training::Progress;
 
-use crate::model::{Batch, BackendChoice, Model, ModelAxis, ModelError, Projection};
+use crate::model::{BackendChoice, Batch, Model, ModelAxis, ModelError, Projection};
 use crate::reference::ReferenceSet;
 use tape::Tape;
 use training::Trainer;
@@ -211,7 +211,9 @@ fn recall(trainer: &mut Trainer<'_>, tape: &mut Tape) -> Result<Vec<f64>, TrainE
             batch.push(&projection, &od, &sigma);
         }
         if batch.is_empty() {
-            return Err(TrainError::Axis("30 energies over the common range reach under 3 of its channels".to_owned()));
+            return Err(TrainError::Axis(
+                "30 energies over the common range reach under 3 of its channels".to_owned(),
+            ));
         }
         let answer = forward(tape, &batch, PosteriorSource::Encoder, trainer.clusters)?;
         let winners: Vec<u32> = answer.posterior.argmax(1)?.to_vec1()?;

@@ -97,9 +97,9 @@ fn load(args: &CheckArgs) -> Result<Model, Failure> {
         let text = format!("{}: {error}", args.model.display());
         match error {
             ModelError::Read { .. } => Failure::usage(error),
-            ModelError::Backend(BackendError::NoFile(_) | BackendError::NotFound | BackendError::Start { .. }) => {
-                Failure::unavailable(error)
-            }
+            ModelError::Backend(
+                BackendError::NoFile(_) | BackendError::NotFound | BackendError::Start { .. },
+            ) => Failure::unavailable(error),
             ModelError::Backend(BackendError::AlreadyChosen { .. }) => Failure::bug(error),
             _ => Failure::data(text),
         }

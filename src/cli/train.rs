@@ -65,7 +65,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))?;
-            let axis = parse_axis(&text).map_err(|why| Failure::data(format_args!("{}: {why}", path.display())))?;
+            let axis =
+                parse_axis(&text).map_err(|why| Failure::data(format_args!("{}: {why}", path.display())))?;
             Some(axis)
         }
     };
@@ -107,7 +108,12 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
         write(path, json.as_bytes())?;
     }
     show(&evaluation);
-    say(format_args!("wrote {} ({} bytes, sha256 {})", args.out.display(), trained.bytes.len(), model.sha256()));
+    say(format_args!(
+        "wrote {} ({} bytes, sha256 {})",
+        args.out.display(),
+        trained.bytes.len(),
+        model.sha256()
+    ));
     Ok(())
 }
 
@@ -125,7 +131,9 @@ fn failure(error: TrainError) -> Failure {
 
 /// Writes a file whole: beside its place first, then renamed.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::unavailable(format_args!("cannot write {}: {error}", path.display()));
+    let fail = |error: std::io::Error| {
+        Failure::unavailable(format_args!("cannot write {}: {error}", path.display()))
+    };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(fail)?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
@@ -148,7 +156,9 @@ fn show(evaluation: &Evaluation) {
         evaluation.pixels
     ));
     print("mixtures (30 to 70 %) and foreign spectra: share found");
-    print("offset  energies  counts | pearson    fit  gmvae | fit÷mix gmvae÷mix | mix:fit mix:gmvae | foreign:gmvae");
+    print(
+        "offset  energies  counts | pearson    fit  gmvae | fit÷mix gmvae÷mix | mix:fit mix:gmvae | foreign:gmvae",
+    );
     for (p, m) in evaluation.phases.iter().zip(&evaluation.mixtures) {
         print(format_args!(
             "{:6.1}  {:8}  {:6.0} |   {:.3}  {:.3}  {:.3} |   {:.3}     {:.3} |   {:.3}     {:.3} |         {:.3}",

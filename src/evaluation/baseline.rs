@@ -69,7 +69,8 @@ pub(super) fn fit(shapes: &Shapes, od: &[f32], sigma: &[f32]) -> Option<Verdict>
             let share_b = (with_x[b] * own[a] - with_x[a] * cross) / determinant;
             let least = share_a.min(share_b) / (share_a + share_b);
             let pair_gain = share_a * with_x[a] + share_b * with_x[b];
-            mixture |= share_a > 0.0 && share_b > 0.0 && least >= LEAST_SHARE && pair_gain - gain(phase) > PAIR_CHI2;
+            mixture |=
+                share_a > 0.0 && share_b > 0.0 && least >= LEAST_SHARE && pair_gain - gain(phase) > PAIR_CHI2;
         }
     }
     Some(Verdict { phase, mixture })

@@ -187,8 +187,7 @@ impl<'a> Bench<'a> {
         for (row, (verdict, _)) in asked.enumerate() {
             let posterior = output.posterior_of(row);
             let of_phase = |p: &usize| self.clusters[*p].map_or(f32::NEG_INFINITY, |c| posterior[c]);
-            verdict.gmvae_phase =
-                (0..self.clusters.len()).max_by(|a, b| of_phase(a).total_cmp(&of_phase(b)));
+            verdict.gmvae_phase = (0..self.clusters.len()).max_by(|a, b| of_phase(a).total_cmp(&of_phase(b)));
             verdict.gmvae_cluster =
                 (0..posterior.len()).max_by(|&a, &b| posterior[a].total_cmp(&posterior[b]));
         }

@@ -19,7 +19,8 @@ pub(crate) fn choose(curves: &Curves) -> Result<ModelAxis, AxisError> {
     let most = contrast.iter().fold((1e-6_f32, 1e-6_f32), |m, c| (m.0.max(c.0), m.1.max(c.1)));
     let score: Vec<f32> = contrast.iter().map(|c| (c.0 / most.0).max(c.1 / most.1)).collect();
     // Every channel of a coarse stretch stands for its best point.
-    let best_near = |i: usize| score[i.saturating_sub(5)..(i + 6).min(score.len())].iter().copied().fold(0.0, f32::max);
+    let best_near =
+        |i: usize| score[i.saturating_sub(5)..(i + 6).min(score.len())].iter().copied().fold(0.0, f32::max);
     let reach: Vec<f32> = (0..score.len()).map(best_near).collect();
     let pick = |threshold: f32, stride: usize| -> Vec<f64> {
         let mut places = Vec::new();

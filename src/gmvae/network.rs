@@ -364,8 +364,17 @@ fn describe<G: Graph>(
     let coverage = p.div(&weights, &guarded)?;
     let scale = p.one(Op::Tanh, &left.scale)?;
     let parts = [
-        &scaled_evidence, &share, &offset, &misfit, &log_seen, &log_information, &log_shape, &log_noise, &scale,
-        &averages, &coverage,
+        &scaled_evidence,
+        &share,
+        &offset,
+        &misfit,
+        &log_seen,
+        &log_information,
+        &log_shape,
+        &log_noise,
+        &scale,
+        &averages,
+        &coverage,
     ];
     p.0.apply(Op::Concat, &parts)
 }

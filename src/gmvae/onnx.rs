@@ -11,8 +11,8 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::type_proto::{Tensor, Value};
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
 
 use super::network::{Answer, Graph, Input, Op, PosteriorSource, answer};
@@ -125,8 +125,7 @@ impl Graph for Sheet<'_> {
 
 /// The bytes of the file.
 pub(super) fn write(weights: &Weights, description: &Description<'_>) -> Vec<u8> {
-    let mut sheet =
-        Sheet { weights, taken: BTreeSet::new(), initialisers: Vec::new(), nodes: Vec::new() };
+    let mut sheet = Sheet { weights, taken: BTreeSet::new(), initialisers: Vec::new(), nodes: Vec::new() };
     let input = Input { spectrum: "spectrum".to_owned(), mask: "mask".to_owned(), sigma: "sigma".to_owned() };
     let sizes = (description.clusters.len(), LATENT);
     let answer = match answer(&mut sheet, &input, description.posterior, sizes) {
@@ -170,7 +169,8 @@ pub(super) fn write(weights: &Weights, description: &Description<'_>) -> Vec<u8>
 }
 
 fn metadata(description: &Description<'_>) -> Vec<StringStringEntryProto> {
-    let clusters: Vec<serde_json::Value> = description.clusters.iter().map(|name| name.as_str().into()).collect();
+    let clusters: Vec<serde_json::Value> =
+        description.clusters.iter().map(|name| name.as_str().into()).collect();
     let entries = [
         ("contract", CONTRACT.to_owned()),
         ("energies_ev", format!("{:?}", description.axis.energies_ev())),

@@ -205,7 +205,8 @@ impl<'a> Sample<'a> {
         if !self.peaks.is_empty() {
             return self.peaks.iter().map(|peak| peak.at(energy_ev)).sum::<f64>() as f32;
         }
-        let varied = 1.0 + self.waves.iter().map(|[a, k, phase]| a * (k * energy_ev + phase).cos()).sum::<f64>();
+        let varied =
+            1.0 + self.waves.iter().map(|[a, k, phase]| a * (k * energy_ev + phase).cos()).sum::<f64>();
         let part = |(phase, share): (usize, f32)| {
             if share == 0.0 {
                 return 0.0;

@@ -98,7 +98,11 @@ impl Trainer<'_> {
             }
             let fresh = self.draw(tape)?;
             let slot = done % KEPT;
-            if kept.len() < KEPT { kept.push(fresh) } else { kept[slot] = fresh }
+            if kept.len() < KEPT {
+                kept.push(fresh)
+            } else {
+                kept[slot] = fresh
+            }
             let part = done as f64 / total as f64;
             let cosine = 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
             optimiser.set_learning_rate(LAST_RATE + (FIRST_RATE - LAST_RATE) * cosine);
@@ -136,7 +140,8 @@ impl Trainer<'_> {
             for _ in 0..BATCH / SCANS {
                 let (matter, cluster) = self.matter();
                 let conditions = Conditions::of_training(&mut self.rng);
-                let (mut od, sigma) = self.synthesis.measure(&mut self.rng, matter, &conditions, &energies_ev);
+                let (mut od, sigma) =
+                    self.synthesis.measure(&mut self.rng, matter, &conditions, &energies_ev);
                 coverage::cover(&mut self.rng, &mut od);
                 if batch.len() < BATCH && batch.push(&projection, &od, &sigma) {
                     label.extend((0..self.clusters).map(|c| f32::from(u8::from(c == cluster))));
@@ -194,8 +199,10 @@ impl Trainer<'_> {
         let log_q = candle_nn::ops::log_softmax(&encoded.logits, 1)?;
         let surprise = (&drawn.label * &log_q)?.sum(1)?.mean_all()?.neg()?;
         let log_variance = encoded.log_variance.clamp(-8.0, 3.0)?;
-        let latent = if beta.is_some() { self.sample(&encoded, &log_variance)? } else { encoded.mean.clone() };
-        let miss = (network::decode(tape, &latent, &drawn.spectrum, &drawn.features.weight)? - &drawn.spectrum)?;
+        let latent =
+            if beta.is_some() { self.sample(&encoded, &log_variance)? } else { encoded.mean.clone() };
+        let miss =
+            (network::decode(tape, &latent, &drawn.spectrum, &drawn.features.weight)? - &drawn.spectrum)?;
         // Huge weights of few-noise channels would drown the rest: the residual counts in units of 0.15 at least.
         let weight = (&drawn.features.weight / ((&drawn.features.weight * 0.02)? + 1.0)?)?;
         let misfit = ((&miss * &miss)? * weight)?.sum(1)?.mean_all()?;
@@ -259,7 +266,8 @@ impl Trainer<'_> {
         let mut sums = vec![[0.0_f64; 3]; LATENT * self.clusters];
         for drawn in kept {
             let mean = network::encode(tape, &drawn.features.all, &drawn.features.evidence)?.mean;
-            let (mean, label): (Vec<Vec<f32>>, Vec<u32>) = (mean.to_vec2()?, drawn.label.argmax(1)?.to_vec1()?);
+            let (mean, label): (Vec<Vec<f32>>, Vec<u32>) =
+                (mean.to_vec2()?, drawn.label.argmax(1)?.to_vec1()?);
             for (row, cluster) in mean.iter().zip(label) {
                 for (dimension, value) in row.iter().enumerate() {
                     let value = f64::from(*value);

@@ -104,8 +104,7 @@ fn templates(weights: &mut Weights, curves: &Curves, axis: &ModelAxis) {
             specs.push((phase, [(phase, 1.0), (phase, 0.0)], offset_ev, prior));
         }
     }
-    let pairs: Vec<(usize, usize)> =
-        (0..phases).flat_map(|a| (a + 1..phases).map(move |b| (a, b))).collect();
+    let pairs: Vec<(usize, usize)> = (0..phases).flat_map(|a| (a + 1..phases).map(move |b| (a, b))).collect();
     let room = MOST_TEMPLATES.saturating_sub(specs.len());
     let (shares, offsets): (&[f64], &[(f64, f64)]) = if pairs.len() * 9 <= room {
         (&PAIR_SHARES, &PAIR_OFFSETS)
@@ -133,7 +132,8 @@ fn templates(weights: &mut Weights, curves: &Curves, axis: &ModelAxis) {
     };
     let count = specs.len();
     let channels = axis.channels();
-    let shapes: Vec<Vec<f64>> = specs.iter().map(|(_, parts, offset_ev, _)| shape(parts, *offset_ev)).collect();
+    let shapes: Vec<Vec<f64>> =
+        specs.iter().map(|(_, parts, offset_ev, _)| shape(parts, *offset_ev)).collect();
     let mean: Vec<f64> = (0..channels)
         .map(|i| (0..phases).map(|p| shape(&[(p, 1.0), (p, 0.0)], 0.0)[i]).sum::<f64>() / phases as f64)
         .collect();
