@@ -3,6 +3,7 @@
 //! 0 done; 64 usage or configuration; 65 bad data; 69 something needed is unavailable; 70 a bug of ours.
 //! Standard output carries results, standard error progress, warnings and errors.
 
+pub mod config;
 pub mod model;
 pub mod references;
 pub mod simulate;
@@ -13,10 +14,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry::LogFormat;
+
 /// Live chemical phase maps for scanning transmission X-ray microscopes.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
 pub struct Cli {
+    /// How log lines look on standard error; wins over the configuration's [log] format.
+    #[arg(long, global = true, value_enum)]
+    pub log_format: Option<LogFormat>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -25,6 +31,12 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check a configuration, or show what is in effect.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: config::ConfigCommand,
+    },
     /// Look at reference spectra, or convert them.
     References {
         /// What to do with them.
@@ -101,6 +113,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Config { command } => config::run(&command),
         Command::References { command } => references::run(&command),
         Command::Train(args) => train::run(&args),
         Command::Model { command } => model::run(&command),

@@ -11,6 +11,8 @@ pub mod model;
 pub mod recording;
 pub mod reference;
 pub mod scan;
+pub mod settings;
 pub mod simulate;
 pub mod source;
 pub mod stack;
+pub mod telemetry;

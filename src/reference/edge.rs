@@ -113,3 +113,76 @@ fn white_line(mean: &[(f64, f64)], top: usize, level: f64) -> Window {
     };
     Window { from_ev: grow(&mut (0..top).rev()), to_ev: grow(&mut (top + 1..mean.len())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::PhaseLabel;
+
+    /// A Lorentzian: centre, full width at half maximum, height.
+    fn peak(energy: f64, (centre, width, height): (f64, f64, f64)) -> f64 {
+        height / (1.0 + ((energy - centre) / (width / 2.0)).powi(2))
+    }
+
+    fn step(energy: f64, centre: f64, height: f64) -> f64 {
+        height * (0.5 + (energy - centre).atan() / std::f64::consts::PI)
+    }
+
+    fn reference(id: &str, od: impl Fn(f64) -> f64) -> Reference {
+        let energies_ev: Vec<f64> = (0..400).map(|index| 505.0 + 0.1 * f64::from(index)).collect();
+        Reference {
+            label: PhaseLabel { id: id.to_owned(), title: id.to_owned(), colour: [0; 3] },
+            od: energies_ev.iter().map(|&energy| od(energy)).collect(),
+            energies_ev,
+            provenance: Default::default(),
+            composition: Default::default(),
+        }
+    }
+
+    /// Vanadium and oxygen in one spectrum: the oxygen edge is higher, but the vanadium line comes first.
+    fn vanadium_and_oxygen(shift_ev: f64) -> impl Fn(f64) -> f64 {
+        move |energy| {
+            let lines = [
+                (515.4 + shift_ev, 1.6, 0.75),
+                (516.6 + shift_ev, 1.6, 0.55),
+                (522.4 + shift_ev, 2.6, 0.55),
+                (537.5, 3.5, 0.30),
+            ];
+            let steps = [(520.0, 0.20), (527.0, 0.10), (536.5, 0.32)];
+            0.24 + lines.iter().map(|&line| peak(energy, line)).sum::<f64>()
+                + steps.iter().map(|&(centre, height)| step(energy, centre, height)).sum::<f64>()
+        }
+    }
+
+    #[test]
+    fn the_first_line_counts_where_a_second_edge_follows() {
+        let references = [reference("a", vanadium_and_oxygen(0.0)), reference("b", vanadium_and_oxygen(1.2))];
+        let (pre_edge, white_line) = find(&references).unwrap();
+        assert_eq!(pre_edge.from_ev, 505.0);
+        assert!(pre_edge.to_ev > 507.0 && pre_edge.to_ev < 513.0, "{pre_edge:?}");
+        assert!(white_line.from_ev > 514.0 && white_line.to_ev < 519.5, "{white_line:?}");
+        assert!(white_line.contains(516.5));
+    }
+
+    #[test]
+    fn a_spectrum_that_begins_at_the_edge_has_no_pre_edge() {
+        let rising = [reference("a", |energy| energy.min(506.0)), reference("b", |energy| energy.min(505.5))];
+        assert!(find(&rising).unwrap_err().contains("nothing before it"));
+    }
+
+    #[test]
+    fn noise_before_the_edge_does_not_move_the_windows_much() {
+        let noisy = |shift| {
+            let clean = vanadium_and_oxygen(shift);
+            // A fixed pseudo-random sequence of about 1 % of the edge's height.
+            move |energy: f64| clean(energy) + 0.01 * ((energy * 7919.0).sin() * 43_758.545).fract()
+        };
+        let clean =
+            find(&[reference("a", vanadium_and_oxygen(0.0)), reference("b", vanadium_and_oxygen(1.2))]);
+        let rough = find(&[reference("a", noisy(0.0)), reference("b", noisy(1.2))]);
+        let (clean, rough) = (clean.unwrap(), rough.unwrap());
+        assert!((clean.0.to_ev - rough.0.to_ev).abs() < 1.5, "{clean:?} {rough:?}");
+        assert!((clean.1.from_ev - rough.1.from_ev).abs() < 0.3, "{clean:?} {rough:?}");
+        assert!((clean.1.to_ev - rough.1.to_ev).abs() < 0.3, "{clean:?} {rough:?}");
+    }
+}

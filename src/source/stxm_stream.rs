@@ -6,3 +6,6 @@ pub use header::{
     DType, DetectorHeader, Encoding, EndStatus, Header, HeaderBody, MAX_HEADER_BYTES, MAX_PLAN_BYTES,
     PerEnergy, PlanExtendHeader, STREAM, SamplesHeader, ScanEndHeader, ScanStartHeader,
 };
+
+#[cfg(test)]
+mod golden;

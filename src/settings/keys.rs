@@ -1,0 +1,73 @@
+//! The keys there are.
+
+/// How the text of an environment variable is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As it is.
+    Text,
+    /// As a TOML value.
+    Toml,
+}
+
+use Kind::{Text, Toml};
+
+/// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
+pub(super) const KEYS: [(&str, &str, Kind); 36] = [
+    ("daemon", "state_dir", Text),
+    ("daemon", "drain_s", Toml),
+    ("references", "dir", Text),
+    ("model", "path", Text),
+    ("model", "backend", Text),
+    ("model", "library", Text),
+    ("model", "batch", Toml),
+    ("i0", "mode", Text),
+    ("i0", "spectrum", Text),
+    ("i0", "spectrum_unit", Text),
+    ("i0", "region", Toml),
+    ("registration", "mode", Text),
+    ("energy", "source", Text),
+    ("energy", "offset", Text),
+    ("classify", "rule", Text),
+    ("classify", "min_energies", Toml),
+    ("classify", "min_delta_chi2", Toml),
+    ("classify", "min_correlation", Toml),
+    ("classify", "min_margin", Toml),
+    ("classify", "background_edge_jump", Toml),
+    ("classify", "max_od", Toml),
+    ("classify", "baseline", Text),
+    ("limits", "stack_bytes", Toml),
+    ("limits", "total_bytes", Toml),
+    ("limits", "open_scans", Toml),
+    ("limits", "queue_bytes", Toml),
+    ("limits", "held_bytes", Toml),
+    ("limits", "pixels", Toml),
+    ("publish", "bind", Text),
+    ("publish", "min_interval_ms", Toml),
+    ("publish", "queue_bytes", Toml),
+    ("http", "listen", Text),
+    ("http", "allow_open", Toml),
+    ("archive", "root", Text),
+    ("log", "level", Text),
+    ("log", "format", Text),
+];
+
+/// Keys of a `[[source]]`.
+pub(super) const SOURCE_KEYS: [&str; 13] = [
+    "kind",
+    "socket",
+    "connect",
+    "bind",
+    "allow_open_bind",
+    "topic",
+    "beamline",
+    "name",
+    "silence_s",
+    "grace_s",
+    "reopen_s",
+    "sockets",
+    "geometry_from",
+];
+
+/// Defaults of a `[[source]]`, as `config/default.toml` documents them.
+pub(super) const SOURCE_DEFAULTS: &str = "socket = \"pull\"\nallow_open_bind = false\ntopic = \"\"\n\
+                                          silence_s = 1800\ngrace_s = 10\nreopen_s = 43200\n";

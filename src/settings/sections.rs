@@ -1,0 +1,265 @@
+//! The settings, checked: plain values that the rest of the program takes as they are.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Endpoint;
+use crate::telemetry::{LogFormat, LogLevel};
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DaemonSettings {
+    /// Directory of the journal and of what a restart needs.
+    pub state_dir: PathBuf,
+    /// Deadline of a shutdown, s.
+    pub drain_s: f64,
+}
+
+/// Wire formats that can be listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum SourceKind {
+    /// `stxm-stream/1`.
+    #[serde(rename = "stxm-stream")]
+    StxmStream,
+}
+
+/// Kinds of receiving socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocketKind {
+    /// The sender pushes.
+    Pull,
+    /// The sender publishes.
+    Sub,
+}
+
+/// One `[[source]]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceSettings {
+    /// Name in logs and metrics, unique.
+    pub name: String,
+    /// Wire format.
+    pub kind: SourceKind,
+    /// Kind of socket.
+    pub socket: SocketKind,
+    /// Address.
+    pub endpoint: Endpoint,
+    /// Prefix of the topics taken; empty: all, and always for [`SocketKind::Pull`].
+    pub topic: String,
+    /// Beamline that wins over the stream's.
+    pub beamline: Option<String>,
+    /// Silence after which an open scan is archived as partial, s.
+    pub silence_s: f64,
+    /// Wait for late messages after an end or another start, s.
+    pub grace_s: f64,
+    /// How long late samples reopen an archived scan, s.
+    pub reopen_s: f64,
+}
+
+/// `[references]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReferencesSettings {
+    /// Directory; needed to run the daemon.
+    pub dir: Option<PathBuf>,
+}
+
+/// What runs a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelBackend {
+    /// ONNX Runtime where its library is found, else tract.
+    Auto,
+    /// ONNX Runtime.
+    Onnxruntime,
+    /// tract, built in.
+    Tract,
+}
+
+/// `[model]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelSettings {
+    /// ONNX file; `None`: no model.
+    pub path: Option<PathBuf>,
+    /// What runs it.
+    pub backend: ModelBackend,
+    /// libonnxruntime.so.
+    pub library: Option<PathBuf>,
+    /// Pixels per call.
+    pub batch: usize,
+}
+
+/// Unit of an I0 spectrum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpectrumUnit {
+    /// Counts per millisecond.
+    CountsPerMs,
+    /// Counts within the dwell of the scan.
+    Counts,
+}
+
+/// First and last pixel along each axis, from 0, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PixelRegion {
+    /// Columns.
+    pub x: [usize; 2],
+    /// Rows.
+    pub y: [usize; 2],
+}
+
+/// `[i0]`: where the incident intensity comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum I0Settings {
+    /// The stream's where it comes, else an empty region that is found.
+    Auto,
+    /// The stream's.
+    Stream,
+    /// A part of the field.
+    Region {
+        /// Which.
+        region: PixelRegion,
+    },
+    /// A file.
+    Spectrum {
+        /// Two columns, energy in eV and intensity.
+        spectrum: PathBuf,
+        /// Unit of the intensity.
+        unit: SpectrumUnit,
+    },
+}
+
+/// `[registration]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum RegistrationSettings {
+    /// Shifts are estimated and taken out.
+    Auto,
+    /// Images are taken as they lie.
+    Off,
+}
+
+/// Which energies count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnergySource {
+    /// As planned.
+    Setpoint,
+    /// As read back.
+    Readback,
+}
+
+/// What to do about an offset of the energy axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OffsetMode {
+    /// Tell.
+    Report,
+    /// Tell, and take it out.
+    Correct,
+}
+
+/// `[energy]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct EnergySettings {
+    /// Which energies count.
+    pub source: EnergySource,
+    /// What to do about an offset.
+    pub offset: OffsetMode,
+}
+
+/// When a pixel counts as classified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassifyRule {
+    /// Enough evidence over the second best.
+    Evidence,
+    /// Enough difference of correlation.
+    Margin,
+}
+
+/// What is taken out before correlating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// Nothing but the mean.
+    None,
+    /// A straight line.
+    Linear,
+}
+
+/// `[classify]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ClassifySettings {
+    /// When a pixel counts as classified.
+    pub rule: ClassifyRule,
+    /// Fewest usable energies for a verdict.
+    pub min_energies: usize,
+    /// Least difference of chi², for [`ClassifyRule::Evidence`].
+    pub min_delta_chi2: f64,
+    /// Least correlation, 0 to 1.
+    pub min_correlation: f64,
+    /// Least difference of correlation, for [`ClassifyRule::Margin`].
+    pub min_margin: f64,
+    /// Edge jump below which a pixel is background, OD.
+    pub background_edge_jump: f64,
+    /// Highest optical density that is used.
+    pub max_od: f64,
+    /// What is taken out first.
+    pub baseline: Baseline,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitsSettings {
+    /// Most bytes of one stack.
+    pub stack_bytes: usize,
+    /// Most bytes of all open stacks.
+    pub total_bytes: usize,
+    /// Most scans open at once.
+    pub open_scans: usize,
+    /// Most bytes received and not yet in a stack.
+    pub queue_bytes: usize,
+    /// Most bytes of samples held before their start.
+    pub held_bytes: usize,
+    /// Most pixels of one scan.
+    pub pixels: usize,
+}
+
+/// `[publish]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PublishSettings {
+    /// Address of the PUB socket, `tcp://host:port`.
+    pub bind: String,
+    /// Shortest time between two maps of a scan, ms.
+    pub min_interval_ms: usize,
+    /// Most bytes waiting for subscribers.
+    pub queue_bytes: usize,
+}
+
+/// `[http]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpSettings {
+    /// Address of the page, the API and the metrics.
+    pub listen: SocketAddr,
+    /// Whether it may be one that other machines reach.
+    pub allow_open: bool,
+}
+
+/// `[archive]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArchiveSettings {
+    /// Directory of finished scans.
+    pub root: PathBuf,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LogSettings {
+    /// Least important level that is written.
+    pub level: LogLevel,
+    /// How lines look.
+    pub format: LogFormat,
+}

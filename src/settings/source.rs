@@ -1,0 +1,140 @@
+//! The `[[source]]` blocks.
+
+use super::endpoint::{Endpoint, is_loopback, tcp};
+use super::error::{Origin, SettingsError};
+use super::keys::{SOURCE_DEFAULTS, SOURCE_KEYS};
+use super::layer::{Found, Layers, shown, unknown};
+use super::reader::{Effective, Reader};
+use super::sections::{SocketKind, SourceKind, SourceSettings};
+use crate::document::{self, Node, Value};
+use crate::scan::is_valid_id;
+
+type Result<T> = std::result::Result<T, SettingsError>;
+
+/// Kinds that are planned but cannot be listened to yet.
+const LATER_KINDS: [&str; 5] = ["dectris", "pixelator", "pystxmcontrol", "bluesky", "desy"];
+
+/// Checks all sources, and says what is in effect for each.
+pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<Effective>)> {
+    let Some(Found { value, origin }) = found else { return Ok(Default::default()) };
+    let wrong = |value: &Value, origin: &Origin| SettingsError::Value {
+        origin: origin.clone(),
+        key: "source".to_owned(),
+        value: shown(value),
+        allowed: "it must be a list of tables, [[source]]".to_owned(),
+    };
+    let Value::Array(list) = value else { return Err(wrong(&value, &origin)) };
+    let (mut sources, mut effective) = (Vec::<SourceSettings>::new(), Vec::new());
+    for (index, Node { line, value }) in list.into_iter().enumerate() {
+        let at = |line| match &origin {
+            Origin::File { path, .. } => Origin::File { path: path.clone(), line },
+            other => other.clone(),
+        };
+        let Value::Table(table) = value else { return Err(wrong(&value, &at(line))) };
+        let mut values = defaults()?;
+        let prefix = format!("source[{index}].");
+        for (key, Node { line, value }) in table {
+            if !SOURCE_KEYS.contains(&key.as_str()) {
+                return Err(unknown(&at(line), &prefix, &key, &SOURCE_KEYS));
+            }
+            values.insert(key, Found { value, origin: at(line) });
+        }
+        let mut reader = Reader::new(prefix, values);
+        let mut source = source(&mut reader)?;
+        name(&reader, &mut source, &sources)?;
+        effective.extend(reader.into_effective());
+        sources.push(source);
+    }
+    Ok((sources, effective))
+}
+
+fn defaults() -> Result<Layers> {
+    let document = document::parse(SOURCE_DEFAULTS).map_err(|error| SettingsError::Syntax {
+        path: "source defaults".into(),
+        line: error.line,
+        message: error.message,
+    })?;
+    let found = |node: Node| Found { value: node.value, origin: Origin::Default };
+    Ok(document.into_iter().map(|(key, node)| (key, found(node))).collect())
+}
+
+fn source(reader: &mut Reader) -> Result<SourceSettings> {
+    let kind = kind(reader)?;
+    let socket = reader.choice("socket", &[("pull", SocketKind::Pull), ("sub", SocketKind::Sub)])?;
+    let endpoint = endpoint(reader)?;
+    let topic = reader.text("topic")?.unwrap_or_default();
+    if socket == SocketKind::Pull && !topic.is_empty() {
+        return Err(reader.refuse("topic", "only socket = \"sub\" has topics"));
+    }
+    let beamline = reader.text("beamline")?;
+    if beamline.as_deref().is_some_and(|beamline| !is_valid_id(beamline)) {
+        let allowed = "it must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or digit";
+        return Err(reader.refuse("beamline", allowed));
+    }
+    for key in ["sockets", "geometry_from"] {
+        if reader.origin(key) != Origin::Default {
+            return Err(reader.refuse(key, "not supported yet: a source has one socket and its own geometry"));
+        }
+    }
+    Ok(SourceSettings {
+        name: reader.text("name")?.unwrap_or_default(),
+        kind,
+        socket,
+        endpoint,
+        topic,
+        beamline,
+        silence_s: reader.seconds("silence_s")?,
+        grace_s: reader.seconds("grace_s")?,
+        reopen_s: reader.seconds("reopen_s")?,
+    })
+}
+
+fn kind(reader: &mut Reader) -> Result<SourceKind> {
+    let kind = reader.text("kind")?;
+    match kind.as_deref() {
+        Some("stxm-stream") => Ok(SourceKind::StxmStream),
+        Some(later) if LATER_KINDS.contains(&later) => {
+            Err(reader.refuse("kind", "not supported in this version; it must be \"stxm-stream\""))
+        }
+        _ => Err(reader.refuse("kind", "it must be \"stxm-stream\"")),
+    }
+}
+
+fn endpoint(reader: &mut Reader) -> Result<Endpoint> {
+    let (connect, bind) = (reader.text("connect")?, reader.text("bind")?);
+    let allow_open = reader.flag("allow_open_bind")?;
+    const WANTED: &str = "it must be an address such as tcp://127.0.0.1:5555";
+    match (connect, bind) {
+        (Some(address), None) => match tcp(&address) {
+            Some((host, port)) if host != "*" && port != 0 => Ok(Endpoint::Connect(address)),
+            _ => Err(reader.refuse("connect", WANTED)),
+        },
+        (None, Some(address)) => match tcp(&address) {
+            Some((host, _)) if is_loopback(host) || allow_open => Ok(Endpoint::Bind(address)),
+            Some(_) => Err(reader.refuse(
+                "bind",
+                "anyone who reaches this address could send data, there is no authentication; bind to \
+                 127.0.0.1, or set allow_open_bind = true on a closed network",
+            )),
+            None => Err(reader.refuse("bind", WANTED)),
+        },
+        (Some(_), Some(_)) => Err(reader.refuse("bind", "give either connect or bind, not both")),
+        (None, None) => {
+            Err(reader.refuse("connect", "give either connect or bind, such as tcp://127.0.0.1:5555"))
+        }
+    }
+}
+
+/// Names a source that has no name by its address, and refuses a name that is taken.
+fn name(reader: &Reader, source: &mut SourceSettings, others: &[SourceSettings]) -> Result<()> {
+    let taken = |name: &str| others.iter().any(|other| other.name == name);
+    if source.name.is_empty() {
+        let address = source.endpoint.address().trim_start_matches("tcp://").to_owned();
+        let numbered = (2..).map(|number: usize| format!("{address}#{number}"));
+        source.name =
+            std::iter::once(address.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or_default();
+    } else if taken(&source.name) {
+        return Err(reader.refuse("name", "another source has this name; names must differ"));
+    }
+    Ok(())
+}

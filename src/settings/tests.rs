@@ -1,0 +1,206 @@
+//! Tests of whole configurations.
+
+use std::path::{Path, PathBuf};
+
+use super::keys::{KEYS, SOURCE_DEFAULTS, SOURCE_KEYS};
+use super::*;
+
+fn load(text: &str) -> Result<Settings, SettingsError> {
+    with_env(text, &[])
+}
+
+fn with_env(text: &str, env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let variables = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::from_layers(&[(PathBuf::from("/site/pw.toml"), text.to_owned())], variables)
+}
+
+fn refused(text: &str) -> String {
+    load(text).unwrap_err().to_string()
+}
+
+const SOURCE: &str = "[[source]]\nkind = \"stxm-stream\"\nconnect = \"tcp://10.0.0.1:5555\"\n";
+
+/// `default.toml` with its commented examples made real.
+fn all_keys() -> String {
+    let key_line = |line: &str| {
+        line == "[[source]]"
+            || line
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    };
+    DEFAULT_TOML
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| key_line(rest)).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+#[test]
+fn the_defaults_are_good_and_complete() {
+    let settings = Settings::defaults().unwrap();
+    assert!(settings.sources.is_empty() && settings.warnings.is_empty());
+    let shown: Vec<_> = settings.provenance().iter().map(|entry| entry.key.clone()).collect();
+    let keys: Vec<_> = KEYS.iter().map(|(section, key, _)| format!("{section}.{key}")).collect();
+    assert_eq!(shown, keys, "every key is read, in order");
+    assert!(settings.provenance().iter().all(|entry| entry.origin == "default"));
+}
+
+#[test]
+fn every_key_is_documented_in_the_default_file() {
+    let document = crate::document::parse(&all_keys()).unwrap();
+    for (section, key, _) in KEYS {
+        let crate::document::Value::Table(table) = &document[section].value else { panic!("{section}") };
+        assert!(table.contains_key(key), "{section}.{key}");
+    }
+    let lines: Vec<String> = all_keys().lines().map(str::to_owned).collect();
+    for (index, line) in
+        lines.iter().enumerate().filter(|(_, line)| line.contains(" = ") && !line.starts_with('#'))
+    {
+        assert!(lines[index - 1].starts_with('#'), "no comment above {line:?}");
+    }
+    for key in SOURCE_KEYS.iter().filter(|key| !["sockets", "geometry_from"].contains(*key)) {
+        assert!(DEFAULT_TOML.contains(&format!("# {key} = ")), "{key}");
+    }
+    for default in SOURCE_DEFAULTS.lines() {
+        assert!(DEFAULT_TOML.contains(&format!("# {default}\n")), "{default}");
+    }
+}
+
+#[test]
+fn the_commented_examples_load_once_uncommented() {
+    // All but bind: a source has either.
+    let text: String = all_keys()
+        .lines()
+        .filter(|line| *line != "bind = \"tcp://127.0.0.1:5555\"")
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let settings = load(&text).unwrap();
+    assert_eq!(settings.sources[0].name, "microscope");
+    assert_eq!(settings.references.dir.as_deref(), Some(Path::new("/site/references/nvpf")));
+}
+
+#[test]
+fn later_layers_win_and_say_so() {
+    let env =
+        [("PHASEWATCH__LIMITS__OPEN_SCANS", "3"), ("PHASEWATCH__LOG__LEVEL", "debug"), ("PHASEWATCH_X", "1")];
+    let settings = with_env("[limits]\nopen_scans = 2\npixels = 100\n", &env).unwrap();
+    assert_eq!((settings.limits.open_scans, settings.limits.pixels), (3, 100));
+    let origin = |key: &str| {
+        settings.provenance().iter().find(|entry| entry.key == key).map(|entry| entry.origin.clone()).unwrap()
+    };
+    assert_eq!(origin("limits.open_scans"), "environment variable PHASEWATCH__LIMITS__OPEN_SCANS");
+    assert_eq!(origin("limits.pixels"), "/site/pw.toml line 3");
+    assert_eq!(origin("limits.queue_bytes"), "default");
+}
+
+#[test]
+fn a_source_gets_its_defaults_and_a_name() {
+    let settings = load(&format!("{SOURCE}\n{SOURCE}beamline = \"x\"\n")).unwrap();
+    let source = &settings.sources[0];
+    assert_eq!(source.endpoint, Endpoint::Connect("tcp://10.0.0.1:5555".to_owned()));
+    assert_eq!((source.socket, source.silence_s, source.reopen_s), (SocketKind::Pull, 1800.0, 43200.0));
+    assert_eq!(
+        (source.name.as_str(), settings.sources[1].name.as_str()),
+        ("10.0.0.1:5555", "10.0.0.1:5555#2")
+    );
+    let from_env = with_env(
+        SOURCE,
+        &[("PHASEWATCH__SOURCE", "[{ kind = \"stxm-stream\", bind = \"tcp://127.0.0.1:0\" }]")],
+    );
+    assert_eq!(from_env.unwrap().sources[0].endpoint, Endpoint::Bind("tcp://127.0.0.1:0".to_owned()));
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest() {
+    for (text, wanted) in [
+        (
+            "[limits]\nopen_scan = 3\n",
+            "/site/pw.toml line 2: unknown key limits.open_scan; did you mean limits.open_scans?",
+        ),
+        ("[limit]\n", "did you mean limits?"),
+        ("listen = \"x\"\n", "did you mean http.listen?"),
+        (
+            "[[source]]\nkind = \"stxm-stream\"\nconect = \"x\"\n",
+            "line 3: unknown key source[0].conect; did you mean source[0].connect?",
+        ),
+    ] {
+        let message = refused(text);
+        assert!(message.contains(wanted), "{text:?} gave {message:?}");
+    }
+    let message = with_env("", &[("PHASEWATCH__HTTP__LISTN", "x")]).unwrap_err().to_string();
+    assert!(message.contains("did you mean PHASEWATCH__HTTP__LISTEN?"), "{message}");
+}
+
+#[test]
+fn a_wrong_value_names_key_place_and_what_is_allowed() {
+    let with = |line: &str| format!("{SOURCE}{line}\n");
+    for (text, wanted) in [
+        (
+            "[limits]\n\nopen_scans = 0\n".to_owned(),
+            "/site/pw.toml line 3: limits.open_scans = 0: it must be a whole number from 1 to 1000",
+        ),
+        ("[limits]\nopen_scans = \"many\"\n".to_owned(), "limits.open_scans = \"many\": it must be a whole"),
+        ("[limits]\ntotal_bytes = 4096\n".to_owned(), "at least limits.stack_bytes"),
+        ("[classify]\nmin_correlation = nan\n".to_owned(), "a number from 0 to 1"),
+        ("[classify]\nrule = \"guess\"\n".to_owned(), "\"evidence\" or \"margin\""),
+        ("[daemon]\ndrain_s = -1\n".to_owned(), "seconds above 0"),
+        ("[http]\nlisten = \"0.0.0.0:8787\"\n".to_owned(), "http.allow_open = true"),
+        ("[http]\nlisten = \"8787\"\n".to_owned(), "127.0.0.1:8787"),
+        ("[publish]\nbind = \"5556\"\n".to_owned(), "tcp://127.0.0.1:5556"),
+        ("[i0]\nmode = \"region\"\n".to_owned(), "needs i0.region"),
+        ("[i0]\nmode = \"spectrum\"\n".to_owned(), "needs i0.spectrum"),
+        ("[i0]\nregion = { x = [5, 2], y = [0, 1] }\n".to_owned(), "first and last pixel"),
+        ("daemon = 3\n".to_owned(), "has to be a section, [daemon]"),
+        ("source = 3\n".to_owned(), "[[source]]"),
+        ("a = = 1\n".to_owned(), "/site/pw.toml line 1"),
+        ("[[source]]\nconnect = \"tcp://a:1\"\n".to_owned(), "source[0].kind = nothing"),
+        ("[[source]]\nkind = \"dectris\"\n".to_owned(), "not supported in this version"),
+        ("[[source]]\nkind = \"stxm-stream\"\n".to_owned(), "either connect or bind"),
+        (with("bind = \"tcp://127.0.0.1:1\""), "not both"),
+        (with("silence_s = 0"), "line 4: source[0].silence_s = 0"),
+        (with("topic = \"x\""), "only socket = \"sub\""),
+        (with("beamline = \"a/b\""), "1 to 128 characters"),
+        (with("geometry_from = \"x\""), "not supported yet"),
+        (with("[[source.sockets]]\nrole = \"x\""), "not supported yet"),
+        (with("name = \"a\"") + &with("name = \"a\""), "names must differ"),
+        (
+            "[[source]]\nkind = \"stxm-stream\"\nbind = \"tcp://0.0.0.0:1\"\n".to_owned(),
+            "allow_open_bind = true",
+        ),
+    ] {
+        let message = refused(&text);
+        assert!(message.contains(wanted), "{text:?} gave {message:?}");
+    }
+}
+
+#[test]
+fn what_is_not_applied_yet_is_warned_of() {
+    let text = "[registration]\nmode = \"auto\"\n[energy]\noffset = \"correct\"\n[publish]\nbind = \"tcp://*:5556\"\n";
+    let warnings = load(text).unwrap().warnings;
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings[0].contains("not applied in this version"));
+}
+
+#[test]
+fn to_run_there_must_be_a_source_and_references() {
+    let missing = |text: &str| load(text).unwrap().check_runnable().unwrap_err().to_string();
+    assert!(missing("").contains("source is missing"));
+    assert!(missing(SOURCE).contains("references.dir is missing"));
+    let dir = tempfile::tempdir().unwrap();
+    let with_dir = format!("references.dir = {:?}\n{SOURCE}", dir.path());
+    load(&with_dir).unwrap().check_runnable().unwrap();
+    assert!(
+        missing(&format!("model.path = \"absent.onnx\"\n{with_dir}"))
+            .contains("/site/absent.onnx is not a file")
+    );
+}
+
+#[test]
+fn settings_become_json() {
+    let json = serde_json::to_value(load(SOURCE).unwrap()).unwrap();
+    assert_eq!(json["sources"][0]["kind"], "stxm-stream");
+    assert_eq!(json["sources"][0]["endpoint"]["connect"], "tcp://10.0.0.1:5555");
+    assert_eq!(json["i0"]["mode"], "auto");
+    assert_eq!(json["http"]["listen"], "127.0.0.1:8787");
+    assert_eq!(json["log"]["level"], "info");
+}

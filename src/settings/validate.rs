@@ -1,0 +1,224 @@
+//! From merged layers to checked settings: every value, and what values say of each other.
+
+use std::net::SocketAddr;
+
+use super::endpoint::{is_loopback, tcp};
+use super::error::SettingsError;
+use super::layer::Layers;
+use super::reader::Reader;
+use super::sections::*;
+use super::{Settings, source};
+use crate::document::Value;
+use crate::scan::{MAX_AXIS, MAX_ENERGIES};
+use crate::telemetry::{LogFormat, LogLevel};
+
+type Result<T> = std::result::Result<T, SettingsError>;
+
+/// Checks everything; the order of reading is the order in which settings are shown.
+pub(super) fn settings(layers: Layers) -> Result<Settings> {
+    let sources = layers.get("source").cloned();
+    let mut reader = Reader::new(String::new(), layers);
+    let daemon = DaemonSettings {
+        state_dir: reader.need_path("daemon.state_dir")?,
+        drain_s: reader.seconds("daemon.drain_s")?,
+    };
+    let (sources, effective) = source::sources(sources)?;
+    reader.extend_effective(effective);
+    let references = ReferencesSettings { dir: reader.path("references.dir")? };
+    let model = model(&mut reader)?;
+    let i0 = i0(&mut reader)?;
+    let registration = reader.choice(
+        "registration.mode",
+        &[("auto", RegistrationSettings::Auto), ("off", RegistrationSettings::Off)],
+    )?;
+    let energy = EnergySettings {
+        source: reader.choice(
+            "energy.source",
+            &[("setpoint", EnergySource::Setpoint), ("readback", EnergySource::Readback)],
+        )?,
+        offset: reader
+            .choice("energy.offset", &[("report", OffsetMode::Report), ("correct", OffsetMode::Correct)])?,
+    };
+    let mut settings = Settings {
+        daemon,
+        sources,
+        references,
+        model,
+        i0,
+        registration,
+        energy,
+        classify: classify(&mut reader)?,
+        limits: limits(&mut reader)?,
+        publish: publish(&mut reader)?,
+        http: http(&mut reader)?,
+        archive: ArchiveSettings { root: reader.need_path("archive.root")? },
+        log: log(&mut reader)?,
+        warnings: Vec::new(),
+        effective: Vec::new(),
+    };
+    settings.warnings = warnings(&settings);
+    settings.effective = reader.into_effective();
+    Ok(settings)
+}
+
+fn model(reader: &mut Reader) -> Result<ModelSettings> {
+    Ok(ModelSettings {
+        path: reader.path("model.path")?,
+        backend: reader.choice(
+            "model.backend",
+            &[
+                ("auto", ModelBackend::Auto),
+                ("onnxruntime", ModelBackend::Onnxruntime),
+                ("tract", ModelBackend::Tract),
+            ],
+        )?,
+        library: reader.path("model.library")?,
+        batch: reader.whole("model.batch", 1, 65_536)?,
+    })
+}
+
+fn i0(reader: &mut Reader) -> Result<I0Settings> {
+    let mode = reader.choice("i0.mode", &[("auto", 0), ("stream", 1), ("region", 2), ("spectrum", 3)])?;
+    let spectrum = reader.path("i0.spectrum")?;
+    let unit = reader.choice(
+        "i0.spectrum_unit",
+        &[("counts_per_ms", SpectrumUnit::CountsPerMs), ("counts", SpectrumUnit::Counts)],
+    )?;
+    let region = region(reader)?;
+    match (mode, spectrum, region) {
+        (2, _, Some(region)) => Ok(I0Settings::Region { region }),
+        (2, _, None) => {
+            Err(reader.refuse("i0.mode", "it needs i0.region, such as { x = [0, 9], y = [0, 9] }"))
+        }
+        (3, Some(spectrum), _) => Ok(I0Settings::Spectrum { spectrum, unit }),
+        (3, None, _) => Err(reader.refuse("i0.mode", "it needs i0.spectrum, a file")),
+        (1, ..) => Ok(I0Settings::Stream),
+        _ => Ok(I0Settings::Auto),
+    }
+}
+
+fn region(reader: &mut Reader) -> Result<Option<PixelRegion>> {
+    const KEY: &str = "i0.region";
+    let Some(found) = reader.find(KEY) else { return Ok(None) };
+    let axis = |value: &Value| -> Option<[usize; 2]> {
+        let Value::Array(list) = value else { return None };
+        let [first, last] = list.as_slice() else { return None };
+        let pixel = |value: &Value| match value {
+            Value::Integer(pixel) => usize::try_from(*pixel).ok().filter(|pixel| *pixel < MAX_AXIS),
+            _ => None,
+        };
+        Some([pixel(&first.value)?, pixel(&last.value)?]).filter(|[first, last]| first <= last)
+    };
+    let parsed = match &found.value {
+        Value::Table(table) if table.len() == 2 => table
+            .get("x")
+            .and_then(|node| axis(&node.value))
+            .zip(table.get("y").and_then(|node| axis(&node.value))),
+        _ => None,
+    };
+    match parsed {
+        Some((x, y)) => Ok(Some(PixelRegion { x, y })),
+        None => Err(reader.refuse(
+            KEY,
+            "it must be the first and last pixel along both axes, such as { x = [0, 9], y = [0, 9] }",
+        )),
+    }
+}
+
+fn classify(reader: &mut Reader) -> Result<ClassifySettings> {
+    Ok(ClassifySettings {
+        rule: reader.choice(
+            "classify.rule",
+            &[("evidence", ClassifyRule::Evidence), ("margin", ClassifyRule::Margin)],
+        )?,
+        // With two energies every correlation is 1 or -1.
+        min_energies: reader.whole("classify.min_energies", 3, MAX_ENERGIES)?,
+        min_delta_chi2: reader.number("classify.min_delta_chi2", 0.0, 1e6)?,
+        min_correlation: reader.number("classify.min_correlation", 0.0, 1.0)?,
+        min_margin: reader.number("classify.min_margin", 0.0, 2.0)?,
+        background_edge_jump: reader.number("classify.background_edge_jump", 0.0, 100.0)?,
+        max_od: reader.number("classify.max_od", 0.1, 100.0)?,
+        baseline: reader
+            .choice("classify.baseline", &[("none", Baseline::None), ("linear", Baseline::Linear)])?,
+    })
+}
+
+fn limits(reader: &mut Reader) -> Result<LimitsSettings> {
+    const KIB: usize = 1024;
+    const TIB: usize = 1 << 40;
+    let limits = LimitsSettings {
+        stack_bytes: reader.whole("limits.stack_bytes", KIB, TIB)?,
+        total_bytes: reader.whole("limits.total_bytes", KIB, TIB)?,
+        open_scans: reader.whole("limits.open_scans", 1, 1000)?,
+        // Less would not hold one message with a plan.
+        queue_bytes: reader.whole("limits.queue_bytes", 2 * KIB * KIB, TIB)?,
+        held_bytes: reader.whole("limits.held_bytes", 0, TIB)?,
+        pixels: reader.whole("limits.pixels", 1, MAX_AXIS * MAX_AXIS)?,
+    };
+    if limits.total_bytes < limits.stack_bytes {
+        let stack = limits.stack_bytes;
+        return Err(
+            reader.refuse("limits.total_bytes", format!("it must be at least limits.stack_bytes, {stack}"))
+        );
+    }
+    Ok(limits)
+}
+
+fn publish(reader: &mut Reader) -> Result<PublishSettings> {
+    let bind = reader.text("publish.bind")?.unwrap_or_default();
+    if tcp(&bind).is_none() {
+        return Err(reader.refuse("publish.bind", "it must be an address such as tcp://127.0.0.1:5556"));
+    }
+    Ok(PublishSettings {
+        bind,
+        min_interval_ms: reader.whole("publish.min_interval_ms", 0, 3_600_000)?,
+        queue_bytes: reader.whole("publish.queue_bytes", 1024 * 1024, 1 << 40)?,
+    })
+}
+
+fn http(reader: &mut Reader) -> Result<HttpSettings> {
+    const KEY: &str = "http.listen";
+    let text = reader.text(KEY)?.unwrap_or_default();
+    let allow_open = reader.flag("http.allow_open")?;
+    let numeric = text.strip_prefix("localhost:").map_or(text.clone(), |port| format!("127.0.0.1:{port}"));
+    let Ok(listen) = numeric.parse::<SocketAddr>() else {
+        return Err(reader.refuse(KEY, "it must be an address and port such as 127.0.0.1:8787"));
+    };
+    if !listen.ip().is_loopback() && !allow_open {
+        return Err(reader.refuse(
+            KEY,
+            "other machines reach this address and there is no authentication; use 127.0.0.1, or set \
+             http.allow_open = true on a closed network",
+        ));
+    }
+    Ok(HttpSettings { listen, allow_open })
+}
+
+fn log(reader: &mut Reader) -> Result<LogSettings> {
+    let levels = LogLevel::ALL.map(|level| (level.name(), level));
+    Ok(LogSettings {
+        level: reader.choice("log.level", &levels)?,
+        format: reader.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+    })
+}
+
+/// What is accepted, but does not do what one might think.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.registration == RegistrationSettings::Auto {
+        warnings.push(
+            "registration.mode = \"auto\" is not applied in this version: images are taken as they lie"
+                .into(),
+        );
+    }
+    if settings.energy.offset == OffsetMode::Correct {
+        warnings.push("energy.offset = \"correct\" is not applied in this version".into());
+    }
+    if tcp(&settings.publish.bind).is_some_and(|(host, _)| !is_loopback(host)) {
+        let bind = &settings.publish.bind;
+        warnings.push(format!(
+            "publish.bind = {bind:?}: other machines reach it, and there is no authentication"
+        ));
+    }
+    warnings
+}

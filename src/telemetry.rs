@@ -1,0 +1,8 @@
+//! What the daemon tells of itself: log lines on standard error, and metrics for Prometheus.
+
+mod log;
+mod metrics;
+pub mod names;
+
+pub use log::{LogError, LogFormat, LogLevel, init};
+pub use metrics::{MetricsError, MetricsHandle, install};

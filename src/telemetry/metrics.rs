@@ -1,0 +1,103 @@
+//! The Prometheus recorder of the process.
+//!
+//! Metrics are counted with the macros of the `metrics` crate under the [`names`]; [`MetricsHandle::render`]
+//! writes them as Prometheus reads them. Counting before [`install`] is lost, and does no harm.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::names;
+
+/// Upper ends of the buckets of every histogram, s: from a tenth of a millisecond to half a minute.
+const BUCKETS_S: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Why metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up metrics: {0}")]
+pub struct MetricsError(String);
+
+/// Reads the metrics of the process.
+#[derive(Clone, Debug)]
+pub struct MetricsHandle(PrometheusHandle);
+
+impl MetricsHandle {
+    /// All metrics, in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what histograms collected since the last call. Call it every few seconds: between calls every
+    /// observation takes memory.
+    pub fn run_upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Sets up the recorder of the process. Call it once, before anything is counted.
+///
+/// # Errors
+/// Where there is one already.
+pub fn install() -> Result<MetricsHandle, MetricsError> {
+    let recorder = builder()?.build_recorder();
+    let handle = MetricsHandle(recorder.handle());
+    metrics::set_global_recorder(recorder).map_err(|error| MetricsError(error.to_string()))?;
+    describe();
+    gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+fn builder() -> Result<PrometheusBuilder, MetricsError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_S)
+        .map_err(|error| MetricsError(error.to_string()))
+}
+
+/// Tells Prometheus what the metrics mean.
+fn describe() {
+    describe_counter!(names::MESSAGES_RECEIVED, "messages received, good and bad");
+    describe_counter!(names::MESSAGES_REFUSED, "messages refused because they broke a rule");
+    describe_counter!(names::MESSAGES_DUPLICATE, "messages that came before, ignored");
+    describe_counter!(names::MESSAGES_SKIPPED, "messages of an unknown type, skipped");
+    describe_counter!(names::MESSAGES_STALE, "messages of a scan archived too long ago");
+    describe_counter!(names::MESSAGES_MISSING, "messages never seen, by gaps in seq");
+    describe_counter!(names::BYTES_RECEIVED, Unit::Bytes, "bytes received");
+    describe_counter!(names::RECONNECTS, "connections made again");
+    describe_gauge!(names::QUEUE_BYTES, Unit::Bytes, "bytes waiting in a queue");
+    describe_histogram!(names::QUEUE_WAIT_SECONDS, Unit::Seconds, "wait for room in a queue");
+    describe_gauge!(names::HELD_BYTES, Unit::Bytes, "samples held before their scan_start");
+    describe_counter!(names::SAMPLES_STORED, "values stored");
+    describe_counter!(names::SAMPLES_REPLACED, "values that replaced one of a lower seq");
+    describe_counter!(names::SAMPLES_OUTDATED, "values dropped for one of a higher seq");
+    describe_gauge!(names::SCANS_OPEN, "scans open");
+    describe_counter!(names::SCANS_ARCHIVED, "scans archived");
+    describe_gauge!(names::STACK_BYTES, Unit::Bytes, "memory of all open stacks");
+    describe_counter!(names::GENERATIONS_PUBLISHED, "generations of phase maps published");
+    describe_histogram!(names::GENERATION_LATENCY_SECONDS, Unit::Seconds, "from receipt to publication");
+    describe_histogram!(names::INFERENCE_SECONDS, Unit::Seconds, "one call of the model");
+    describe_counter!(names::INFERENCE_PIXELS, "pixels the model was asked about");
+    describe_counter!(names::PUBLISHER_DROPPED, "messages dropped for slow subscribers");
+    describe_gauge!(names::BUILD_INFO, "always 1; the label says which version runs");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_histograms_are_rendered() {
+        // A recorder of this test's own: the global one belongs to the process.
+        let recorder = builder().unwrap().build_recorder();
+        let handle = MetricsHandle(recorder.handle());
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            metrics::counter!(names::MESSAGES_REFUSED, "source" => "a", "reason" => "size").increment(2);
+            metrics::histogram!(names::INFERENCE_SECONDS).record(0.003);
+        });
+        handle.run_upkeep();
+        let text = handle.render();
+        assert!(text.contains("phasewatch_messages_refused_total{source=\"a\",reason=\"size\"} 2"), "{text}");
+        assert!(text.contains("phasewatch_inference_seconds_bucket{le=\"0.005\"} 1"), "{text}");
+        assert!(text.contains("phasewatch_inference_seconds_bucket{le=\"0.001\"} 0"), "{text}");
+    }
+}

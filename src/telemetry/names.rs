@@ -1,0 +1,51 @@
+//! Names of all metrics, with what they mean.
+//!
+//! Counters end in `_total`, and a name ends in its unit otherwise. The label `source` is the name of a
+//! `[[source]]`; nothing is ever labelled by scan or pixel, which would grow without end.
+
+/// Counter, label `source`: messages received, good and bad.
+pub const MESSAGES_RECEIVED: &str = "phasewatch_messages_received_total";
+/// Counter, labels `source`, `reason`: messages refused whole because they broke a rule.
+pub const MESSAGES_REFUSED: &str = "phasewatch_messages_refused_total";
+/// Counter, label `source`: messages that came before with the same seq, and were ignored.
+pub const MESSAGES_DUPLICATE: &str = "phasewatch_messages_duplicate_total";
+/// Counter, label `source`: messages skipped because their type is not known.
+pub const MESSAGES_SKIPPED: &str = "phasewatch_messages_skipped_total";
+/// Counter, label `source`: messages of a scan that was archived too long ago, or aborted.
+pub const MESSAGES_STALE: &str = "phasewatch_messages_stale_total";
+/// Counter, label `source`: messages that were never seen, by the gaps in seq when they were noticed.
+pub const MESSAGES_MISSING: &str = "phasewatch_messages_missing_total";
+/// Counter, label `source`: bytes received, headers and payloads.
+pub const BYTES_RECEIVED: &str = "phasewatch_received_bytes_total";
+/// Counter, label `source`: connections made again after they were lost or silent.
+pub const RECONNECTS: &str = "phasewatch_source_reconnects_total";
+/// Gauge, label `queue`: bytes waiting in a queue now.
+pub const QUEUE_BYTES: &str = "phasewatch_queue_bytes";
+/// Histogram, label `queue`, seconds: how long putting something into a full queue waited.
+pub const QUEUE_WAIT_SECONDS: &str = "phasewatch_queue_wait_seconds";
+/// Gauge: bytes of samples held because their scan_start has not come.
+pub const HELD_BYTES: &str = "phasewatch_held_bytes";
+/// Counter: values stored in a stack.
+pub const SAMPLES_STORED: &str = "phasewatch_samples_stored_total";
+/// Counter: values that replaced one of a lower seq.
+pub const SAMPLES_REPLACED: &str = "phasewatch_samples_replaced_total";
+/// Counter: values that came after one of a higher seq, and were dropped.
+pub const SAMPLES_OUTDATED: &str = "phasewatch_samples_outdated_total";
+/// Gauge: scans open now.
+pub const SCANS_OPEN: &str = "phasewatch_scans_open";
+/// Counter, label `outcome` (complete, aborted, partial): scans archived.
+pub const SCANS_ARCHIVED: &str = "phasewatch_scans_archived_total";
+/// Gauge: bytes of all open stacks.
+pub const STACK_BYTES: &str = "phasewatch_stack_bytes";
+/// Counter: generations of phase maps published.
+pub const GENERATIONS_PUBLISHED: &str = "phasewatch_generations_published_total";
+/// Histogram, seconds: from the receipt of the oldest message that is new in a generation to its publication.
+pub const GENERATION_LATENCY_SECONDS: &str = "phasewatch_generation_latency_seconds";
+/// Histogram, seconds: one call of the model.
+pub const INFERENCE_SECONDS: &str = "phasewatch_inference_seconds";
+/// Counter: pixels the model was asked about.
+pub const INFERENCE_PIXELS: &str = "phasewatch_inference_pixels_total";
+/// Counter: messages dropped because subscribers were too slow.
+pub const PUBLISHER_DROPPED: &str = "phasewatch_publisher_dropped_total";
+/// Gauge, label `version`: always 1; says which version runs.
+pub const BUILD_INFO: &str = "phasewatch_build_info";
