@@ -4,9 +4,11 @@
 //! Standard output carries results, standard error progress, warnings and errors.
 
 pub mod config;
+pub mod model;
 pub mod references;
 pub mod simulate;
 mod archive;
+pub mod train;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -46,6 +48,16 @@ pub enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// List, show and verify what is archived.
     Archive(archive::ArchiveArgs),
+    /// Train a GMVAE for a set of references and export it as ONNX.
+    Train(train::TrainArgs),
+    /// Check or run an ONNX model.
+    Model {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: model::ModelCommand,
+    },
+    /// Publish a simulated or recorded scan over stxm-stream/1, with faults on demand.
+    Simulate(Box<simulate::SimulateArgs>),
 }
 
 /// Why a command failed: its exit code, and what to tell the person.
@@ -110,6 +122,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::References { command } => references::run(&command),
         Command::Simulate(args) => simulate::run(&args),
         Command::Archive(args) => archive::run(args),
+        Command::Train(args) => train::run(&args),
+        Command::Model { command } => model::run(&command),
+        Command::Simulate(args) => simulate::run(&args),
     }
 }
 

@@ -8,6 +8,8 @@ pub mod classify;
 pub mod cli;
 pub mod detector;
 pub mod document;
+pub mod evaluation;
+pub mod gmvae;
 pub mod model;
 pub mod pipeline;
 pub mod publish;

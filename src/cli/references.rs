@@ -40,7 +40,7 @@ fn load(dir: &Path) -> Result<ReferenceSet, Failure> {
     ReferenceSet::load(dir).map_err(failure)
 }
 
-fn failure(error: ReferenceError) -> Failure {
+pub(super) fn failure(error: ReferenceError) -> Failure {
     match error {
         ReferenceError::Write { .. } => Failure::unavailable(error),
         ReferenceError::Read { .. } => Failure::usage(error),

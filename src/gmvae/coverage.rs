@@ -1,0 +1,82 @@
+//! Which energies a scan has, and which of them a pixel has so far: the masks of real life.
+
+use rand::Rng;
+
+use super::curve::Curves;
+
+/// Energies of a made-up scan, eV, ascending.
+pub(super) fn energies(rng: &mut impl Rng, curves: &Curves) -> Vec<f64> {
+    let n = rng.random_range(8_f64.ln()..123_f64.ln()).exp() as usize;
+    let span_ev = curves.to_ev - curves.from_ev;
+    let from_ev = curves.from_ev + span_ev * rng.random_range(0.0..0.12);
+    let to_ev = curves.to_ev - span_ev * rng.random_range(0.0..0.3);
+    let mut energies_ev: Vec<f64> = match rng.random_range(0..10) {
+        0..6 => even(from_ev, to_ev, n),
+        6..8 => {
+            // Dense over a window, coarse around it.
+            let centre_ev = rng.random_range(from_ev..to_ev);
+            let half_ev = span_ev * rng.random_range(0.05..0.2);
+            let (low, high) = ((centre_ev - half_ev).max(from_ev), (centre_ev + half_ev).min(to_ev));
+            let dense = n * 2 / 3;
+            [even(from_ev, to_ev, n - dense), even(low, high, dense)].concat()
+        }
+        _ => {
+            // Where the references differ.
+            let mut picked = Vec::with_capacity(n);
+            let most = (0..40).map(|i| curves.contrast(from_ev + (to_ev - from_ev) * f64::from(i) / 39.0).0);
+            let most = most.fold(1e-6_f32, f32::max);
+            while picked.len() < n {
+                let energy_ev = rng.random_range(from_ev..to_ev);
+                if rng.random::<f32>() < 0.15 + curves.contrast(energy_ev).0 / most {
+                    picked.push(energy_ev);
+                }
+            }
+            picked
+        }
+    };
+    for energy_ev in &mut energies_ev {
+        *energy_ev = (*energy_ev + rng.random_range(-0.02..0.02)).clamp(curves.from_ev, curves.to_ev);
+    }
+    energies_ev.sort_by(f64::total_cmp);
+    energies_ev
+}
+
+/// `n` energies, evenly spaced, both ends included.
+pub(crate) fn even(from_ev: f64, to_ev: f64, n: usize) -> Vec<f64> {
+    let last = n.saturating_sub(1).max(1) as f64;
+    (0..n).map(|i| from_ev + (to_ev - from_ev) * i as f64 / last).collect()
+}
+
+/// Takes out of `od` what a pixel has not seen: all of it (more than half of the time), a prefix of a scan that goes up, down, or in
+/// interleaved passes, missing lines, or what is saturated.
+pub(super) fn cover(rng: &mut impl Rng, od: &mut [f32]) {
+    let n = od.len();
+    match rng.random_range(0..100) {
+        0..52 => {}
+        52..70 => {
+            let seen = rng.random_range(4..=n.max(4));
+            let down = rng.random_bool(0.3);
+            let lost = |i: usize| if down { i + seen < n } else { i >= seen };
+            blank(od, lost);
+        }
+        70..82 => {
+            let passes = rng.random_range(2..=4);
+            let order: Vec<usize> = (0..passes).flat_map(|pass| (pass..n).step_by(passes)).collect();
+            let seen = rng.random_range(4..=n.max(4)).min(n);
+            order[seen..].iter().for_each(|&i| od[i] = f32::NAN);
+        }
+        82..94 => {
+            let share = rng.random_range(0.05..0.4);
+            od.iter_mut().filter(|_| rng.random_bool(share)).for_each(|v| *v = f32::NAN);
+        }
+        _ => {
+            let top = od.iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max);
+            let limit = top * rng.random_range(0.6..1.0);
+            od.iter_mut().filter(|v| **v > limit).for_each(|v| *v = f32::NAN);
+        }
+    }
+}
+
+fn blank(od: &mut [f32], lost: impl Fn(usize) -> bool) {
+    od.iter_mut().enumerate().filter(|(i, _)| lost(*i)).for_each(|(_, v)| *v = f32::NAN);
+}

@@ -1,0 +1,307 @@
+//! Learns the weights: draws, losses, schedule.
+//!
+//! Loss per draw: cross-entropy of q(y|x) with the label, plus 0.05 × (weighted squared residual of the reconstruction over the observed
+//! channels + β × (Σ_c r_c KL(q(z|x) ‖ p(z|c)) + KL(q(y|x) ‖ uniform))), r a blend of label and q(y|x), plus a pull of each encoded
+//! reference to the mean of its component. KL per latent dimension counts from 0.05 nats up (free bits). First β is 5e-4 and z the mean;
+//! then the components are set to mean and variance of the encoded draws of their label, z is sampled and β rises to 1.
+
+use candle_core::{Result, Tensor};
+use candle_nn::{AdamW, Optimizer as _, ParamsAdamW};
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+
+use super::coverage;
+use super::network::{self, Encoded, Features, Input};
+use super::synthesis::{Conditions, Matter, PURE_SHARE, Synthesis};
+use super::tape::{Tape, tensor};
+use super::weights::{LATENT, Matrix};
+use crate::model::{Batch, ModelAxis, Projection};
+
+/// Draws per batch.
+const BATCH: usize = 512;
+/// Scans per batch; the draws of a scan share their energies.
+const SCANS: usize = 16;
+/// Batches kept to be learnt from again.
+const KEPT: usize = 16;
+/// Steps per fresh batch.
+const STEPS_PER_BATCH: usize = 3;
+/// Fresh batches at effort 1.
+const BATCHES: f64 = 1000.0;
+/// Share of the training before the components are set.
+const WARM_UP: f64 = 0.2;
+/// Weight of the generative part of the loss.
+const GENERATIVE: f64 = 0.05;
+/// Least KL per latent dimension that counts, nats.
+const FREE_BITS: f32 = 0.05;
+const FIRST_RATE: f64 = 3e-3;
+const LAST_RATE: f64 = 3e-5;
+
+/// How far the training is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Batches done.
+    pub done: usize,
+    /// Batches in all.
+    pub total: usize,
+    /// Running mean of the loss.
+    pub loss: f32,
+    /// Running mean of the share of draws whose label won.
+    pub accuracy: f32,
+}
+
+/// Number of fresh batches at `effort`.
+pub(super) fn batches(effort: f64) -> usize {
+    (BATCHES * effort).round().max(20.0) as usize
+}
+
+/// Number of draws of a training at `effort`.
+pub(super) fn draws(effort: f64) -> usize {
+    batches(effort) * BATCH
+}
+
+/// Draws with their labels, ready for the network.
+pub(super) struct Drawn {
+    pub(super) spectrum: Tensor,
+    pub(super) features: Features<Tensor>,
+    /// One of the clusters is 1, `[rows, clusters]`.
+    pub(super) label: Tensor,
+}
+
+/// Everything a training works with.
+pub(super) struct Trainer<'a> {
+    pub(super) synthesis: &'a Synthesis,
+    pub(super) axis: &'a ModelAxis,
+    pub(super) clusters: usize,
+    pub(super) rng: ChaCha8Rng,
+}
+
+impl Trainer<'_> {
+    /// Learns; `tape` holds the result.
+    pub(super) fn run(
+        &mut self,
+        tape: &mut Tape,
+        effort: f64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<()> {
+        let total = batches(effort);
+        let warm_up = (total as f64 * WARM_UP) as usize;
+        let config = ParamsAdamW { lr: FIRST_RATE, weight_decay: 1e-4, ..ParamsAdamW::default() };
+        let mut optimiser = AdamW::new(tape.variables(), config.clone())?;
+        let anchors = self.anchors(tape)?;
+        let mut kept: Vec<Drawn> = Vec::with_capacity(KEPT);
+        let (mut loss, mut accuracy) = (f32::NAN, f32::NAN);
+        for done in 0..total {
+            if done == warm_up {
+                self.set_components(tape, &kept)?;
+                optimiser = AdamW::new(tape.variables(), config.clone())?;
+            }
+            let fresh = self.draw(tape)?;
+            let slot = done % KEPT;
+            if kept.len() < KEPT {
+                kept.push(fresh)
+            } else {
+                kept[slot] = fresh
+            }
+            let part = done as f64 / total as f64;
+            let cosine = 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
+            optimiser.set_learning_rate(LAST_RATE + (FIRST_RATE - LAST_RATE) * cosine);
+            let beta = if done < warm_up { None } else { Some(((part - WARM_UP) / 0.3).clamp(0.01, 1.0)) };
+            for step in 0..STEPS_PER_BATCH {
+                let pick = if step == 0 { slot } else { self.rng.random_range(0..kept.len()) };
+                let (value, right) = self.step(tape, &kept[pick], &anchors, beta, &mut optimiser)?;
+                if step == 0 {
+                    loss = running(loss, value);
+                    accuracy = running(accuracy, right);
+                }
+            }
+            progress(Progress { done: done + 1, total, loss, accuracy });
+        }
+        Ok(())
+    }
+
+    /// A batch of training draws.
+    pub(super) fn draw(&mut self, tape: &mut Tape) -> Result<Drawn> {
+        let (batch, label) = self.draw_batch()?;
+        drawn(tape, &batch, label)
+    }
+
+    /// A batch of training draws as it goes into a model.
+    pub(super) fn check_batch(&mut self) -> Result<Batch> {
+        self.draw_batch().map(|(batch, _)| batch)
+    }
+
+    fn draw_batch(&mut self) -> Result<(Batch, Tensor)> {
+        let mut batch = Batch::with_capacity(self.axis, BATCH);
+        let mut label = Vec::with_capacity(BATCH * self.clusters);
+        while batch.len() < BATCH {
+            let energies_ev = coverage::energies(&mut self.rng, &self.synthesis.curves);
+            let projection = Projection::new(self.axis, &energies_ev).map_err(candle_core::Error::wrap)?;
+            for _ in 0..BATCH / SCANS {
+                let (matter, cluster) = self.matter();
+                let conditions = Conditions::of_training(&mut self.rng);
+                let (mut od, sigma) =
+                    self.synthesis.measure(&mut self.rng, matter, &conditions, &energies_ev);
+                coverage::cover(&mut self.rng, &mut od);
+                if batch.len() < BATCH && batch.push(&projection, &od, &sigma) {
+                    label.extend((0..self.clusters).map(|c| f32::from(u8::from(c == cluster))));
+                }
+            }
+        }
+        let rows = batch.len();
+        Ok((batch, tensor(&label, rows, self.clusters)?))
+    }
+
+    /// What the next draw is made of, and its cluster.
+    fn matter(&mut self) -> (Matter, usize) {
+        let phases = self.synthesis.phases();
+        let phase = self.rng.random_range(0..phases);
+        match self.rng.random_range(0..100) {
+            0..64 => (Matter::Phase(phase), phase),
+            64..90 => {
+                let other = (phase + self.rng.random_range(1..phases)) % phases;
+                let share = self.rng.random_range(0.5..1.0);
+                let cluster = if share > PURE_SHARE { phase } else { phases };
+                (Matter::Mixture(phase, other, share), cluster)
+            }
+            _ => (Matter::Foreign, phases + 1),
+        }
+    }
+
+    /// The references themselves, complete and almost without noise.
+    fn anchors(&mut self, tape: &mut Tape) -> Result<Drawn> {
+        let phases = self.synthesis.phases();
+        let energies_ev = self.axis.energies_ev();
+        let projection = Projection::new(self.axis, energies_ev).map_err(candle_core::Error::wrap)?;
+        let mut batch = Batch::with_capacity(self.axis, phases);
+        let mut label = vec![0.0; phases * self.clusters];
+        let curves = &self.synthesis.curves;
+        for phase in 0..phases {
+            let od: Vec<f32> = energies_ev.iter().map(|&e| curves.curves[phase].at(e, 0.0)).collect();
+            if !batch.push(&projection, &od, &vec![0.01; od.len()]) {
+                return Err(candle_core::Error::Msg("the axis misses the references".to_owned()));
+            }
+            label[phase * self.clusters + phase] = 1.0;
+        }
+        drawn(tape, &batch, tensor(&label, phases, self.clusters)?)
+    }
+
+    /// One step; returns the loss and the share of draws whose label won.
+    fn step(
+        &mut self,
+        tape: &mut Tape,
+        drawn: &Drawn,
+        anchors: &Drawn,
+        beta: Option<f64>,
+        optimiser: &mut AdamW,
+    ) -> Result<(f32, f32)> {
+        let encoded = network::encode(tape, &drawn.features.all, &drawn.features.evidence)?;
+        let log_q = candle_nn::ops::log_softmax(&encoded.logits, 1)?;
+        let surprise = (&drawn.label * &log_q)?.sum(1)?.mean_all()?.neg()?;
+        let log_variance = encoded.log_variance.clamp(-8.0, 3.0)?;
+        let latent =
+            if beta.is_some() { self.sample(&encoded, &log_variance)? } else { encoded.mean.clone() };
+        let miss =
+            (network::decode(tape, &latent, &drawn.spectrum, &drawn.features.weight)? - &drawn.spectrum)?;
+        // Huge weights of few-noise channels would drown the rest: the residual counts in units of 0.15 at least.
+        let weight = (&drawn.features.weight / ((&drawn.features.weight * 0.02)? + 1.0)?)?;
+        let misfit = ((&miss * &miss)? * weight)?.sum(1)?.mean_all()?;
+        let divergence = self.divergence(tape, &drawn.label, &log_q, &encoded.mean, &log_variance)?;
+        let anchored = self.anchor(tape, anchors)?;
+        let generative = ((misfit * 0.5)? + (divergence * beta.unwrap_or(5e-4))?)?;
+        let loss = ((&surprise + (generative * GENERATIVE)?)? + (anchored * 0.01)?)?;
+        optimiser.backward_step(&loss)?;
+        let won = log_q.argmax(1)?.eq(&drawn.label.argmax(1)?)?;
+        let right = won.to_dtype(candle_core::DType::F32)?.mean_all()?.to_scalar::<f32>()?;
+        Ok((loss.to_scalar()?, right))
+    }
+
+    fn sample(&mut self, encoded: &Encoded<Tensor>, log_variance: &Tensor) -> Result<Tensor> {
+        let rows = encoded.mean.dim(0)?;
+        let noise: Vec<f32> = (0..rows * LATENT).map(|_| self.rng.sample(StandardNormal)).collect();
+        let spread = (log_variance * 0.5)?.exp()?;
+        &encoded.mean + (spread * tensor(&noise, rows, LATENT)?)?
+    }
+
+    /// Σ_c r_c KL(q(z|x) ‖ p(z|c)) per dimension with free bits, plus KL(q(y|x) ‖ uniform).
+    fn divergence(
+        &self,
+        tape: &mut Tape,
+        label: &Tensor,
+        log_q: &Tensor,
+        mean: &Tensor,
+        log_variance: &Tensor,
+    ) -> Result<Tensor> {
+        let prior = network::prior(tape)?;
+        let blend = ((label * 0.8)? + (log_q.exp()? * 0.2)?)?;
+        let precision = prior.variance.recip()?.t()?.contiguous()?;
+        let centre = prior.mean.t()?.contiguous()?;
+        let log_prior_variance = prior.log_variance.t()?.contiguous()?;
+        // Everything a component does to a dimension is linear in r: [rows, clusters] × [clusters, latent].
+        let p0 = blend.matmul(&precision)?;
+        let p1 = blend.matmul(&(&precision * &centre)?)?;
+        let p2 = blend.matmul(&((&precision * &centre)? * &centre)?)?;
+        let square = (log_variance.exp()? + (mean * mean)?)?;
+        let quadratic = (((square * p0)? - ((mean * p1)? * 2.0)?)? + p2)?;
+        let kl = (((quadratic + blend.matmul(&log_prior_variance)?)? - log_variance)? - 1.0)?;
+        let per_dimension = (kl.mean(0)? * 0.5)?;
+        let floor = Tensor::full(FREE_BITS, LATENT, per_dimension.device())?;
+        let latent_part = per_dimension.maximum(&floor)?.sum_all()?;
+        let entropy = (log_q.exp()? * log_q)?.sum(1)?.mean_all()?;
+        latent_part + (entropy + (self.clusters as f64).ln())?
+    }
+
+    /// Squared distance of the encoded references from their components, in units of the components' spread.
+    fn anchor(&self, tape: &mut Tape, anchors: &Drawn) -> Result<Tensor> {
+        let encoded = network::encode(tape, &anchors.features.all, &anchors.features.evidence)?;
+        let prior = network::prior(tape)?;
+        let centre = anchors.label.matmul(&prior.mean.t()?.contiguous()?)?;
+        let variance = anchors.label.matmul(&prior.variance.t()?.contiguous()?)?;
+        let distance = (encoded.mean - centre)?;
+        ((&distance * &distance)? / variance)?.sum(1)?.mean_all()
+    }
+
+    /// Sets the components to mean and variance of the encoded draws of their label.
+    fn set_components(&self, tape: &mut Tape, kept: &[Drawn]) -> Result<()> {
+        let mut sums = vec![[0.0_f64; 3]; LATENT * self.clusters];
+        for drawn in kept {
+            let mean = network::encode(tape, &drawn.features.all, &drawn.features.evidence)?.mean;
+            let (mean, label): (Vec<Vec<f32>>, Vec<u32>) =
+                (mean.to_vec2()?, drawn.label.argmax(1)?.to_vec1()?);
+            for (row, cluster) in mean.iter().zip(label) {
+                for (dimension, value) in row.iter().enumerate() {
+                    let value = f64::from(*value);
+                    let sum = &mut sums[dimension * self.clusters + cluster as usize];
+                    *sum = [sum[0] + 1.0, sum[1] + value, sum[2] + value * value];
+                }
+            }
+        }
+        let mean = |s: &[f64; 3]| s[1] / s[0].max(1.0);
+        let log_variance = |s: &[f64; 3]| (s[2] / s[0].max(1.0) - mean(s).powi(2)).max(0.01).ln();
+        let matrix = |f: &dyn Fn(&[f64; 3]) -> f64| {
+            Matrix::new(LATENT, self.clusters, sums.iter().map(|s| f(s) as f32).collect())
+        };
+        tape.set("learnt.prior.mean", &matrix(&mean))?;
+        tape.set("learnt.prior.log_variance", &matrix(&log_variance))
+    }
+}
+
+fn running(mean: f32, value: f32) -> f32 {
+    if mean.is_nan() { value } else { mean + 0.02 * (value - mean) }
+}
+
+fn drawn(tape: &mut Tape, batch: &Batch, label: Tensor) -> Result<Drawn> {
+    let input = input(batch)?;
+    let features = network::features(tape, &input)?;
+    Ok(Drawn { spectrum: input.spectrum, features, label })
+}
+
+/// A batch as tensors.
+pub(super) fn input(batch: &Batch) -> Result<Input<Tensor>> {
+    let (rows, channels) = (batch.len(), batch.channels());
+    Ok(Input {
+        spectrum: tensor(batch.spectrum(), rows, channels)?,
+        mask: tensor(batch.mask(), rows, channels)?,
+        sigma: tensor(batch.sigma(), rows, channels)?,
+    })
+}
