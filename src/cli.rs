@@ -3,11 +3,13 @@
 //! 0 done; 64 usage or configuration; 65 bad data; 69 something needed is unavailable; 70 a bug of ours.
 //! Standard output carries results, standard error progress, warnings and errors.
 
+mod archive;
+mod classify;
 pub mod config;
 pub mod model;
 pub mod references;
+mod run;
 pub mod simulate;
-mod archive;
 pub mod train;
 
 use std::fmt::Display;
@@ -32,6 +34,10 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The daemon: listen to the beamline, map, publish, archive.
+    Run(run::RunArgs),
+    /// Map a recorded stack, with the same stages and without sockets.
+    Classify(classify::ClassifyArgs),
     /// Check a configuration, or show what is in effect.
     Config {
         /// What to do with it.
@@ -56,8 +62,6 @@ pub enum Command {
         #[command(subcommand)]
         command: model::ModelCommand,
     },
-    /// Publish a simulated or recorded scan over stxm-stream/1, with faults on demand.
-    Simulate(Box<simulate::SimulateArgs>),
 }
 
 /// Why a command failed: its exit code, and what to tell the person.
@@ -107,7 +111,7 @@ pub fn main() -> ExitCode {
             return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(70) };
         }
     };
-    match run(cli.command) {
+    match run(cli.command, cli.log_format) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(format_args!("phasewatch: {failure}"));
@@ -116,15 +120,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
     match command {
+        Command::Run(args) => run::run(&args, log_format),
+        Command::Classify(args) => classify::run(&args),
         Command::Config { command } => config::run(&command),
         Command::References { command } => references::run(&command),
         Command::Simulate(args) => simulate::run(&args),
         Command::Archive(args) => archive::run(args),
         Command::Train(args) => train::run(&args),
         Command::Model { command } => model::run(&command),
-        Command::Simulate(args) => simulate::run(&args),
     }
 }
 

@@ -69,7 +69,10 @@ impl Archiver {
         let settled = settle(&order.stack, &order.recipe, self.model.model(), order.generation, reason);
         let mut summary = order.summary;
         if let Some(failure) = &settled.model_failure {
-            tracing::error!(scan_id = summary.scan_id, "the model failed, the map is made without it: {failure}");
+            tracing::error!(
+                scan_id = summary.scan_id,
+                "the model failed, the map is made without it: {failure}"
+            );
             summary.notes.push(format!("the model failed: {failure}"));
         }
         let spectra = spectra_of(&order.stack, &settled, order.recipe.absorption.max_od);
@@ -137,7 +140,8 @@ pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
             PlaneIntensity::One { i0, .. } => Some(i0),
             PlaneIntensity::Stream => {
                 let plane = stack.plane(energy);
-                let values = (0..plane.values().len()).map(|p| f64::from(plane.i0_at(p))).filter(|v| !v.is_nan());
+                let values =
+                    (0..plane.values().len()).map(|p| f64::from(plane.i0_at(p))).filter(|v| !v.is_nan());
                 let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), v| (sum + v, count + 1));
                 (count > 0).then(|| sum / count as f64)
             }

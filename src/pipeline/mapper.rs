@@ -73,7 +73,8 @@ impl Mapper {
         loop {
             let due = self.pending.iter().filter_map(|(id, _)| Some(self.due(self.scans.get(id)?))).min();
             let tick = Instant::now() + MODEL_TICK;
-            let Work { notices, changed, closed } = self.workboard.take(Some(due.map_or(tick, |due| due.min(tick))));
+            let Work { notices, changed, closed } =
+                self.workboard.take(Some(due.map_or(tick, |due| due.min(tick))));
             for notice in notices {
                 self.notice(notice);
             }
@@ -175,7 +176,8 @@ impl Mapper {
             missing_messages = stack.sequence().missing(),
             "scan ended"
         );
-        self.outlet.news(scan_id, &ScanNews::Ended { outcome: &outcome, progress: scan.progress(), gaps: &gaps });
+        self.outlet
+            .news(scan_id, &ScanNews::Ended { outcome: &outcome, progress: scan.progress(), gaps: &gaps });
         self.outlet.board.update(scan.summary.clone());
         let order = ArchiveOrder {
             stack,

@@ -1,0 +1,114 @@
+//! `phasewatch classify STACK`: the stages of the daemon over a file, without sockets.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::Utc;
+use clap::Args;
+
+use super::{Failure, print, say};
+use crate::archive::{self, ArchiveJob};
+use crate::classify::{Oracle, PhaseMap, PosteriorModel, RevisionReason, Status, settle};
+use crate::model::Model;
+use crate::pipeline::{archiver, backend, recipe};
+use crate::recording::{Recording, select_energies};
+use crate::reference::ReferenceSet;
+use crate::scan::Outcome;
+use crate::settings::Settings;
+use crate::stack::Stack;
+
+/// Arguments of `phasewatch classify`.
+#[derive(Debug, Args)]
+pub struct ClassifyArgs {
+    /// An ALS .hdr, a stack.parquet of the archive, or the folder of an archived scan.
+    stack: PathBuf,
+    /// Directory of reference spectra.
+    #[arg(long, value_name = "DIR")]
+    references: PathBuf,
+    /// ONNX model to ask about ambiguous pixels.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Use only these energies: eV values separated by commas (the nearest measured ones), or count:N.
+    #[arg(long, value_name = "LIST")]
+    energies: Option<String>,
+    /// Folder that gets the result, as the folder of one archived scan.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Configuration file, for [i0], [classify] and [model].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Classifies a recorded stack.
+///
+/// # Errors
+/// [`Failure`]: bad files, a model that breaks the contract.
+pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
+    let settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
+    let references = Arc::new(ReferenceSet::load(&args.references).map_err(Failure::data)?);
+    let mut recording = Recording::load(&args.stack).map_err(Failure::data)?;
+    if let Some(list) = &args.energies {
+        let indices = select_energies(&recording.plan.energies_ev, list).map_err(Failure::usage)?;
+        recording = recording.subset(&indices);
+    }
+    let recipe = recipe(&settings, Arc::clone(&references)).map_err(Failure::data)?;
+    let mut oracle = match &args.model {
+        None => None,
+        Some(path) => Some(
+            Model::open(path, &backend(&settings.model), Some(&references.sha256))
+                .map(|model| Oracle::new(model, settings.model.batch))
+                .map_err(|error| Failure::data(format_args!("{}: {error}", path.display())))?,
+        ),
+    };
+    let stack = stack_of(&recording)?;
+    let model = oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel);
+    let settled = settle(&stack, &recipe, model, 1, RevisionReason::Energy);
+    if let Some(failure) = &settled.model_failure {
+        return Err(Failure::data(format_args!("the model failed: {failure}")));
+    }
+    let spectra = archiver::spectra_of(&stack, &settled, recipe.absorption.max_od);
+    let job = ArchiveJob {
+        stack: &stack,
+        map: &settled.map,
+        spectra: &spectra,
+        energies: archiver::energy_rows(&stack, &settled),
+        outcome: Outcome::Complete,
+        provisional: false,
+        settings: serde_json::to_value(&settings).unwrap_or_default(),
+        reopen: false,
+        archived_at: Utc::now(),
+    };
+    let folder = archive::write_folder(&args.out, &job).map_err(Failure::unavailable)?;
+    tell_map(&settled.map);
+    say(format_args!("written to {}", folder.display()));
+    Ok(())
+}
+
+/// The stack that a recording makes, as a live scan would have filled it.
+pub(super) fn stack_of(recording: &Recording) -> Result<Stack, Failure> {
+    let mut stack = Stack::new(recording.plan.clone());
+    stack.note_seq(0);
+    for (seq, batch) in recording.batches() {
+        stack.note_seq(seq);
+        stack.push(seq, &batch).map_err(Failure::data)?;
+    }
+    Ok(stack)
+}
+
+/// Prints what a map says as a whole.
+pub(super) fn tell_map(map: &PhaseMap) {
+    let counts = map.status_counts();
+    let list: Vec<String> = Status::ALL
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| *count > 0)
+        .map(|(status, count)| format!("{count} {}", status.name()))
+        .collect();
+    print(format_args!("pixels: {}", list.join(", ")));
+    for (label, fraction) in map.phases.iter().zip(map.fractions()) {
+        print(format_args!("{:>6.1} %  {}", 100.0 * fraction, label.title));
+    }
+    for (name, value) in &map.origin.normalisation {
+        say(format_args!("  {name}: {value}"));
+    }
+}

@@ -1,0 +1,88 @@
+//! `phasewatch run --config FILE`: the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, say};
+use crate::pipeline::{App, AppError};
+use crate::reference::ReferenceSet;
+use crate::settings::Settings;
+use crate::telemetry::{self, LogFormat};
+
+/// Arguments of `phasewatch run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file; on top of the built-in defaults and /etc/phasewatch/phasewatch.toml.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the daemon until SIGINT or SIGTERM.
+///
+/// # Errors
+/// [`Failure`]: configuration, references, or a port that is taken.
+pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), Failure> {
+    let settings = Settings::load(Some(&args.config)).map_err(Failure::usage)?;
+    settings.check_runnable().map_err(Failure::usage)?;
+    telemetry::init(settings.log.level, log_format.unwrap_or(settings.log.format)).map_err(Failure::bug)?;
+    let metrics = telemetry::install().map_err(Failure::bug)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let Some(dir) = &settings.references.dir else {
+        return Err(Failure::usage("references.dir is not set: name a directory of reference spectra"));
+    };
+    let references = Arc::new(ReferenceSet::load(dir).map_err(Failure::data)?);
+    runtime()?.block_on(async {
+        let app = App::build(settings, references, metrics).await.map_err(|error| failure(&error))?;
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_on_signal(stop.clone()));
+        let report = app.run(stop).await.map_err(|error| failure(&error))?;
+        // What could not be done in time was said in the log; the data were drained as far as they could be.
+        for what in report.unfinished {
+            say(format_args!("phasewatch: {what}"));
+        }
+        Ok(())
+    })
+}
+
+/// The runtime for everything that waits; numbers are crunched elsewhere.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().map_err(Failure::unavailable)
+}
+
+/// Cancels `stop` at SIGINT or SIGTERM; a second one ends the process at once.
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("cannot listen for signals");
+        return;
+    };
+    let mut next = async || {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    };
+    let name = next().await;
+    tracing::info!("{name}: stopping; once more to stop at once");
+    stop.cancel();
+    next().await;
+    #[expect(clippy::exit, reason = "asked for twice: whoever asks does not want to wait for the archive")]
+    std::process::exit(130);
+}
+
+/// What the exit code of an error is.
+pub(super) fn failure(error: &AppError) -> Failure {
+    match error {
+        AppError::Spectrum(_) => Failure::data(error),
+        AppError::Publish(crate::publish::zmq::PublisherError::Address(_)) => Failure::usage(error),
+        _ => Failure::unavailable(error),
+    }
+}

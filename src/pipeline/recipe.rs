@@ -1,0 +1,73 @@
+//! From settings to a recipe: files read, words turned into values.
+
+use std::sync::Arc;
+
+use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox};
+use crate::classify::correlation::Baseline;
+use crate::classify::{Recipe, Rule, TriageSettings};
+use crate::model::{Backend, BackendChoice};
+use crate::recording::{RecordingError, read_spectrum};
+use crate::reference::ReferenceSet;
+use crate::settings::{self, I0Settings, ModelBackend, ModelSettings, Settings};
+
+/// The recipe that `settings` ask for.
+///
+/// # Errors
+/// Where the I0 spectrum cannot be read.
+pub fn recipe(settings: &Settings, references: Arc<ReferenceSet>) -> Result<Recipe, RecordingError> {
+    let classify = &settings.classify;
+    let triage = TriageSettings {
+        rule: match classify.rule {
+            settings::ClassifyRule::Evidence => Rule::Evidence,
+            settings::ClassifyRule::Margin => Rule::Margin,
+        },
+        min_energies: classify.min_energies as u32,
+        min_delta_chi2: classify.min_delta_chi2 as f32,
+        min_correlation: classify.min_correlation as f32,
+        min_margin: classify.min_margin as f32,
+        background_edge_jump: classify.background_edge_jump as f32,
+        ..TriageSettings::default()
+    };
+    let baseline = match classify.baseline {
+        settings::Baseline::None => Baseline::None,
+        settings::Baseline::Linear => Baseline::Linear,
+    };
+    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage })
+}
+
+fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError> {
+    let mut absorption = AbsorptionSettings {
+        max_od: settings.classify.max_od,
+        read_back: settings.energy.source == settings::EnergySource::Readback,
+        ..AbsorptionSettings::default()
+    };
+    match &settings.i0 {
+        I0Settings::Auto => absorption.mode = I0Mode::Auto,
+        I0Settings::Stream => absorption.mode = I0Mode::Stream,
+        I0Settings::Region { region } => {
+            absorption.mode = I0Mode::Region;
+            let ends = |[first, last]: [usize; 2]| [first, last + 1];
+            absorption.region = Some(RegionBox { x: ends(region.x), y: ends(region.y) });
+        }
+        I0Settings::Spectrum { spectrum, unit } => {
+            absorption.mode = I0Mode::Spectrum;
+            let unit = match unit {
+                settings::SpectrumUnit::Counts => absorption::SpectrumUnit::Counts,
+                settings::SpectrumUnit::CountsPerMs => absorption::SpectrumUnit::CountsPerMs,
+            };
+            absorption.spectrum = Some(I0Spectrum { points: read_spectrum(spectrum)?, unit });
+        }
+    }
+    Ok(absorption)
+}
+
+/// The engine that `settings` ask for.
+#[must_use]
+pub fn backend(settings: &ModelSettings) -> BackendChoice {
+    let backend = match settings.backend {
+        ModelBackend::Auto => Backend::Auto,
+        ModelBackend::Onnxruntime => Backend::OnnxRuntime,
+        ModelBackend::Tract => Backend::Tract,
+    };
+    BackendChoice { backend, library: settings.library.clone() }
+}
