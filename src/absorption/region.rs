@@ -2,8 +2,9 @@
 //!
 //! The brightest pixels of each image would do for the eye, but picking by brightness picks the noise as well and
 //! biases I0 upward. So one region serves all energies: the log intensity is averaged over energies, split in two
-//! by Otsu's threshold (N. Otsu, IEEE Trans. SMC 9, 62 (1979)), and the largest connected bright part, less its
-//! rim, is the region. A field whose brightness does not fall into two classes has no such region, and says so.
+//! by Otsu's threshold (N. Otsu, IEEE Trans. SMC 9, 62 (1979)), and the bright part is narrowed to its plateau: what
+//! lies above the most frequent brightness is noise, so as much below it is noise, too, and the rest is thin
+//! material. The largest connected part of that, less its rim, is the region. A field whose brightness does not fall into two classes has no such region, and says so.
 
 use crate::scan::PixelSet;
 use crate::stack::Stack;
@@ -34,6 +35,7 @@ pub fn find_empty_region(stack: &Stack) -> Option<EmptyRegion> {
     let [ny, nx] = stack.plan().grid.shape;
     let image = mean_log_image(stack);
     let (threshold, separability) = otsu(&image)?;
+    let threshold = threshold.max(plateau(&image, threshold));
     let bright: Vec<bool> = image.iter().map(|&value| value > threshold).collect();
     let largest = largest_part(&bright, ny, nx);
     let eroded = erode(&largest, ny, nx);
@@ -99,6 +101,28 @@ fn otsu(image: &[f64]) -> Option<(f64, f64)> {
     let separability = best / variance;
     let believed = separability >= MIN_SEPARABILITY && best_contrast >= MIN_CONTRAST;
     believed.then_some((low + (best_bin as f64 + 1.0) * width, separability))
+}
+
+/// Lower end of the plateau of the values above `threshold`: two deviations below the mode, the deviation being
+/// that of the values above the mode.
+fn plateau(image: &[f64], threshold: f64) -> f64 {
+    let bright = || image.iter().copied().filter(|&value| value > threshold);
+    let high = bright().fold(threshold, f64::max);
+    let width = (high - threshold) / BINS as f64;
+    if width <= 0.0 {
+        return threshold;
+    }
+    let mut histogram = [0_u64; BINS];
+    for value in bright() {
+        histogram[(((value - threshold) / width) as usize).min(BINS - 1)] += 1;
+    }
+    // Five bins together, so that the mode is not that of counting noise.
+    let around = |bin: usize| histogram[bin.saturating_sub(2)..(bin + 3).min(BINS)].iter().sum::<u64>();
+    let mode_bin = (0..BINS).rev().max_by_key(|&bin| around(bin)).unwrap_or(0);
+    let mode = threshold + (mode_bin as f64 + 0.5) * width;
+    let (sum, count) =
+        bright().filter(|&v| v > mode).fold((0.0, 0_usize), |(sum, n), v| (sum + (v - mode).powi(2), n + 1));
+    mode - 2.0 * (sum / count.max(1) as f64).sqrt() - width
 }
 
 /// The largest 4-connected part of a mask; of equal ones the first in row-major order.
