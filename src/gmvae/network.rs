@@ -2,7 +2,7 @@
 //!
 //! Every value is a matrix of one row per pixel. Input are the contract's spectrum x, mask m and noise s.
 //!
-//! **Features**, without anything learnt. Channels weigh w = m / (s² + 0.05²), together at most 4000, since the
+//! **Features**, without anything learnt. Channels weigh w = m / (s² + 0.05²), together at most 1500, since the
 //! references themselves are not exact to less than some per cent. ⟨u,v⟩ is the weighted inner product after mean and, as far as a
 //! ridge allows, slope are taken out. With the mean reference m̄, a = ⟨x,m̄⟩/⟨m̄,m̄⟩, ξ = x - a m̄, and a template (reference or mixture,
 //! at an energy offset) r = m̄ + δ, the template's log likelihood at its best scale, relative to m̄'s, is
@@ -59,7 +59,7 @@ pub(super) enum Op {
 /// Model error of the references, in units of the standardised spectrum.
 const REFERENCE_ERROR: f32 = 0.05;
 /// Most information that is believed.
-const MOST_WEIGHT: f32 = 4000.0;
+const MOST_WEIGHT: f32 = 1500.0;
 /// Ridge on the slope: one over the variance it is expected to have.
 const SLOPE_RIDGE: f32 = 40.0;
 /// ln 2π.
@@ -216,6 +216,10 @@ pub(super) fn features<G: Graph>(g: &mut G, input: &Input<G::Node>) -> Result<Fe
     let score = scores(&mut p, &c, &left)?;
     let best = p.one(Op::RowMax, &score)?;
     let below = p.sub(&score, &best)?;
+    // Nothing smaller than e^-40: numbers that are almost zero are slow to compute with.
+    let lifted = p.plus(&below, 40.0)?;
+    let lifted = p.one(Op::Relu, &lifted)?;
+    let below = p.plus(&lifted, -40.0)?;
     let likelihood = p.one(Op::Exp, &below)?;
     let groups = p.0.leaf("template.group")?;
     let by_group = p.matmul(&likelihood, &groups)?;
@@ -455,7 +459,7 @@ pub(super) fn decode<G: Graph>(
     let centred = p.sub(&free, &mean_free)?;
     let weighted = p.mul(&share, &centred)?;
     let square = p.dot(&weighted, &centred)?;
-    let square = p.plus(&square, 1e-3)?;
+    let square = p.plus(&square, 0.05)?;
     let product = p.dot(&weighted, spectrum)?;
     let scale = p.div(&product, &square)?;
     let scaled = p.mul(&centred, &scale)?;

@@ -16,7 +16,7 @@ const HIDDEN: [usize; 3] = [96, 64, 64];
 const BINS: usize = 36;
 /// Energy offsets of the templates of a phase, eV, and how likely each is.
 const OFFSETS: [(f64, f64); 7] =
-    [(-0.3, 0.05), (-0.2, 0.07), (-0.1, 0.16), (0.0, 0.44), (0.1, 0.16), (0.2, 0.07), (0.3, 0.05)];
+    [(-0.3, 0.04), (-0.2, 0.06), (-0.1, 0.12), (0.0, 0.56), (0.1, 0.12), (0.2, 0.06), (0.3, 0.04)];
 /// Same for the templates of mixtures.
 const PAIR_OFFSETS: [(f64, f64); 3] = [(-0.18, 0.2), (0.0, 0.6), (0.18, 0.2)];
 /// Shares of the first phase in the templates of mixtures.
