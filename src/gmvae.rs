@@ -8,10 +8,13 @@
 mod channels;
 mod coverage;
 mod curve;
+mod evidence;
+mod graph;
 mod network;
 mod onnx;
 mod synthesis;
 mod tape;
+mod template;
 mod training;
 mod weights;
 

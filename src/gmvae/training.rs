@@ -12,7 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::coverage;
-use super::network::{self, Features, Input};
+use super::evidence::{self, Features, Input};
+use super::network;
 use super::synthesis::{Conditions, Matter, PURE_SHARE, Synthesis};
 use super::tape::{Tape, tensor};
 use super::weights::{LATENT, Matrix};
@@ -301,7 +302,7 @@ fn running(mean: f32, value: f32) -> f32 {
 
 fn drawn(tape: &mut Tape, batch: &Batch, label: Tensor) -> Result<Drawn> {
     let input = input(batch)?;
-    let features = network::features(tape, &input)?;
+    let features = evidence::features(tape, &input)?;
     Ok(Drawn { spectrum: input.spectrum, features, label })
 }
 
