@@ -69,7 +69,8 @@ pub(super) fn run(args: &DemoArgs, log_format: Option<LogFormat>) -> Result<(), 
     let stage = Stage::set(args, Utc::now())?;
     runtime()?.block_on(async {
         let references = Arc::clone(&stage.references);
-        let app = App::build(stage.settings.clone(), references, metrics).await.map_err(|error| failure(&error))?;
+        let app =
+            App::build(stage.settings.clone(), references, metrics).await.map_err(|error| failure(&error))?;
         let (addresses, board) = (app.addresses().clone(), app.board().clone());
         greet(&stage, &addresses);
         let stop = CancellationToken::new();
@@ -161,7 +162,12 @@ fn bar(energies: usize) -> ProgressBar {
 }
 
 /// Follows the scan on the board until it is archived. Without a terminal it prints a line per energy instead.
-async fn watch(board: &Board, scan_id: &str, bar: &ProgressBar, stop: &CancellationToken) -> Option<BoardEntry> {
+async fn watch(
+    board: &Board,
+    scan_id: &str,
+    bar: &ProgressBar,
+    stop: &CancellationToken,
+) -> Option<BoardEntry> {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     let (mut shown, mut ended) = (None, None);
     loop {

@@ -254,7 +254,7 @@ impl Scans {
         let bytes = plan.planned_values().saturating_mul(8);
         limit("number of pixels", plan.grid.pixels(), "pixels", self.limits.pixels)?;
         limit("size of the stack in bytes", bytes, "stack_bytes", self.limits.stack_bytes)?;
-        let open = self.scans.values().filter(|scan| scan.is_open());
+        let open = self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some());
         limit("number of open scans", open.clone().count() + 1, "open_scans", self.limits.open_scans)?;
         let planned: usize = open.map(Scan::planned_bytes).sum();
         limit("size of all stacks in bytes", planned + bytes, "total_bytes", self.limits.total_bytes)
@@ -308,10 +308,10 @@ impl Scans {
         }
     }
 
-    /// Whether a scan can still take values without being opened again.
+    /// Number of mapped scans that can take values without being opened again.
     #[must_use]
     pub fn open_count(&self) -> usize {
-        self.scans.values().filter(|scan| scan.is_open()).count()
+        self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some()).count()
     }
 
     /// What is held for scans that have not started.

@@ -48,7 +48,7 @@ impl Stage {
                 (ScanSource::Recording(Box::new(recording)), None, title)
             }
             None => {
-                let mut scenario = Scenario::demo();
+                let mut scenario = Scenario::demo().map_err(Failure::bug)?;
                 scenario.seed = args.seed.unwrap_or(scenario.seed);
                 let microscope =
                     Microscope::new(scenario, &references, &scan_id, now).map_err(Failure::data)?;
