@@ -169,12 +169,13 @@ impl Mapper {
         scan.summary.state = ScanState::Ended;
         scan.summary.outcome = Some(outcome.clone());
         let gaps = stack.sequence().gaps();
+        let missing = stack.sequence().missing();
         tracing::info!(
             scan_id,
             outcome = ?outcome,
             measured = stack.measured(),
             planned = stack.plan().planned_values(),
-            missing_messages = stack.sequence().missing(),
+            missing_messages = missing,
             "scan ended"
         );
         self.outlet

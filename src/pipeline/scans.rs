@@ -19,7 +19,7 @@ pub use open::{Ending, Phase, Scan};
 
 use crate::detector::{self, DetectorError};
 use crate::scan::{Outcome, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
-use crate::stack::{Stack, StackError};
+use crate::stack::{Stack, StackCounters, StackError};
 
 /// A stack that the receiving side fills and the mapping side reads.
 pub type SharedStack = Arc<Mutex<Stack>>;
@@ -170,6 +170,8 @@ pub struct Scans {
     scans: BTreeMap<String, Scan>,
     held: Held,
     notices: Vec<ScanNotice>,
+    /// Counters of stacks that are no longer kept.
+    retired: StackCounters,
 }
 
 impl Scans {
@@ -177,7 +179,14 @@ impl Scans {
     #[must_use]
     pub fn new(limits: ScanLimits, patience: Vec<Patience>) -> Self {
         let held = Held::new(limits.held_bytes);
-        Self { limits, patience, scans: BTreeMap::new(), held, notices: Vec::new() }
+        Self {
+            limits,
+            patience,
+            scans: BTreeMap::new(),
+            held,
+            notices: Vec::new(),
+            retired: StackCounters::default(),
+        }
     }
 
     /// Takes an event in. `source` is the index of its source, `bytes` what holding it would take.
@@ -280,8 +289,8 @@ impl Scans {
             if total <= self.limits.total_bytes && kept <= self.limits.open_scans {
                 return;
             }
-            if let Some(scan) = self.scans.get_mut(&oldest) {
-                scan.drop_stack();
+            if let Some(stack) = self.scans.get_mut(&oldest).and_then(Scan::drop_stack) {
+                self.retired = self.retired.plus(lock(&stack).counters());
             }
         }
     }
@@ -312,6 +321,15 @@ impl Scans {
     #[must_use]
     pub fn open_count(&self) -> usize {
         self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some()).count()
+    }
+
+    /// What happened to all values since the start, and the bytes that stacks take now.
+    #[must_use]
+    pub fn totals(&self) -> (StackCounters, usize) {
+        self.scans.values().filter_map(Scan::stack).fold((self.retired, 0), |(counters, bytes), stack| {
+            let stack = lock(stack);
+            (counters.plus(stack.counters()), bytes + stack.bytes())
+        })
     }
 
     /// What is held for scans that have not started.
