@@ -1,0 +1,88 @@
+//! Sending sockets: PUSH and PUB, binding and connecting, over real TCP.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+use zeromq::{PubSocket, PushSocket, Socket, SocketSend, ZmqError, ZmqMessage};
+
+use crate::rig::PATIENCE;
+use crate::script::Message;
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+
+enum Wire {
+    Push(PushSocket),
+    Pub(PubSocket),
+}
+
+/// A sender.
+pub struct Feed {
+    wire: Wire,
+}
+
+impl Feed {
+    /// PUSH that connects.
+    pub fn push(address: &str) -> Self {
+        Self { wire: Wire::Push(connected(address)) }
+    }
+
+    /// PUB that connects.
+    pub fn publish(address: &str) -> Self {
+        Self { wire: Wire::Pub(connected(address)) }
+    }
+
+    /// PUSH that binds; also returns where.
+    pub fn push_at(address: &str) -> (Self, String) {
+        let (socket, address) = bound(address);
+        (Self { wire: Wire::Push(socket) }, address)
+    }
+
+    /// PUB that binds; also returns where.
+    pub fn publish_at(address: &str) -> (Self, String) {
+        let (socket, address) = bound(address);
+        (Self { wire: Wire::Pub(socket) }, address)
+    }
+
+    /// Sends one message. PUSH waits for a receiver; PUB puts the topic before it.
+    pub fn send(&mut self, message: &Message) {
+        let parts = message.parts.clone();
+        match &mut self.wire {
+            Wire::Pub(socket) => {
+                let parts = [vec![Bytes::from_static(b"stxm")], parts].concat();
+                RUNTIME.block_on(socket.send(ZmqMessage::try_from(parts).unwrap())).unwrap();
+            }
+            Wire::Push(socket) => RUNTIME.block_on(async {
+                let deadline = Instant::now() + PATIENCE;
+                let mut message = ZmqMessage::try_from(parts).unwrap();
+                while let Err(error) = socket.send(message).await {
+                    assert!(Instant::now() < deadline, "nobody to send to: {error}");
+                    let ZmqError::ReturnToSender { message: back, .. } = error else { panic!("{error}") };
+                    message = back;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }),
+        }
+    }
+
+    /// Sends messages in order.
+    pub fn send_all<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) {
+        for message in messages {
+            self.send(message);
+        }
+    }
+}
+
+fn connected<S: Socket>(address: &str) -> S {
+    let mut socket = S::new();
+    RUNTIME.block_on(socket.connect(address)).unwrap();
+    socket
+}
+
+fn bound<S: Socket>(address: &str) -> (S, String) {
+    let mut socket = S::new();
+    let endpoint = RUNTIME.block_on(socket.bind(address)).unwrap();
+    (socket, endpoint.to_string())
+}
