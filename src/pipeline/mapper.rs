@@ -98,6 +98,11 @@ impl Mapper {
         scan.last_generation.map_or_else(Instant::now, |last| last + self.settings.min_interval)
     }
 
+    /// Whether a generation may be made at `now`: the first one always.
+    fn is_due(&self, scan: &MappedScan, now: Instant) -> bool {
+        scan.last_generation.is_none_or(|last| last + self.settings.min_interval <= now)
+    }
+
     fn notice(&mut self, notice: ScanNotice) {
         match notice {
             ScanNotice::Started { plan, source, stack, note } => {
@@ -198,7 +203,7 @@ impl Mapper {
         let due: Vec<(String, Instant)> = self
             .pending
             .iter()
-            .filter(|(id, _)| self.scans.get(*id).is_none_or(|scan| self.due(scan) <= now))
+            .filter(|(id, _)| self.scans.get(*id).is_none_or(|scan| self.is_due(scan, now)))
             .map(|(id, since)| (id.clone(), *since))
             .collect();
         for (scan_id, since) in due {
