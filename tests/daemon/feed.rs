@@ -20,36 +20,52 @@ enum Wire {
 
 /// A sender.
 pub struct Feed {
-    wire: Wire,
+    wire: Option<Wire>,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // Some sockets want a runtime when they go, too.
+        let _inside = RUNTIME.enter();
+        drop(self.wire.take());
+    }
 }
 
 impl Feed {
     /// PUSH that connects.
     pub fn push(address: &str) -> Self {
-        Self { wire: Wire::Push(connected(address)) }
+        Self { wire: Some(Wire::Push(connected(address))) }
     }
 
     /// PUB that connects.
     pub fn publish(address: &str) -> Self {
-        Self { wire: Wire::Pub(connected(address)) }
+        Self { wire: Some(Wire::Pub(connected(address))) }
     }
 
     /// PUSH that binds; also returns where.
     pub fn push_at(address: &str) -> (Self, String) {
         let (socket, address) = bound(address);
-        (Self { wire: Wire::Push(socket) }, address)
+        (Self { wire: Some(Wire::Push(socket)) }, address)
+    }
+
+    /// As [`Feed::push_at`]; `None` while the address is taken.
+    pub fn try_push_at(address: &str) -> Option<Self> {
+        let _inside = RUNTIME.enter();
+        let mut socket = PushSocket::new();
+        RUNTIME.block_on(socket.bind(address)).ok()?;
+        Some(Self { wire: Some(Wire::Push(socket)) })
     }
 
     /// PUB that binds; also returns where.
     pub fn publish_at(address: &str) -> (Self, String) {
         let (socket, address) = bound(address);
-        (Self { wire: Wire::Pub(socket) }, address)
+        (Self { wire: Some(Wire::Pub(socket)) }, address)
     }
 
     /// Sends one message. PUSH waits for a receiver; PUB puts the topic before it.
     pub fn send(&mut self, message: &Message) {
         let parts = message.parts.clone();
-        match &mut self.wire {
+        match self.wire.as_mut().unwrap() {
             Wire::Pub(socket) => {
                 let parts = [vec![Bytes::from_static(b"stxm")], parts].concat();
                 RUNTIME.block_on(socket.send(ZmqMessage::try_from(parts).unwrap())).unwrap();
@@ -76,6 +92,8 @@ impl Feed {
 }
 
 fn connected<S: Socket>(address: &str) -> S {
+    // Some sockets want a runtime when they are made.
+    let _inside = RUNTIME.enter();
     let mut socket = S::new();
     RUNTIME.block_on(socket.connect(address)).unwrap();
     socket

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
 
+mod commands;
 mod feed;
 mod http;
 mod lifecycle;
+mod models;
+mod oddities;
+mod order;
 mod refusals;
 mod rig;
 mod script;

@@ -181,7 +181,7 @@ fn plans() -> Vec<Case> {
         case("plan", "counts_per_photon has 2", detector(json!({ "counts_per_photon": [1.0, 1.0] }))),
         case("plan", "0 energies", extend(json!({ "energies_ev": [] }))),
         case("plan", "energies_ev is -1", extend(json!({ "energies_ev": [-1.0] }))),
-        case("plan", "dwell_ms has 2", extend(json!({ "dwell_ms": [1.0, 2.0] }))),
+        case("plan", "dwell_ms has 14", extend(json!({ "dwell_ms": [1.0, 2.0] }))),
         case("header", "missing field `grid`", |s| start(s).with("grid", Value::Null)),
         case("header", "missing field `energies_ev`", |s| start(s).with("energies_ev", Value::Null)),
         case("header", "missing field `energies_ev`", extend(json!({ "energies_ev": null }))),

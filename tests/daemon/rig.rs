@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -138,6 +138,11 @@ pub struct Log {
     shared: Arc<(Mutex<Written>, Condvar)>,
 }
 
+/// A test that failed while it held the lock shall not be followed by noise of the reading thread.
+fn lock(written: &Mutex<Written>) -> MutexGuard<'_, Written> {
+    written.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[derive(Default)]
 struct Written {
     lines: Vec<Value>,
@@ -152,10 +157,10 @@ impl Log {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 // What is no JSON (a panic, say) is kept as a text of its own.
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                shared.0.lock().unwrap().lines.push(line);
+                lock(&shared.0).lines.push(line);
                 shared.1.notify_all();
             }
-            shared.0.lock().unwrap().ended = true;
+            lock(&shared.0).ended = true;
             shared.1.notify_all();
         });
         log
@@ -163,7 +168,7 @@ impl Log {
 
     /// All lines so far.
     pub fn lines(&self) -> Vec<Value> {
-        self.shared.0.lock().unwrap().lines.clone()
+        lock(&self.shared.0).lines.clone()
     }
 
     /// All lines so far, as they were written.
@@ -175,7 +180,7 @@ impl Log {
     pub fn wait(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         let (written, more) = &*self.shared;
-        let mut written = written.lock().unwrap();
+        let mut written = lock(written);
         loop {
             if let Some(line) = written.lines.iter().find(|line| wanted(line)) {
                 return line.clone();
@@ -191,7 +196,7 @@ impl Log {
     fn wait_end(&self) {
         let (written, more) = &*self.shared;
         let (written, _) =
-            more.wait_timeout_while(written.lock().unwrap(), PATIENCE, |written| !written.ended).unwrap();
+            more.wait_timeout_while(lock(written), PATIENCE, |written| !written.ended).unwrap();
         assert!(written.ended, "standard error is still open");
     }
 }

@@ -161,7 +161,11 @@ impl Script {
         let thickness = if column == 0 { 0.0 } else { 0.6 + 0.1 * row as f64 };
         let reference = &REFERENCES.references[column.saturating_sub(1) % REFERENCES.len()];
         let od = thickness * reference.od_at(energy_ev).unwrap_or(0.3);
-        (DARK + (I0 - DARK) * (-od).exp() as f32).round()
+        let counts = DARK + (I0 - DARK) * (-od).exp() as f32;
+        // Something like noise, the same each time: without any, every correlation is 1.
+        let hash = (energy_ev * 10.0) as u64 * 7919 + pixel as u64 * 104_729;
+        let noise = (hash % 1009) as f32 / 504.5 - 1.0;
+        (counts + noise * counts.sqrt()).round()
     }
 
     /// `samples` of a run of pixels.

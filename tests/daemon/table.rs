@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
@@ -17,9 +18,12 @@ pub fn folder(scan: &Value) -> PathBuf {
 /// A whole Parquet file.
 pub fn read(path: &Path) -> RecordBatch {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-    let batches: Vec<_> = reader.map(Result::unwrap).collect();
-    concat_batches(&batches[0].schema(), &batches).unwrap()
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    // The batches come without the metadata.
+    let schema = Arc::clone(builder.schema());
+    let batches: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
+    let table = concat_batches(&batches[0].schema(), &batches).unwrap();
+    table.with_schema(schema).unwrap()
 }
 
 /// The phase map of a scan's folder.
