@@ -160,7 +160,7 @@ impl Ingest {
         let (scan_id, seq) = of.map_or((None, None), |(scan_id, seq)| (Some(scan_id), seq));
         tracing::warn!(
             source = name,
-            message = books.messages,
+            number = books.messages,
             scan_id,
             seq,
             reason,

@@ -19,7 +19,7 @@ pub use open::{Ending, Phase, Scan};
 
 use crate::detector::{self, DetectorError};
 use crate::scan::{Outcome, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
-use crate::stack::{Stack, StackCounters, StackError};
+use crate::stack::{Stack, StackCounters, StackError, check_seq};
 
 /// A stack that the receiving side fills and the mapping side reads.
 pub type SharedStack = Arc<Mutex<Stack>>;
@@ -209,7 +209,9 @@ impl Scans {
         };
         let accepted = scan.take(event, now, self.patience[source], &mut self.notices);
         if accepted == Ok(Accepted::Used) {
-            scan.retry(now, self.patience[source], &mut self.notices);
+            for refusal in scan.retry(now, self.patience[source], &mut self.notices) {
+                self.held.note_refused(&refusal);
+            }
         }
         accepted
     }
@@ -224,6 +226,7 @@ impl Scans {
         if let Some(scan) = self.scans.get_mut(&plan.scan_id) {
             return scan.start_again(seq, &plan, now);
         }
+        check_seq(seq.unwrap_or(0))?;
         for other in self.scans.values_mut().filter(|other| other.source() == source) {
             other.supersede(&plan.scan_id);
         }
@@ -250,7 +253,9 @@ impl Scans {
                 self.held.note_refused(&refusal);
             }
         }
-        scan.retry(now, self.patience[source], &mut self.notices);
+        for refusal in scan.retry(now, self.patience[source], &mut self.notices) {
+            self.held.note_refused(&refusal);
+        }
         self.scans.insert(scan_id, scan);
         self.forget_surplus();
         verdict.map(|()| Accepted::Used)
