@@ -12,6 +12,9 @@ use crate::stack::Stack;
 /// Mean spectra visit every value of the stack; live they are made no more often than this.
 const SPECTRA_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Difference between set-point and read-back that people should know of, eV.
+const READ_BACK_TOLERANCE_EV: f64 = 0.05;
+
 /// A scan that is mapped.
 #[derive(Debug)]
 pub(super) struct MappedScan {
@@ -26,6 +29,7 @@ pub(super) struct MappedScan {
     closed: bool,
     last_spectra: Option<Instant>,
     complete: Vec<bool>,
+    read_back_noted: bool,
 }
 
 impl MappedScan {
@@ -41,6 +45,7 @@ impl MappedScan {
             closed: false,
             last_spectra: None,
             complete: Vec::new(),
+            read_back_noted: false,
         }
     }
 
@@ -90,6 +95,7 @@ impl MappedScan {
         self.summary.planned_values = plan.planned_values();
         self.summary.measured_values = stack.measured();
         self.summary.gaps = stack.sequence().gaps();
+        self.note_read_back(stack);
         self.complete.resize(plan.energies_ev.len(), false);
         let mut done = Vec::new();
         for (energy, complete) in self.complete.iter_mut().enumerate() {
@@ -99,6 +105,24 @@ impl MappedScan {
             }
         }
         done
+    }
+
+    /// Says once where the monochromator was not where it was sent.
+    fn note_read_back(&mut self, stack: &Stack) {
+        let off = |(set_point, plane): (&f64, &std::sync::Arc<crate::stack::Plane>)| {
+            let difference_ev = plane.read_back_ev()? - set_point;
+            (difference_ev.abs() > READ_BACK_TOLERANCE_EV).then_some((*set_point, difference_ev))
+        };
+        let first = stack.plan().energies_ev.iter().zip(stack.planes()).find_map(off);
+        if let Some((set_point_ev, difference_ev)) = first.filter(|_| !self.read_back_noted) {
+            self.read_back_noted = true;
+            let note = format!(
+                "the energy read back is {difference_ev:+.3} eV from the set-point at {set_point_ev:.3} eV; \
+                 set-points are used unless energy.source = \"readback\""
+            );
+            tracing::warn!(scan_id = self.scan_id(), "{note}");
+            self.note_once(note);
+        }
     }
 
     pub(super) fn progress(&self) -> Progress {
