@@ -3,7 +3,14 @@
 //! The tests make themselves a virtual environment below the target directory, once. Where that is not possible they
 //! fail; `PHASEWATCH_SKIP_PYTHON=1` skips them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs, reason = "these are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    dead_code,
+    missing_docs,
+    reason = "these are tests"
+)]
 
 #[path = "daemon/http.rs"]
 mod http;
