@@ -67,6 +67,20 @@ pub struct StackCounters {
     pub duplicate_messages: u64,
 }
 
+impl StackCounters {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            stored: self.stored + other.stored,
+            replaced: self.replaced + other.replaced,
+            outdated: self.outdated + other.outdated,
+            not_measured: self.not_measured + other.not_measured,
+            duplicate_messages: self.duplicate_messages + other.duplicate_messages,
+        }
+    }
+}
+
 /// What one energy has changed in since the last time it was asked.
 #[derive(Clone, Debug)]
 pub struct PlaneChange {

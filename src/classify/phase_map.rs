@@ -222,7 +222,7 @@ pub struct PhaseLabel {
 /// What a map was made from; it becomes the table's metadata.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// Counts up from 1 within a scan.
+    /// Counts up from 1 within a scan; 0 in the archive, where the map follows from the stack alone.
     pub generation: u64,
     /// Number of energies with any value.
     pub energies_done: usize,

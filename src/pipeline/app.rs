@@ -258,13 +258,19 @@ async fn tick(shelf: Arc<Shelf>, metrics: MetricsHandle, stop: CancellationToken
         metrics.run_upkeep();
         let shelf = Arc::clone(&shelf);
         match tokio::task::spawn_blocking(move || shelf.check()).await {
-            Ok(Checked::Swapped { sha256, engine }) => tracing::info!(sha256, engine, "model in use"),
-            Ok(Checked::Refused(reason)) => {
-                tracing::error!("model refused, the one before stays in use (if any): {reason}");
-            }
-            Ok(Checked::Unchanged) => {}
+            Ok(checked) => tell(&checked),
             Err(_) => tracing::error!("loading the model broke"),
         }
+    }
+}
+
+fn tell(checked: &Checked) {
+    match checked {
+        Checked::Swapped { sha256, engine } => tracing::info!(sha256, engine, "model in use"),
+        Checked::Refused(reason) => {
+            tracing::error!("model refused, the one before stays in use (if any): {reason}");
+        }
+        Checked::Unchanged => {}
     }
 }
 

@@ -71,8 +71,9 @@ impl Mapper {
         /// A new model is looked for this often even when no values come.
         const MODEL_TICK: Duration = Duration::from_secs(1);
         loop {
-            let due = self.pending.iter().filter_map(|(id, _)| Some(self.due(self.scans.get(id)?))).min();
-            let tick = Instant::now() + MODEL_TICK;
+            let now = Instant::now();
+            let due = self.pending.keys().filter_map(|id| Some(self.due(self.scans.get(id)?, now))).min();
+            let tick = now + MODEL_TICK;
             let Work { notices, changed, closed } =
                 self.workboard.take(Some(due.map_or(tick, |due| due.min(tick))));
             for notice in notices {
@@ -94,13 +95,8 @@ impl Mapper {
         }
     }
 
-    fn due(&self, scan: &MappedScan) -> Instant {
-        scan.last_generation.map_or_else(Instant::now, |last| last + self.settings.min_interval)
-    }
-
-    /// Whether a generation may be made at `now`: the first one always.
-    fn is_due(&self, scan: &MappedScan, now: Instant) -> bool {
-        scan.last_generation.is_none_or(|last| last + self.settings.min_interval <= now)
+    fn due(&self, scan: &MappedScan, now: Instant) -> Instant {
+        scan.last_generation.map_or(now, |last| last + self.settings.min_interval)
     }
 
     fn notice(&mut self, notice: ScanNotice) {
@@ -173,12 +169,13 @@ impl Mapper {
         scan.summary.state = ScanState::Ended;
         scan.summary.outcome = Some(outcome.clone());
         let gaps = stack.sequence().gaps();
+        let missing = stack.sequence().missing();
         tracing::info!(
             scan_id,
             outcome = ?outcome,
             measured = stack.measured(),
             planned = stack.plan().planned_values(),
-            missing_messages = stack.sequence().missing(),
+            missing_messages = missing,
             "scan ended"
         );
         self.outlet
@@ -203,7 +200,7 @@ impl Mapper {
         let due: Vec<(String, Instant)> = self
             .pending
             .iter()
-            .filter(|(id, _)| self.scans.get(*id).is_none_or(|scan| self.is_due(scan, now)))
+            .filter(|(id, _)| self.scans.get(*id).is_none_or(|scan| self.due(scan, now) <= now))
             .map(|(id, since)| (id.clone(), *since))
             .collect();
         for (scan_id, since) in due {

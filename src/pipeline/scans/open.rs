@@ -344,8 +344,8 @@ impl Scan {
         if let Phase::Closed { at, .. } = self.phase { Some(at) } else { None }
     }
 
-    pub(super) fn drop_stack(&mut self) {
-        self.stack = None;
+    pub(super) fn drop_stack(&mut self) -> Option<SharedStack> {
+        self.stack.take()
     }
 
     pub(super) fn planned_bytes(&self) -> usize {
