@@ -100,6 +100,7 @@ fn connected<S: Socket>(address: &str) -> S {
 }
 
 fn bound<S: Socket>(address: &str) -> (S, String) {
+    let _inside = RUNTIME.enter();
     let mut socket = S::new();
     let endpoint = RUNTIME.block_on(socket.bind(address)).unwrap();
     (socket, endpoint.to_string())

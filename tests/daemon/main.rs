@@ -1,6 +1,6 @@
 //! The real program and real sockets: what a daemon does with good scans, odd ones, bad ones and broken ones.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "these are tests")]
 
 mod commands;
 mod feed;

@@ -1,0 +1,212 @@
+//! What others see of us through Python's own readers: examples, golden messages, tables, archive, model.
+//!
+//! The tests make themselves a virtual environment below the target directory, once. Where that is not possible they
+//! fail; `PHASEWATCH_SKIP_PYTHON=1` skips them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    dead_code,
+    missing_docs,
+    reason = "these are tests"
+)]
+
+#[path = "daemon/http.rs"]
+mod http;
+#[path = "daemon/rig.rs"]
+mod rig;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::mpsc::channel;
+
+use phasewatch::reference::ReferenceSet;
+use serde_json::{Value, json};
+
+use rig::{PATIENCE, PHASEWATCH, Setup, references};
+
+const PACKAGES: [&str; 8] =
+    ["duckdb", "jsonschema", "numpy", "onnx", "onnxruntime", "polars", "pyarrow", "pyzmq"];
+
+static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(environment);
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn environment() -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+    let python = root.join("bin/python");
+    let (marker, wanted) = (root.join("packages.txt"), PACKAGES.join("\n"));
+    if std::fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
+        return Ok(python);
+    }
+    let run = |command: &mut Command| match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "{command:?}: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    };
+    run(Command::new("python3").args(["-m", "venv"]).arg(&root))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"];
+    run(Command::new(&python).args(pip).args(PACKAGES))?;
+    std::fs::write(&marker, wanted).map_err(|error| error.to_string())?;
+    Ok(python)
+}
+
+/// The interpreter; `None` where these tests are to be skipped.
+fn python() -> Option<&'static Path> {
+    if std::env::var_os("PHASEWATCH_SKIP_PYTHON").is_some_and(|value| value == "1") {
+        eprintln!("SKIPPED: PHASEWATCH_SKIP_PYTHON=1");
+        return None;
+    }
+    match &*PYTHON {
+        Ok(python) => Some(python),
+        Err(error) => panic!(
+            "no Python environment with {PACKAGES:?} could be made (python3 with venv and the network are needed; \
+             PHASEWATCH_SKIP_PYTHON=1 skips these tests): {error}"
+        ),
+    }
+}
+
+/// Runs a script to its end and returns what it printed.
+fn run(python: &Path, script: &str, args: &[&str]) -> String {
+    let output = Command::new(python).arg(repository().join(script)).args(args).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{script}: {}\n{said}", output.status);
+    said
+}
+
+#[test]
+fn the_golden_messages_keep_their_schema() {
+    let Some(python) = python() else { return };
+    run(python, "tests/python/check_golden.py", &[repository().join("proto").to_str().unwrap()]);
+}
+
+#[test]
+fn the_examples_talk_to_the_daemon() {
+    let Some(python) = python() else { return };
+    let rig = Setup::new().start();
+    let mut subscriber = Command::new(python)
+        .arg(repository().join("examples/subscribe.py"))
+        .arg(&rig.publish)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (lines, seen) = channel();
+    let stdout = subscriber.stdout.take().unwrap();
+    std::thread::spawn(move || {
+        BufReader::new(stdout).lines().map_while(Result::ok).all(|line| lines.send(line).is_ok())
+    });
+    assert!(seen.recv_timeout(PATIENCE).unwrap().starts_with("waiting for phase maps"));
+    // What is published before the subscription has arrived is gone: scans are published until one is seen.
+    let heard = (0..20).find_map(|number| {
+        let scan_id = format!("example-{number}");
+        run(python, "examples/publish.py", &[rig.source(), &scan_id]);
+        let scan = rig.archived(&scan_id);
+        assert_eq!(scan["outcome"]["status"], "complete", "{scan}");
+        let mut said = Vec::new();
+        while let Ok(line) = seen.recv_timeout(std::time::Duration::from_millis(500)) {
+            said.push(line);
+        }
+        (!said.is_empty()).then(|| said.join("\n"))
+    });
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+    let heard = heard.unwrap();
+    assert!(heard.contains("12 of 12 energies"), "{heard}");
+    assert!(heard.contains("'na2.4': ") && heard.contains("'classified': "), "{heard}");
+}
+
+#[test]
+fn zmq_http_and_archive_give_other_readers_the_same_tables() {
+    let Some(python) = python() else { return };
+    let rig = Setup::new().start();
+    let (http, archive) = (rig.http.to_string(), rig.dir().join("archive"));
+    let args = [rig.source(), &rig.publish, &http, archive.to_str().unwrap()];
+    run(python, "tests/python/check_tables.py", &args);
+    let ended = rig.stop("TERM");
+    assert_eq!(ended.code, Some(0), "{}", ended.log.text());
+}
+
+/// Spectra of the references and of mixtures, with a few values missing.
+fn spectra() -> Value {
+    let set = ReferenceSet::load(&references()).unwrap();
+    let energies_ev: Vec<f64> = (0..40).map(|index| 508.0 + 0.6 * f64::from(index)).collect();
+    let mut od = Vec::new();
+    for first in 0..set.len() {
+        for second in 0..set.len() {
+            let value = |(index, energy_ev): (usize, &f64)| {
+                let all = set.od_at(*energy_ev)?;
+                let noise = ((index * 37 + first * 11 + second * 5) % 17) as f64 / 17.0 - 0.5;
+                (index % 7 != second).then_some(0.7 * all[first] + 0.3 * all[second] + 0.01 * noise)
+            };
+            od.push(energies_ev.iter().enumerate().map(value).collect::<Vec<_>>());
+        }
+    }
+    let sigma: Vec<Vec<_>> = od.iter().map(|row| row.iter().map(|od| od.map(|_| 0.01)).collect()).collect();
+    json!({ "energies_ev": energies_ev, "od": od, "sigma": sigma })
+}
+
+fn library(python: &Path) -> PathBuf {
+    let find = "import glob, onnxruntime, os; \
+                print(sorted(glob.glob(os.path.dirname(onnxruntime.__file__) + '/capi/libonnxruntime.so.*'))[0])";
+    let output = Command::new(python).args(["-c", find]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+fn answers(model: &Path, input: &Path, more: &[&str]) -> (String, Value) {
+    let output = Command::new(PHASEWATCH)
+        .args(["model", "run"])
+        .arg(model)
+        .arg("--input")
+        .arg(input)
+        .args(more)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let value = serde_json::from_str(&text).unwrap();
+    (text, value)
+}
+
+fn largest_difference(one: &Value, other: &Value) -> f64 {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => {
+            assert_eq!(one.len(), other.len());
+            one.iter().zip(other).map(|(one, other)| largest_difference(one, other)).fold(0.0, f64::max)
+        }
+        (Value::Null, Value::Null) => 0.0,
+        _ => (one.as_f64().unwrap() - other.as_f64().unwrap()).abs(),
+    }
+}
+
+#[test]
+fn onnx_runtime_and_tract_give_the_same_answers() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let model = repository().join("config/models/nvpf.onnx");
+    let input = dir.path().join("spectra.json");
+    std::fs::write(&input, spectra().to_string()).unwrap();
+    let library = library(python);
+    let (text, tract) = answers(&model, &input, &["--backend", "tract"]);
+    let runtime = ["--backend", "onnxruntime", "--library", library.to_str().unwrap()];
+    let (_, runtime) = answers(&model, &input, &runtime);
+    assert_ne!(tract["engine"], runtime["engine"]);
+    assert!(tract["cluster_posterior"].as_array().unwrap().iter().all(Value::is_array), "all were asked");
+    for output in ["cluster_posterior", "latent_mean"] {
+        let difference = largest_difference(&tract[output], &runtime[output]);
+        assert!(difference < 1e-5, "{output}: {difference}");
+    }
+    let kept = dir.path().join("answers.json");
+    std::fs::write(&kept, text).unwrap();
+    run(python, "tests/python/check_model.py", &[model.to_str().unwrap(), kept.to_str().unwrap()]);
+}
