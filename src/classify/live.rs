@@ -109,7 +109,7 @@ impl LiveMap {
     #[must_use]
     pub fn of(stack: &Stack, recipe: Recipe, generation: u64) -> Self {
         let mut map = Self::new(stack, recipe);
-        map.estimate(stack);
+        map.estimate(stack, &[]);
         map.generation = generation;
         (0..map.applied.len()).for_each(|energy| map.apply_plane(stack, energy, Work::All));
         map
@@ -141,7 +141,8 @@ impl LiveMap {
             *self = Self::of(stack, self.recipe.clone(), self.generation);
             return RevisionReason::Energy;
         }
-        let replaced = self.estimate(stack);
+        let changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
+        let replaced = self.estimate(stack, &changed);
         let mut pending = changes.iter().peekable();
         for energy in 0..energies {
             let change = pending.next_if(|change| change.energy == energy);
@@ -160,7 +161,7 @@ impl LiveMap {
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
-    fn estimate(&mut self, stack: &Stack) -> bool {
+    fn estimate(&mut self, stack: &Stack, changed_planes: &[usize]) -> bool {
         let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
         // At first after each energy, later each time the stack has grown by an eighth.
         let due = complete >= self.searched_at + 1 + self.searched_at / 8;
@@ -173,7 +174,7 @@ impl LiveMap {
             self.intensity = estimate;
             self.searched_at = complete;
         } else {
-            self.intensity.refresh(stack, &self.recipe.absorption);
+            self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
         }
         let energies_done = stack.energies_done();
         if energies_done != self.energies_done || changed {
