@@ -1,7 +1,7 @@
 //! The figures that the requirements name: one energy into the correlation, and from the last message of an energy
 //! image to the published map. Run with `cargo bench --profile dev --bench figures`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 #[path = "figures/kernel.rs"]
 mod kernel;
@@ -37,10 +37,16 @@ fn timed(count: u64, mut work: impl FnMut()) -> Duration {
 fn map(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("last message to published map, 256x256 x 5 x 75");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
-    let mut arrival = latency::Arrival::new(256, 75, 60);
-    group.bench_function("without a model", |bencher| {
-        bencher.iter_custom(|count| (0..count).map(|_| arrival.next(None).total()).sum());
-    });
+    for photons in [3000.0, 300.0] {
+        let mut arrival = latency::Arrival::new(scene::Scene::new(256, 75, photons), 60);
+        group.bench_function(format!("{photons} photons, without a model"), |bencher| {
+            bencher.iter_custom(|count| (0..count).map(|_| arrival.next(None).total()).sum());
+        });
+        let Some(mut model) = scene::model() else { continue };
+        group.bench_function(format!("{photons} photons, GMVAE"), |bencher| {
+            bencher.iter_custom(|count| (0..count).map(|_| arrival.next(model.model()).total()).sum());
+        });
+    }
     group.finish();
 }
 

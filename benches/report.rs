@@ -1,7 +1,7 @@
 //! The figures that the requirements name, once each, with the machine they were measured on. Run with
 //! `cargo bench --profile dev --bench report`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "figures/daemon.rs"]
 mod daemon;
@@ -19,6 +19,7 @@ mod scene;
 use std::time::{Duration, Instant};
 
 use daemon::Daemon;
+use phasewatch::settings::ModelBackend;
 use phasewatch::telemetry::{self, MetricsHandle};
 use scene::Scene;
 
@@ -51,7 +52,11 @@ fn machine() {
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("machine: {}, {cores} cores, load {}", model.trim_matches([' ', '\t', ':']), read("/proc/loadavg").trim());
+    println!(
+        "machine: {}, {cores} cores, load {}",
+        model.trim_matches([' ', '\t', ':']),
+        read("/proc/loadavg").trim()
+    );
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -89,26 +94,43 @@ fn correlation() {
 }
 
 fn map() {
-    let mut arrival = latency::Arrival::new(256, 75, 60);
-    let steps: Vec<_> = (0..30).map(|_| arrival.next(None)).collect();
+    for photons in [3000.0, 300.0] {
+        let mut arrival = latency::Arrival::new(Scene::new(256, 75, photons), 60);
+        breakdown(&format!("{photons} photons, no model"), || arrival.next(None));
+        if let Some(mut model) = scene::model() {
+            breakdown(&format!("{photons} photons, GMVAE"), || arrival.next(model.model()));
+        }
+    }
+}
+
+fn breakdown(what: &str, mut next: impl FnMut() -> latency::Steps) {
+    let steps: Vec<_> = (0..30).map(|_| next()).collect();
     let of = |step: fn(&latency::Steps) -> Duration| ms(median(steps.iter().map(step).collect()));
     println!(
-        "2. last message to published map, 256x256 x 5 x 75, no model: median {:.1} ms (150 allowed); take {:.2}, \
-         advance {:.1}, judge and consult {:.1}, encode {:.1}; {} pixels ambiguous at last",
+        "2. last message to published map, 256x256 x 5 x 75, {what}: median {:.1} ms (150 allowed), slowest {:.1} ms; take \
+         {:.2}, advance {:.1}, judge and consult {:.1}, encode {:.1}; {} pixels ambiguous after it",
         of(|s| s.total()),
+        ms(steps.iter().map(latency::Steps::total).max().unwrap_or_default()),
         of(|s| s.stack),
         of(|s| s.advance),
         of(|s| s.generation),
         of(|s| s.encode),
-        steps.last().map_or(0, |s| s.open),
+        steps.iter().map(|s| s.open).max().unwrap_or_default(),
     );
 }
 
 fn published(metrics: &MetricsHandle) {
-    let scene = Scene::new(256, 75);
-    let mut daemon = Daemon::start(metrics, |_| {});
+    let scene = Scene::new(256, 75, 3000.0);
+    let path = Some(scene::model_path()).filter(|path| path.exists());
+    let with = if path.is_some() { "GMVAE" } else { "no model" };
+    let mut daemon = Daemon::start(metrics, |settings| {
+        settings.model.path = path;
+        settings.model.backend = ModelBackend::Tract;
+    });
     let mut sub = daemon.subscribe("live");
-    daemon.send(std::iter::once(scene.start("live")).chain((0..55).flat_map(|energy| scene.image("live", energy))));
+    daemon.send(
+        std::iter::once(scene.start("live")).chain((0..55).flat_map(|energy| scene.image("live", energy))),
+    );
     daemon.wait("live", |summary| summary.measured_values == 55 * 256 * 256);
     let times: Vec<_> = (55..75)
         .map(|energy| {
@@ -120,7 +142,7 @@ fn published(metrics: &MetricsHandle) {
     daemon.wait_for_end("live");
     let slowest = times.iter().max().copied().unwrap_or_default();
     println!(
-        "2. the same through the daemon, sender and subscriber over loopback, no model: median {:.1} ms (150 allowed), \
+        "2. the same through the daemon, sender and subscriber over loopback, {with}: median {:.1} ms (150 allowed), \
          slowest of {} {:.1} ms",
         ms(median(times.clone())),
         times.len(),
@@ -130,7 +152,7 @@ fn published(metrics: &MetricsHandle) {
 }
 
 fn ingested(metrics: &MetricsHandle) {
-    let template = Scene::new(8, 75).plan;
+    let template = Scene::new(8, 75, 3000.0).plan;
     let mut daemon = Daemon::start(metrics, |_| {});
     let points = ingest::points(&mut daemon, &template, 4000);
     let [messages, bytes] = points.per_s();
@@ -156,7 +178,10 @@ fn ingested(metrics: &MetricsHandle) {
 fn resident() {
     let all = memory::in_a_row(10);
     let allowed = 3.0 * memory::stack_mb() + 200.0;
-    println!("4. resident memory, 512x512 x 100 (stack as float32: {:.0} MB; allowed {allowed:.0} MB)", memory::stack_mb());
+    println!(
+        "4. resident memory, 512x512 x 100 (stack as float32: {:.0} MB; allowed {allowed:.0} MB)",
+        memory::stack_mb()
+    );
     for (scan, memory) in all.iter().enumerate() {
         let of = if scan == 0 { "before".to_owned() } else { format!("scan {scan}") };
         println!("   {of}: at most {:.0} MB, afterwards {:.0} MB", memory.peak_mb, memory.now_mb);

@@ -6,6 +6,7 @@
 mod archive;
 mod classify;
 pub mod config;
+mod demo;
 pub mod model;
 pub mod references;
 mod run;
@@ -34,6 +35,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The whole thing on this machine: a simulated or recorded scan, mapped live.
+    Demo(demo::DemoArgs),
     /// The daemon: listen to the beamline, map, publish, archive.
     Run(run::RunArgs),
     /// Map a recorded stack, with the same stages and without sockets.
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
     match command {
+        Command::Demo(args) => demo::run(&args, log_format),
         Command::Run(args) => run::run(&args, log_format),
         Command::Classify(args) => classify::run(&args),
         Command::Config { command } => config::run(&command),

@@ -118,7 +118,8 @@ impl Settings {
     }
 
     /// Whether the daemon can run with these: there is a source and a directory of references, and every file
-    /// that is named exists.
+    /// that is named exists. Not the model: without it maps are made all the same, and say so, and one that is
+    /// put in place later is used from then on.
     ///
     /// # Errors
     /// The first thing that is missing.
@@ -141,11 +142,7 @@ impl Settings {
             I0Settings::Spectrum { spectrum, .. } => Some(spectrum),
             _ => None,
         };
-        for (key, file) in [
-            ("model.path", self.model.path.as_ref()),
-            ("model.library", self.model.library.as_ref()),
-            ("i0.spectrum", spectrum),
-        ] {
+        for (key, file) in [("model.library", self.model.library.as_ref()), ("i0.spectrum", spectrum)] {
             if let Some(file) = file.filter(|file| !file.is_file()) {
                 return missing(key, format!("{} is not a file", file.display()));
             }

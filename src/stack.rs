@@ -44,6 +44,14 @@ pub enum StackError {
     Seq(u64),
 }
 
+/// Whether a stack can tell `seq` from others: it has to, for messages of every type.
+///
+/// # Errors
+/// [`StackError::Seq`].
+pub fn check_seq(seq: u64) -> Result<(), StackError> {
+    if seq >= u64::from(u32::MAX) { Err(StackError::Seq(seq)) } else { Ok(()) }
+}
+
 /// What happened to the values of a stack so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StackCounters {
@@ -57,6 +65,20 @@ pub struct StackCounters {
     pub not_measured: u64,
     /// Whole messages seen before, and ignored.
     pub duplicate_messages: u64,
+}
+
+impl StackCounters {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            stored: self.stored + other.stored,
+            replaced: self.replaced + other.replaced,
+            outdated: self.outdated + other.outdated,
+            not_measured: self.not_measured + other.not_measured,
+            duplicate_messages: self.duplicate_messages + other.duplicate_messages,
+        }
+    }
 }
 
 /// What one energy has changed in since the last time it was asked.
@@ -179,7 +201,7 @@ impl Stack {
         if !i0_good {
             return Err(StackError::I0BelowDark);
         }
-        if seq >= u64::from(u32::MAX) { Err(StackError::Seq(seq)) } else { Ok(()) }
+        check_seq(seq)
     }
 
     /// Takes a batch in. The caller has asked [`Stack::note_seq`] whether it is new.

@@ -91,7 +91,13 @@ impl Daemon {
 
     /// Sends one energy image line by line over `duration`, and waits for the map that has it all: `energies` done and no
     /// line missing. Returns the time from the last line to the map.
-    pub(crate) fn image(&mut self, sub: &mut SubSocket, lines: Vec<Vec<Bytes>>, duration: Duration, energies: u64) -> Duration {
+    pub(crate) fn image(
+        &mut self,
+        sub: &mut SubSocket,
+        lines: Vec<Vec<Bytes>>,
+        duration: Duration,
+        energies: u64,
+    ) -> Duration {
         let Self { runtime, push, board, .. } = self;
         let pause = duration / lines.len() as u32;
         runtime.block_on(async {
@@ -107,7 +113,10 @@ impl Daemon {
                 let scan_id = header["scan_id"].as_str().unwrap();
                 let entry = board.get(scan_id).unwrap();
                 let full = entry.summary.measured_values as u64 == energies * entry.map.unwrap().len() as u64;
-                if full && header["energies_done"] == energies && entry.summary.generation == header["generation"].as_u64().unwrap() {
+                if full
+                    && header["energies_done"] == energies
+                    && entry.summary.generation == header["generation"].as_u64().unwrap()
+                {
                     return sent.elapsed();
                 }
             }

@@ -94,9 +94,12 @@ pub(crate) fn frames(daemon: &mut Daemon, template: &ScanPlan, rows: usize) -> I
         let (energy, row) = (index / rows, index % rows);
         let stamp = Stamp { scan_id: "frames", seq: 1 + index as u64, time: plan.started };
         let tiny = vec![1; FRAMES];
-        let mut parts =
-            encode::frame_samples(stamp, &batch(energy, row * FRAMES, FRAMES), Frames { values: &tiny, frame_pixels: 1 })
-                .unwrap();
+        let mut parts = encode::frame_samples(
+            stamp,
+            &batch(energy, row * FRAMES, FRAMES),
+            Frames { values: &tiny, frame_pixels: 1 },
+        )
+        .unwrap();
         parts[1] = shared[1].clone();
         parts
     };

@@ -36,8 +36,7 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// A field that has its first `first` energies.
-    pub(crate) fn new(size: usize, energies: usize, first: usize) -> Self {
-        let scene = Scene::new(size, energies);
+    pub(crate) fn new(scene: Scene, first: usize) -> Self {
         let (stack, live) = Self::begin(&scene, first);
         Self { scene, stack, live, energy: first, first }
     }

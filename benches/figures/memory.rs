@@ -75,7 +75,7 @@ pub(crate) fn in_a_row(scans: usize) -> Vec<Resident> {
         .spawn()
         .unwrap();
     let process = Process(child);
-    let scene = Scene::new(SIZE, ENERGIES);
+    let scene = Scene::new(SIZE, ENERGIES, 3000.0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let start = Instant::now();

@@ -1,11 +1,14 @@
 //! A simulated field of particles as a stack and as messages, for the figures.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use phasewatch::absorption::AbsorptionSettings;
 use phasewatch::classify::correlation::Baseline;
 use phasewatch::classify::{Recipe, TriageSettings};
+use phasewatch::model::BackendChoice;
+use phasewatch::pipeline::shelf::{Checked, ModelHand, Reader, Shelf};
 use phasewatch::scan::{SampleBatch, ScanPlan};
 use phasewatch::simulate::{EnergyRun, Microscope, Scenario, nvpf};
 use phasewatch::source::stxm_stream::encode::{self, Stamp};
@@ -20,9 +23,10 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A field of `size` by `size` pixels at `energies` energies across the V L edge.
-    pub(crate) fn new(size: usize, energies: usize) -> Self {
+    /// A field of `size` by `size` pixels at `energies` energies across the V L edge, with `photons` in the open beam.
+    pub(crate) fn new(size: usize, energies: usize, photons: f64) -> Self {
         let mut scenario = Scenario::demo().unwrap();
+        scenario.beam.photons = photons;
         scenario.scan.shape = [size, size];
         let step_ev = 30.0 / (energies - 1) as f64;
         scenario.scan.energies = vec![EnergyRun { from_ev: 508.0, to_ev: 538.0, step_ev }];
@@ -75,6 +79,26 @@ impl Scene {
         let stamp = Stamp { scan_id, seq, time: self.plan.started };
         encode::scan_end(stamp, EndStatus::Complete, None).unwrap()
     }
+}
+
+/// The model in the source tree, run by the engine that is built in; `None` where there is no file.
+pub(crate) fn model() -> Option<ModelHand> {
+    let path = model_path();
+    if !path.exists() {
+        eprintln!("no model at {}: measured without", path.display());
+        return None;
+    }
+    let sha256 = nvpf::reference_set().sha256;
+    let shelf = Arc::new(Shelf::new(Some(path), BackendChoice::tract(), sha256, 1024));
+    let checked = shelf.check();
+    assert!(matches!(checked, Checked::Swapped { .. }), "{checked:?}");
+    let mut hand = ModelHand::new(shelf, Reader::Live);
+    hand.renew();
+    Some(hand)
+}
+
+pub(crate) fn model_path() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/config/models/nvpf.onnx").into()
 }
 
 /// How maps of the field are made: as the daemon does it by default.

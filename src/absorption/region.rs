@@ -74,9 +74,8 @@ fn mean_log_image(stack: &Stack) -> Vec<f64> {
             planes.iter().map(sum).collect()
         })
         .collect();
-    let mean = |index: usize| {
-        sums.iter().map(|sums| sums[index]).sum::<f64>() / planes[index].measured() as f64
-    };
+    let mean =
+        |index: usize| sums.iter().map(|sums| sums[index]).sum::<f64>() / planes[index].measured() as f64;
     let means: Vec<f64> = (0..planes.len()).map(mean).collect();
     image.par_chunks_mut(PART).enumerate().for_each(|(part, image)| {
         for (i, sum) in image.iter_mut().enumerate() {

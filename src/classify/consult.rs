@@ -1,4 +1,4 @@
-//! The second look at ambiguous pixels: a fit of every pair of phases, and the GMVAE where there is one.
+//! The second look at ambiguous and doubtful pixels: a fit of every pair of phases, and the GMVAE where there is one.
 //!
 //! What comes back: *classified* where the GMVAE is sure of one phase and that phase correlates well enough;
 //! *mixture* where it says mixture and a pair of references describes the spectrum better than any one;
@@ -148,6 +148,10 @@ fn decide(
     let mixed = fits.best.filter(|best| {
         (single - best.chi2) / fits.best_reduced.max(1.0) >= PAIR_GAIN && best.share + best.share_error < 1.0
     });
+    if map.status[pixel] == Status::Classified && mixed.is_none() {
+        // Doubtful, but no pair does better: the references are at fault, and that is in `fit_chi2`.
+        return;
+    }
     let mut verdict = Verdict {
         status: Status::Ambiguous,
         phase: map.phase[pixel],
@@ -157,6 +161,7 @@ fn decide(
         confidence: map.confidence[pixel],
         fit_chi2: map.fit_chi2[pixel],
         ambiguity: if mixed.is_some() { Ambiguity::Mixture } else { map.ambiguity[pixel] },
+        doubtful: false,
     };
     let mut pair = fits.own;
     let winner = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).filter(|(_, p)| !p.is_nan());

@@ -207,28 +207,28 @@ impl Kernel<'_> {
 
     fn block<S: Real>(&self, sums: &mut [S], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
         let n = new.len();
-        let (mut x, mut xx) = ([S::from(0.0); BLOCK], [S::from(0.0); BLOCK]);
-        let (x, xx) = (&mut x[..n], &mut xx[..n]);
+        let mut x = [S::from(0.0); BLOCK];
+        let x = &mut x[..n];
         let (shift, rest) = sums.split_at_mut(BLOCK);
-        let shift = &mut shift[at..at + n];
+        let (sum_x, more) = rest.split_at_mut(BLOCK);
+        // The fields X and XX, in one pass with what goes into them.
+        let firsts = shift[at..at + n].iter_mut().zip(&mut sum_x[at..at + n]).zip(&mut more[at..at + n]);
+        let each = x.iter_mut().zip(firsts).zip(new);
         if old.is_empty() {
-            for ((x, shift), &new) in x.iter_mut().zip(shift).zip(new) {
+            for ((x, ((shift, sum_x), sum_xx)), &new) in each {
                 *shift = shift.or(S::from(new));
                 *x = (S::from(new) - *shift).or(S::from(0.0));
-            }
-            // Squares are cheaper to make here than to fetch.
-            for (sum, &x) in rest[(XX - 1) * BLOCK + at..][..n].iter_mut().zip(&*x) {
-                *sum += x * x;
+                *sum_x += *x;
+                *sum_xx += *x * *x;
             }
         } else {
-            for (i, shift) in shift.iter_mut().enumerate() {
-                *shift = shift.or(S::from(new[i]));
-                let d = (S::from(new[i]) - *shift).or(S::from(0.0));
-                let o = (S::from(old[i]) - *shift).or(S::from(0.0));
-                (x[i], xx[i]) = (d - o, d * d - o * o);
-            }
-            for (sum, &xx) in rest[(XX - 1) * BLOCK + at..][..n].iter_mut().zip(&*xx) {
-                *sum += xx;
+            for (((x, ((shift, sum_x), sum_xx)), &new), &old) in each.zip(old) {
+                *shift = shift.or(S::from(new));
+                let new = (S::from(new) - *shift).or(S::from(0.0));
+                let old = (S::from(old) - *shift).or(S::from(0.0));
+                *x = new - old;
+                *sum_x += *x;
+                *sum_xx += new * new - old * old;
             }
         }
         let mut field = |field: usize, factor: f64, values: &[S]| {
@@ -237,7 +237,6 @@ impl Kernel<'_> {
                 *sum += factor * *value;
             }
         };
-        field(X, 1.0, x);
         for (k, &reference) in self.reference.iter().enumerate() {
             field(XR + k, reference, x);
         }

@@ -49,7 +49,7 @@ impl JudgedPixels {
         Self { pixels: blocks.into_iter().flatten().collect(), correlations }
     }
 
-    /// The pixels that have a best guess but no verdict, in order.
+    /// The pixels that have a best guess but no verdict, or a doubtful one, in order.
     pub(super) fn open(&self) -> Vec<usize> {
         let open =
             |judged: &Judged| judged.verdict.status == Status::Ambiguous && judged.verdict.phase != NO_PHASE;

@@ -109,7 +109,7 @@ impl LiveMap {
     #[must_use]
     pub fn of(stack: &Stack, recipe: Recipe, generation: u64) -> Self {
         let mut map = Self::new(stack, recipe);
-        map.estimate(stack, &[]);
+        map.estimate(stack, true, &[]);
         map.generation = generation;
         (0..map.applied.len()).for_each(|energy| map.apply_plane(stack, energy, Work::All));
         map
@@ -141,8 +141,9 @@ impl LiveMap {
             *self = Self::of(stack, self.recipe.clone(), self.generation);
             return RevisionReason::Energy;
         }
+        let late = changes.iter().any(|change| !change.displaced.is_empty());
         let changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
-        let replaced = self.estimate(stack, &changed);
+        let replaced = self.estimate(stack, late, &changed);
         let mut pending = changes.iter().peekable();
         for energy in 0..energies {
             let change = pending.next_if(|change| change.energy == energy);
@@ -152,7 +153,6 @@ impl LiveMap {
                 self.apply_plane(stack, energy, Work::Revised);
             }
         }
-        let late = changes.iter().any(|change| !change.displaced.is_empty());
         match (replaced, late) {
             (true, _) => RevisionReason::I0,
             (false, true) => RevisionReason::LateData,
@@ -161,10 +161,10 @@ impl LiveMap {
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
-    fn estimate(&mut self, stack: &Stack, changed_planes: &[usize]) -> bool {
+    fn estimate(&mut self, stack: &Stack, late: bool, changed_planes: &[usize]) -> bool {
         let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
-        // At first after each energy, later each time the stack has grown by an eighth.
-        let due = complete >= self.searched_at + 1 + self.searched_at / 8;
+        // At first after each energy, later each time the stack has grown by an eighth; and when values were replaced.
+        let due = late || complete >= self.searched_at + 1 + self.searched_at / 8;
         let mut changed = false;
         if self.generation == 0 || due {
             let estimate = Intensity::estimate(stack, &self.recipe.absorption);

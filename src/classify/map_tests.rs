@@ -80,7 +80,7 @@ fn settled(messages: &[(u64, SampleBatch)]) -> PhaseMap {
             stack.push(*seq, batch).unwrap();
         }
     }
-    settle(&stack, &recipe(), None, 1, RevisionReason::Energy).map
+    settle(&stack, &recipe(), None).map
 }
 
 fn bits(map: &PhaseMap) -> Vec<u32> {

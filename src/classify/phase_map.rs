@@ -222,7 +222,7 @@ pub struct PhaseLabel {
 /// What a map was made from; it becomes the table's metadata.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// Counts up from 1 within a scan.
+    /// Counts up from 1 within a scan; 0 in the archive, where the map follows from the stack alone.
     pub generation: u64,
     /// Number of energies with any value.
     pub energies_done: usize,
@@ -285,7 +285,8 @@ impl PhaseMap {
     #[must_use]
     pub fn bytes(&self) -> usize {
         // Eight columns of numbers, two of counts, six of one byte.
-        self.len() * (8 * 4 + 2 * 2 + 6) + 4 * (self.correlations.len() + self.posterior.len() + self.dose_mgy.len())
+        self.len() * (8 * 4 + 2 * 2 + 6)
+            + 4 * (self.correlations.len() + self.posterior.len() + self.dose_mgy.len())
     }
 
     /// Whether there are no pixels; a valid plan always has some.

@@ -39,16 +39,10 @@ pub struct Settled {
     pub model_failure: Option<String>,
 }
 
-/// Makes the settled map of a stack. `generation` and `reason` are those of the map; all else follows from the
-/// stack.
+/// Makes the settled map of a stack. Its generation is 0: it follows from the stack alone, not from what was
+/// published before.
 #[must_use]
-pub fn settle(
-    stack: &Stack,
-    recipe: &Recipe,
-    mut model: Option<&mut (dyn PosteriorModel + '_)>,
-    generation: u64,
-    reason: RevisionReason,
-) -> Settled {
+pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
     let plan = stack.plan();
     let targets = Targets::new(&recipe.references, &plan.energies_ev);
     let intensity = Intensity::estimate(stack, &recipe.absorption);
@@ -70,8 +64,6 @@ pub fn settle(
     );
     let open = judged.open();
     let mut origin = origin(stack, recipe, &targets, &intensity, noise_factor);
-    origin.generation = generation;
-    origin.revision_reason = reason;
     name_model(&mut origin, model.as_deref());
     let mut map = judged.into_map(plan.clone(), &targets, origin);
     let outcome = consult(&mut map, &open, &view, &targets, &recipe.triage, model.take());

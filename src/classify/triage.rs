@@ -2,7 +2,8 @@
 //!
 //! In this order: *unmeasured* (no value); *saturated* (more than half of what was measured is unusable);
 //! *ambiguous* for want of energies (no verdict before [`TriageSettings::min_energies`] on both sides of the
-//! edge); *background* (edge jump below its limit); *classified*; else *ambiguous*.
+//! edge); *background* (edge jump below its limit); *classified*; else *ambiguous*. A classified pixel whose fit
+//! leaves more than the noise can is looked at again, too: it may be two phases along the beam.
 //!
 //! References may correlate at 0.98 with each other, so a high coefficient alone says nothing. The default rule
 //! asks for evidence: chi² of the runner-up less chi² of the best, in units of the noise. Where even the best
@@ -93,6 +94,8 @@ pub struct Verdict {
     pub fit_chi2: f32,
     /// Cause of ambiguity.
     pub ambiguity: Ambiguity,
+    /// Whether the fit of `phase` leaves more than the noise can: a second look is due, whatever the status.
+    pub doubtful: bool,
 }
 
 impl Verdict {
@@ -106,6 +109,7 @@ impl Verdict {
             confidence: f32::NAN,
             fit_chi2: f32::NAN,
             ambiguity,
+            doubtful: false,
         }
     }
 }
@@ -131,7 +135,10 @@ pub fn judge(reading: &Reading<'_>, targets: &Targets, settings: &TriageSettings
     let Some([best, second]) = two_best(reading.correlations) else {
         return Verdict::none(Status::Ambiguous, Ambiguity::Reference);
     };
-    let fit_chi2 = reading.chi2[best] / reading.sums.energies.saturating_sub(2).max(1) as f32;
+    let freedom = reading.sums.energies.saturating_sub(2).max(1) as f32;
+    let fit_chi2 = reading.chi2[best] / freedom;
+    // Three deviations of chi² with that many degrees of freedom.
+    let doubtful = fit_chi2 > 1.0 + 3.0 * (2.0 / freedom).sqrt();
     let dispersion = fit_chi2.max(1.0);
     let delta_chi2 = (reading.chi2[second] - reading.chi2[best]) / dispersion;
     let odds = |k: usize| (-0.5 * (reading.chi2[k] - reading.chi2[best]) / dispersion).exp();
@@ -157,6 +164,7 @@ pub fn judge(reading: &Reading<'_>, targets: &Targets, settings: &TriageSettings
         confidence,
         fit_chi2,
         ambiguity,
+        doubtful,
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Failure, print, say};
 use crate::archive::{self, ArchiveJob};
-use crate::classify::{Oracle, PhaseMap, PosteriorModel, RevisionReason, Status, settle};
+use crate::classify::{Oracle, PhaseMap, PosteriorModel, Status, settle};
 use crate::model::Model;
 use crate::pipeline::{archiver, backend, recipe};
 use crate::recording::{Recording, select_energies};
@@ -62,7 +62,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     };
     let stack = stack_of(&recording)?;
     let model = oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel);
-    let settled = settle(&stack, &recipe, model, 1, RevisionReason::Energy);
+    let settled = settle(&stack, &recipe, model);
     if let Some(failure) = &settled.model_failure {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }

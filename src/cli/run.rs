@@ -42,8 +42,11 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
         tokio::spawn(stop_on_signal(stop.clone()));
         let report = app.run(stop).await.map_err(|error| failure(&error))?;
         // What could not be done in time was said in the log; the data were drained as far as they could be.
-        for what in report.unfinished {
+        for what in &report.unfinished {
             say(format_args!("phasewatch: {what}"));
+        }
+        if report.broken {
+            return Err(Failure::bug("a part of the daemon broke; the log says which"));
         }
         Ok(())
     })

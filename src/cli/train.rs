@@ -152,10 +152,13 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Prints the table.
 fn show(evaluation: &Evaluation) {
     print(format_args!(
-        "fresh synthesised pixels, {} per row; the phase columns are of pixels of one phase, ÷mix: called a mixture though pure,",
-        evaluation.pixels
+        "{} fresh synthesised pixels per cell, energies spread evenly from {:.1} to {:.1} eV.",
+        evaluation.pixels, evaluation.from_ev, evaluation.to_ev
     ));
-    print("mixtures (30 to 70 %) and foreign spectra: share found");
+    print(
+        "Pure pixels: share whose phase is right, share called a mixture (÷mix); then the share of mixtures",
+    );
+    print("(30 to 70 %) and of foreign spectra that is found.");
     print(
         "offset  energies  counts | pearson    fit  gmvae | fit÷mix gmvae÷mix | mix:fit mix:gmvae | foreign:gmvae",
     );

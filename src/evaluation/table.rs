@@ -62,6 +62,10 @@ pub struct Evaluation {
     pub pixels: usize,
     /// Seed of the draws.
     pub seed: u64,
+    /// The energies are spread evenly from here, eV …
+    pub from_ev: f64,
+    /// … to here: where the references differ.
+    pub to_ev: f64,
     /// Pixels of one phase.
     pub phases: Vec<PhaseRow>,
     /// Mixtures and foreign spectra.
@@ -80,7 +84,9 @@ pub fn evaluate(
 ) -> Result<Evaluation, EvaluationError> {
     let synthesis = Synthesis::new(references)?;
     let seed = seed.wrapping_add(SEED_SHIFT);
-    let mut evaluation = Evaluation { pixels, seed, phases: Vec::new(), mixtures: Vec::new() };
+    let (from_ev, to_ev) = synthesis.telling_range_ev();
+    let mut evaluation =
+        Evaluation { pixels, seed, from_ev, to_ev, phases: Vec::new(), mixtures: Vec::new() };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for offset_ev in OFFSETS_EV {
         for energies in ENERGIES {
@@ -139,7 +145,7 @@ impl<'a> Bench<'a> {
         synthesis: &'a Synthesis,
         energies: usize,
     ) -> Result<Self, EvaluationError> {
-        let (from_ev, to_ev) = synthesis.range_ev();
+        let (from_ev, to_ev) = synthesis.telling_range_ev();
         let energies_ev = even(from_ev, to_ev, energies);
         let shape = |r: &crate::reference::Reference| -> Vec<f64> {
             energies_ev.iter().map(|&e| r.od_at(e).unwrap_or(0.0)).collect()

@@ -5,11 +5,14 @@ use rand::Rng;
 use super::curve::Curves;
 
 /// Energies of a made-up scan, eV, ascending.
-pub(super) fn energies(rng: &mut impl Rng, curves: &Curves) -> Vec<f64> {
+pub(super) fn energies(rng: &mut impl Rng, curves: &Curves, telling_ev: (f64, f64)) -> Vec<f64> {
     let n = rng.random_range(8_f64.ln()..123_f64.ln()).exp() as usize;
-    let span_ev = curves.to_ev - curves.from_ev;
-    let from_ev = curves.from_ev + span_ev * rng.random_range(0.0..0.12);
-    let to_ev = curves.to_ev - span_ev * rng.random_range(0.0..0.3);
+    // Scans cover about all of the range, or about the part where the references differ.
+    let whole_ev = (curves.from_ev, curves.to_ev);
+    let (low_ev, high_ev) = if rng.random_bool(0.5) { telling_ev } else { whole_ev };
+    let span_ev = high_ev - low_ev;
+    let from_ev = (low_ev + span_ev * rng.random_range(-0.1..0.12)).max(curves.from_ev);
+    let to_ev = (high_ev - span_ev * rng.random_range(-0.1..0.3)).min(curves.to_ev);
     let mut energies_ev: Vec<f64> = match rng.random_range(0..10) {
         0..6 => even(from_ev, to_ev, n),
         6..8 => {

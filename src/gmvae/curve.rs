@@ -14,6 +14,7 @@ pub(crate) struct Curve {
     values: Vec<f32>,
     broadened: Vec<f32>,
     floor: f32,
+    spread: f32,
 }
 
 impl Curve {
@@ -34,7 +35,8 @@ impl Curve {
             })
             .collect();
         let floor = values.iter().copied().fold(f32::INFINITY, f32::min);
-        Self { start_ev: from_ev, values, broadened, floor }
+        let spread = spread(&values);
+        Self { start_ev: from_ev, values, broadened, floor, spread }
     }
 
     /// OD at `energy_ev`; beyond the ends the value of the end. `broadening` 0 is the reference as it is, 1 the
@@ -101,19 +103,27 @@ impl Curves {
                 }
             }
         }
-        let spread_od = curves.iter().map(|curve| spread(&curve.values)).sum::<f32>() / curves.len() as f32;
+        let spread_od = curves.iter().map(|curve| curve.spread).sum::<f32>() / curves.len() as f32;
         Ok(Self { from_ev, to_ev, curves, spread_od })
+    }
+
+    /// Where the references differ by more than a quarter of the most they do, and 1.5 eV around it.
+    pub(crate) fn telling_range_ev(&self) -> (f64, f64) {
+        let steps = ((self.to_ev - self.from_ev) / STEP_EV) as usize;
+        let at = |i: usize| self.from_ev + i as f64 * STEP_EV;
+        let differ: Vec<f32> = (0..=steps).map(|i| self.contrast(at(i)).0).collect();
+        let limit = 0.25 * differ.iter().copied().fold(0.0, f32::max);
+        let first = differ.iter().position(|d| *d > limit).unwrap_or(0);
+        let last = differ.iter().rposition(|d| *d > limit).unwrap_or(steps);
+        ((at(first) - 1.5).max(self.from_ev), (at(last) + 1.5).min(self.to_ev))
     }
 
     /// How much the references, each standardised, differ at `energy_ev`, and how steep their mean is there (per eV).
     pub(crate) fn contrast(&self, energy_ev: f64) -> (f32, f32) {
         let n = self.curves.len() as f32;
         let mean = |e: f64| self.curves.iter().map(|c| c.at(e, 0.0)).sum::<f32>() / n;
-        let at: Vec<f32> = self
-            .curves
-            .iter()
-            .map(|c| (c.at(energy_ev, 0.0) - c.floor) / spread(&c.values).max(1e-6))
-            .collect();
+        let at: Vec<f32> =
+            self.curves.iter().map(|c| (c.at(energy_ev, 0.0) - c.floor) / c.spread.max(1e-6)).collect();
         let centre = at.iter().sum::<f32>() / n;
         let differ = (at.iter().map(|v| (v - centre).powi(2)).sum::<f32>() / n).sqrt();
         (differ, (mean(energy_ev + 0.1) - mean(energy_ev - 0.1)).abs() / 0.2)

@@ -15,7 +15,9 @@ use tract_onnx::pb::{
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
 
-use super::network::{Answer, Graph, Input, Op, PosteriorSource, answer};
+use super::evidence::Input;
+use super::graph::{Graph, Op};
+use super::network::{Answer, PosteriorSource, answer};
 use super::weights::{LATENT, Weights};
 use crate::model::{CONTRACT, MAX_IR_VERSION, MAX_OPSET, ModelAxis};
 

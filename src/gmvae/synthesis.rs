@@ -52,9 +52,9 @@ pub struct Conditions {
 impl Conditions {
     /// Conditions of training: the whole range of what happens.
     pub fn of_training(rng: &mut impl Rng) -> Self {
-        // Half of the time the offset was corrected and what remains is small, half of the time it was not.
-        let offset_ev: f64 = if rng.random_bool(0.5) {
-            0.05 * rng.sample::<f64, _>(StandardNormal)
+        // Mostly the offset was estimated from all pixels and corrected, and what remains is small; sometimes not.
+        let offset_ev: f64 = if rng.random_bool(0.65) {
+            0.04 * rng.sample::<f64, _>(StandardNormal)
         } else {
             rng.random_range(-0.3..0.3)
         };
@@ -63,7 +63,7 @@ impl Conditions {
             thickness: rng.random_range(0.3..2.0),
             offset_ev: offset_ev.clamp(-0.35, 0.35),
             broadening: rng.random_range(-0.3..0.8),
-            jitter: rng.random_range(0.0..0.06),
+            jitter: rng.random_range(0.0..0.04),
             dark: if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.03) },
             second_order: if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.06) },
             slope_od: 0.04 * rng.sample::<f64, _>(StandardNormal),
@@ -112,6 +112,13 @@ impl Synthesis {
     #[must_use]
     pub fn range_ev(&self) -> (f64, f64) {
         (self.curves.from_ev, self.curves.to_ev)
+    }
+
+    /// The part of that range where the references differ by more than a quarter of the most they do, and 1.5 eV
+    /// around it.
+    #[must_use]
+    pub fn telling_range_ev(&self) -> (f64, f64) {
+        self.curves.telling_range_ev()
     }
 
     /// Measures `matter` at `energies_ev`: OD and its noise, NaN where nothing came through.

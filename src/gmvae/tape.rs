@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Device, Result, Tensor, Var};
 
-use super::network::{Graph, Op};
+use super::graph::{Graph, Op};
 use super::weights::{Matrix, Weights, is_learnt};
 
 /// Weights as tensors; learnt ones as variables.

@@ -12,7 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::coverage;
-use super::network::{self, Encoded, Features, Input};
+use super::evidence::{self, Features, Input};
+use super::network;
 use super::synthesis::{Conditions, Matter, PURE_SHARE, Synthesis};
 use super::tape::{Tape, tensor};
 use super::weights::{LATENT, Matrix};
@@ -20,6 +21,8 @@ use crate::model::{Batch, ModelAxis, Projection};
 
 /// Draws per batch.
 const BATCH: usize = 512;
+/// Draws of a batch that are decoded in a step.
+const DECODED: usize = 128;
 /// Scans per batch; the draws of a scan share their energies.
 const SCANS: usize = 16;
 /// Batches kept to be learnt from again.
@@ -134,8 +137,9 @@ impl Trainer<'_> {
     fn draw_batch(&mut self) -> Result<(Batch, Tensor)> {
         let mut batch = Batch::with_capacity(self.axis, BATCH);
         let mut label = Vec::with_capacity(BATCH * self.clusters);
+        let telling_ev = self.synthesis.telling_range_ev();
         while batch.len() < BATCH {
-            let energies_ev = coverage::energies(&mut self.rng, &self.synthesis.curves);
+            let energies_ev = coverage::energies(&mut self.rng, &self.synthesis.curves, telling_ev);
             let projection = Projection::new(self.axis, &energies_ev).map_err(candle_core::Error::wrap)?;
             for _ in 0..BATCH / SCANS {
                 let (matter, cluster) = self.matter();
@@ -199,12 +203,17 @@ impl Trainer<'_> {
         let log_q = candle_nn::ops::log_softmax(&encoded.logits, 1)?;
         let surprise = (&drawn.label * &log_q)?.sum(1)?.mean_all()?.neg()?;
         let log_variance = encoded.log_variance.clamp(-8.0, 3.0)?;
-        let latent =
-            if beta.is_some() { self.sample(&encoded, &log_variance)? } else { encoded.mean.clone() };
-        let miss =
-            (network::decode(tape, &latent, &drawn.spectrum, &drawn.features.weight)? - &drawn.spectrum)?;
+        // Decoding costs most and teaches least: a part of the batch does.
+        let rows = drawn.label.dim(0)?;
+        let part = DECODED.min(rows);
+        let first = self.rng.random_range(0..=rows - part);
+        let some = |tensor: &Tensor| tensor.narrow(0, first, part);
+        let (mean, spectrum, weight) =
+            (some(&encoded.mean)?, some(&drawn.spectrum)?, some(&drawn.features.weight)?);
+        let latent = if beta.is_some() { self.sample(&mean, &some(&log_variance)?)? } else { mean };
+        let miss = (network::decode(tape, &latent, &spectrum, &weight)? - &spectrum)?;
         // Huge weights of few-noise channels would drown the rest: the residual counts in units of 0.15 at least.
-        let weight = (&drawn.features.weight / ((&drawn.features.weight * 0.02)? + 1.0)?)?;
+        let weight = (&weight / ((&weight * 0.02)? + 1.0)?)?;
         let misfit = ((&miss * &miss)? * weight)?.sum(1)?.mean_all()?;
         let divergence = self.divergence(tape, &drawn.label, &log_q, &encoded.mean, &log_variance)?;
         let anchored = self.anchor(tape, anchors)?;
@@ -216,11 +225,12 @@ impl Trainer<'_> {
         Ok((loss.to_scalar()?, right))
     }
 
-    fn sample(&mut self, encoded: &Encoded<Tensor>, log_variance: &Tensor) -> Result<Tensor> {
-        let rows = encoded.mean.dim(0)?;
+    /// z = mean + spread × noise.
+    fn sample(&mut self, mean: &Tensor, log_variance: &Tensor) -> Result<Tensor> {
+        let rows = mean.dim(0)?;
         let noise: Vec<f32> = (0..rows * LATENT).map(|_| self.rng.sample(StandardNormal)).collect();
         let spread = (log_variance * 0.5)?.exp()?;
-        &encoded.mean + (spread * tensor(&noise, rows, LATENT)?)?
+        mean + (spread * tensor(&noise, rows, LATENT)?)?
     }
 
     /// Σ_c r_c KL(q(z|x) ‖ p(z|c)) per dimension with free bits, plus KL(q(y|x) ‖ uniform).
@@ -292,7 +302,7 @@ fn running(mean: f32, value: f32) -> f32 {
 
 fn drawn(tape: &mut Tape, batch: &Batch, label: Tensor) -> Result<Drawn> {
     let input = input(batch)?;
-    let features = network::features(tape, &input)?;
+    let features = evidence::features(tape, &input)?;
     Ok(Drawn { spectrum: input.spectrum, features, label })
 }
 

@@ -83,6 +83,8 @@ pub struct Addresses {
 pub struct RunReport {
     /// What was not done in time, or went wrong in a thread; empty after a clean run.
     pub unfinished: Vec<String>,
+    /// Whether a thread broke: a bug of ours.
+    pub broken: bool,
 }
 
 /// The daemon, built and not running.
@@ -188,7 +190,7 @@ impl App {
         let outputs = CancellationToken::new();
         let limits = Limits { bytes: self.settings.limits.queue_bytes, items: 1 << 20 };
         let (queue, receiver) = bounded(limits);
-        let threads = Threads::start(&self, receiver)?;
+        let threads = Threads::start(&self, receiver, &stop)?;
         let publisher = tokio::spawn(self.publisher.run(outputs.clone()));
         let http = tokio::spawn(http::serve(self.listener, self.http.clone(), outputs.clone()));
         let tick = tokio::spawn(tick(Arc::clone(&self.shelf), self.metrics, outputs.clone()));
@@ -220,7 +222,10 @@ impl App {
         let patience = Duration::from_secs_f64(self.settings.daemon.drain_s);
         let joined = tokio::task::spawn_blocking(move || threads.join());
         match tokio::time::timeout(patience, joined).await {
-            Ok(Ok(broken)) => report.unfinished.extend(broken),
+            Ok(Ok(broken)) => {
+                report.broken = !broken.is_empty();
+                report.unfinished.extend(broken);
+            }
             Ok(Err(_)) => report.unfinished.push("waiting for the threads broke".to_owned()),
             Err(_) => {
                 report
@@ -253,13 +258,19 @@ async fn tick(shelf: Arc<Shelf>, metrics: MetricsHandle, stop: CancellationToken
         metrics.run_upkeep();
         let shelf = Arc::clone(&shelf);
         match tokio::task::spawn_blocking(move || shelf.check()).await {
-            Ok(Checked::Swapped { sha256, engine }) => tracing::info!(sha256, engine, "model in use"),
-            Ok(Checked::Refused(reason)) => {
-                tracing::error!("model refused, the one before stays in use (if any): {reason}");
-            }
-            Ok(Checked::Unchanged) => {}
+            Ok(checked) => tell(&checked),
             Err(_) => tracing::error!("loading the model broke"),
         }
+    }
+}
+
+fn tell(checked: &Checked) {
+    match checked {
+        Checked::Swapped { sha256, engine } => tracing::info!(sha256, engine, "model in use"),
+        Checked::Refused(reason) => {
+            tracing::error!("model refused, the one before stays in use (if any): {reason}");
+        }
+        Checked::Unchanged => {}
     }
 }
 
@@ -284,6 +295,7 @@ impl Threads {
     fn start(
         app: &App,
         receiver: super::queue::QueueReceiver<crate::source::frames::RawMessage>,
+        stop: &CancellationToken,
     ) -> Result<Self, AppError> {
         let settings = &app.settings;
         let workboard = Arc::new(Workboard::default());
@@ -309,9 +321,9 @@ impl Threads {
         );
         let ingest = Ingest::new(lines(settings), scans(settings), workboard);
         let handles = vec![
-            ("archive", spawn("archive", move || archiver.run(&ordered))?),
-            ("map", spawn("map", move || mapper.run())?),
-            ("receive", spawn("receive", move || ingest.run(receiver))?),
+            ("archive", spawn("archive", stop, move || archiver.run(&ordered))?),
+            ("map", spawn("map", stop, move || mapper.run())?),
+            ("receive", spawn("receive", stop, move || ingest.run(receiver))?),
         ];
         Ok(Self { handles })
     }
@@ -325,7 +337,28 @@ impl Threads {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {
+/// Stops the daemon when the thread that holds it panics: whoever supervises it starts it again, where otherwise
+/// it would stay, look well and do nothing.
+struct StopOnPanic(CancellationToken);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.cancel();
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    stop: &CancellationToken,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, AppError> {
+    let guard = StopOnPanic(stop.clone());
+    let work = move || {
+        let _guard = guard;
+        work();
+    };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(AppError::Thread)
 }
 

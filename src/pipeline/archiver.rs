@@ -32,7 +32,7 @@ pub struct ArchiveOrder {
     pub provisional: bool,
     /// Whether it was archived before.
     pub reopened: bool,
-    /// Number of the generation that the settled map is.
+    /// Number under which the settled map is published.
     pub generation: u64,
     /// What the board says of it.
     pub summary: ScanSummary,
@@ -65,8 +65,7 @@ impl Archiver {
     }
 
     fn archive(&mut self, order: ArchiveOrder) {
-        let reason = if order.reopened { RevisionReason::LateData } else { RevisionReason::Energy };
-        let settled = settle(&order.stack, &order.recipe, self.model.model(), order.generation, reason);
+        let mut settled = settle(&order.stack, &order.recipe, self.model.model());
         let mut summary = order.summary;
         if let Some(failure) = &settled.model_failure {
             tracing::error!(
@@ -75,7 +74,7 @@ impl Archiver {
             );
             summary.notes.push(format!("the model failed: {failure}"));
         }
-        let spectra = spectra_of(&order.stack, &settled, order.recipe.absorption.max_od);
+        let mut spectra = spectra_of(&order.stack, &settled, order.recipe.absorption.max_od);
         let outcome = order.outcome.clone();
         let job = ArchiveJob {
             stack: &order.stack,
@@ -89,6 +88,11 @@ impl Archiver {
             archived_at: Utc::now(),
         };
         let placed = archive::write(&self.root, &job);
+        // The files say nothing of how the scan came in; who follows it live is told in the order of events.
+        settled.map.origin.generation = order.generation;
+        settled.map.origin.revision_reason =
+            if order.reopened { RevisionReason::LateData } else { RevisionReason::Energy };
+        spectra.generation = order.generation;
         summary.describe(&settled.map);
         summary.last_update = Utc::now();
         let path = placed.as_ref().ok().map(|placed| placed.path().display().to_string());

@@ -58,6 +58,7 @@ pub struct Ingest {
     scans: Scans,
     workboard: Arc<Workboard>,
     queue_waited_us: u64,
+    last_watched: Option<Instant>,
 }
 
 impl std::fmt::Debug for Ingest {
@@ -71,7 +72,7 @@ impl Ingest {
     #[must_use]
     pub fn new(lines: Vec<SourceLine>, scans: Scans, workboard: Arc<Workboard>) -> Self {
         let books = lines.iter().map(|line| Books::new(&line.name)).collect();
-        Self { lines, books, scans, workboard, queue_waited_us: 0 }
+        Self { lines, books, scans, workboard, queue_waited_us: 0, last_watched: None }
     }
 
     /// Receives until the queue closes, then ends every open scan.
@@ -88,7 +89,7 @@ impl Ingest {
             }
             self.scans.poll(Instant::now());
             self.post(oldest);
-            self.watch(&queue);
+            self.watch(&queue, Instant::now());
             if popped == Popped::Closed {
                 self.scans.stop(Instant::now());
                 self.post(Instant::now());
@@ -159,7 +160,7 @@ impl Ingest {
         let (scan_id, seq) = of.map_or((None, None), |(scan_id, seq)| (Some(scan_id), seq));
         tracing::warn!(
             source = name,
-            message = books.messages,
+            number = books.messages,
             scan_id,
             seq,
             reason,
@@ -175,7 +176,18 @@ impl Ingest {
         }
     }
 
-    fn watch(&mut self, queue: &QueueReceiver<RawMessage>) {
+    /// Brings the metrics up to date, a few times a second.
+    fn watch(&mut self, queue: &QueueReceiver<RawMessage>, now: Instant) {
+        const INTERVAL: Duration = Duration::from_millis(200);
+        if self.last_watched.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
+            return;
+        }
+        self.last_watched = Some(now);
+        let (counters, bytes) = self.scans.totals();
+        metrics::counter!(names::SAMPLES_STORED).absolute(counters.stored);
+        metrics::counter!(names::SAMPLES_REPLACED).absolute(counters.replaced);
+        metrics::counter!(names::SAMPLES_OUTDATED).absolute(counters.outdated);
+        metrics::gauge!(names::STACK_BYTES).set(bytes as f64);
         let stats = queue.stats();
         metrics::gauge!(names::QUEUE_BYTES, "queue" => "receive").set(stats.bytes as f64);
         if stats.waited_us > self.queue_waited_us {

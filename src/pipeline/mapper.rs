@@ -73,7 +73,7 @@ impl Mapper {
         loop {
             let now = Instant::now();
             let due = self.pending.keys().filter_map(|id| Some(self.due(self.scans.get(id)?, now))).min();
-            let tick = Instant::now() + MODEL_TICK;
+            let tick = now + MODEL_TICK;
             let Work { notices, changed, closed } =
                 self.workboard.take(Some(due.map_or(tick, |due| due.min(tick))));
             for notice in notices {
@@ -178,12 +178,13 @@ impl Mapper {
         scan.summary.state = ScanState::Ended;
         scan.summary.outcome = Some(outcome.clone());
         let gaps = stack.sequence().gaps();
+        let missing = stack.sequence().missing();
         tracing::info!(
             scan_id,
             outcome = ?outcome,
             measured = stack.measured(),
             planned = stack.plan().planned_values(),
-            missing_messages = stack.sequence().missing(),
+            missing_messages = missing,
             "scan ended"
         );
         self.outlet

@@ -19,7 +19,7 @@ pub use open::{Ending, Phase, Scan};
 
 use crate::detector::{self, DetectorError};
 use crate::scan::{Outcome, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
-use crate::stack::{Stack, StackError};
+use crate::stack::{Stack, StackCounters, StackError, check_seq};
 
 /// A stack that the receiving side fills and the mapping side reads.
 pub type SharedStack = Arc<Mutex<Stack>>;
@@ -177,6 +177,8 @@ pub struct Scans {
     scans: BTreeMap<String, Scan>,
     held: Held,
     notices: Vec<ScanNotice>,
+    /// Counters of stacks that are no longer kept.
+    retired: StackCounters,
 }
 
 impl Scans {
@@ -184,7 +186,14 @@ impl Scans {
     #[must_use]
     pub fn new(limits: ScanLimits, patience: Vec<Patience>) -> Self {
         let held = Held::new(limits.held_bytes);
-        Self { limits, patience, scans: BTreeMap::new(), held, notices: Vec::new() }
+        Self {
+            limits,
+            patience,
+            scans: BTreeMap::new(),
+            held,
+            notices: Vec::new(),
+            retired: StackCounters::default(),
+        }
     }
 
     /// Takes an event in. `source` is the index of its source, `bytes` what holding it would take.
@@ -207,7 +216,9 @@ impl Scans {
         };
         let accepted = scan.take(event, now, self.patience[source], &mut self.notices);
         if accepted == Ok(Accepted::Used) {
-            scan.retry(now, self.patience[source], &mut self.notices);
+            for refusal in scan.retry(now, self.patience[source], &mut self.notices) {
+                self.held.note_refused(&refusal);
+            }
         }
         accepted
     }
@@ -222,6 +233,7 @@ impl Scans {
         if let Some(scan) = self.scans.get_mut(&plan.scan_id) {
             return scan.start_again(seq, &plan, now);
         }
+        check_seq(seq.unwrap_or(0))?;
         for other in self.scans.values_mut().filter(|other| other.source() == source) {
             other.supersede(&plan.scan_id);
         }
@@ -248,7 +260,9 @@ impl Scans {
                 self.held.note_refused(&refusal);
             }
         }
-        scan.retry(now, self.patience[source], &mut self.notices);
+        for refusal in scan.retry(now, self.patience[source], &mut self.notices) {
+            self.held.note_refused(&refusal);
+        }
         self.scans.insert(scan_id, scan);
         self.forget_surplus();
         verdict.map(|()| Accepted::Used)
@@ -261,7 +275,7 @@ impl Scans {
         let bytes = plan.planned_values().saturating_mul(8);
         limit("number of pixels", plan.grid.pixels(), "pixels", self.limits.pixels)?;
         limit("size of the stack in bytes", bytes, "stack_bytes", self.limits.stack_bytes)?;
-        let open = self.scans.values().filter(|scan| scan.is_open());
+        let open = self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some());
         limit("number of open scans", open.clone().count() + 1, "open_scans", self.limits.open_scans)?;
         let planned: usize = open.map(Scan::planned_bytes).sum();
         limit("size of all stacks in bytes", planned + bytes, "total_bytes", self.limits.total_bytes)
@@ -287,8 +301,8 @@ impl Scans {
             if total <= self.limits.total_bytes && kept <= self.limits.kept_bytes {
                 return;
             }
-            if let Some(scan) = self.scans.get_mut(&oldest) {
-                scan.drop_stack();
+            if let Some(stack) = self.scans.get_mut(&oldest).and_then(Scan::drop_stack) {
+                self.retired = self.retired.plus(lock(&stack).counters());
             }
         }
     }
@@ -315,10 +329,19 @@ impl Scans {
         }
     }
 
-    /// Whether a scan can still take values without being opened again.
+    /// Number of mapped scans that can take values without being opened again.
     #[must_use]
     pub fn open_count(&self) -> usize {
-        self.scans.values().filter(|scan| scan.is_open()).count()
+        self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some()).count()
+    }
+
+    /// What happened to all values since the start, and the bytes that stacks take now.
+    #[must_use]
+    pub fn totals(&self) -> (StackCounters, usize) {
+        self.scans.values().filter_map(Scan::stack).fold((self.retired, 0), |(counters, bytes), stack| {
+            let stack = lock(stack);
+            (counters.plus(stack.counters()), bytes + stack.bytes())
+        })
     }
 
     /// What is held for scans that have not started.

@@ -99,8 +99,12 @@ fn footer(canvas: &mut Canvas, map: &PhaseMap, y: usize) {
     let origin = &map.origin;
     let short = |sha256: &str| sha256.get(..8).unwrap_or("none").to_owned();
     let line = format!(
-        "generation {}   references {}   model {}   confidence: {}   phasewatch {}",
-        origin.generation,
+        "{}   references {}   model {}   confidence: {}   phasewatch {}",
+        if origin.generation == 0 {
+            "settled map".to_owned()
+        } else {
+            format!("generation {}", origin.generation)
+        },
         short(&origin.references_sha256),
         short(&origin.model_sha256),
         if origin.calibrated_on.is_empty() { "uncalibrated" } else { &origin.calibrated_on },

@@ -190,9 +190,11 @@ fn to_run_there_must_be_a_source_and_references() {
     let with_dir = format!("references.dir = {:?}\n{SOURCE}", dir.path());
     load(&with_dir).unwrap().check_runnable().unwrap();
     assert!(
-        missing(&format!("model.path = \"absent.onnx\"\n{with_dir}"))
-            .contains("/site/absent.onnx is not a file")
+        missing(&format!("model.library = \"absent.so\"\n{with_dir}"))
+            .contains("/site/absent.so is not a file")
     );
+    let without_model = format!("model.path = \"absent.onnx\"\n{with_dir}");
+    load(&without_model).unwrap().check_runnable().unwrap();
 }
 
 #[test]

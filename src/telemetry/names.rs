@@ -13,7 +13,7 @@ pub const MESSAGES_DUPLICATE: &str = "phasewatch_messages_duplicate_total";
 pub const MESSAGES_SKIPPED: &str = "phasewatch_messages_skipped_total";
 /// Counter, label `source`: messages of a scan that was archived too long ago, or aborted.
 pub const MESSAGES_STALE: &str = "phasewatch_messages_stale_total";
-/// Counter, label `source`: messages that were never seen, by the gaps in seq when they were noticed.
+/// Counter, label `source`: messages that had not come when their scan ended, by the gaps in seq.
 pub const MESSAGES_MISSING: &str = "phasewatch_messages_missing_total";
 /// Counter, label `source`: bytes received, headers and payloads.
 pub const BYTES_RECEIVED: &str = "phasewatch_received_bytes_total";

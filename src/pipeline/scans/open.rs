@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Accepted, EventRefusal, Patience, ScanNotice, SharedStack, lock, samples_of};
 use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
-use crate::stack::{Stack, StackError};
+use crate::stack::{Stack, StackError, check_seq};
 
 /// Most messages of one scan that wait for one before them.
 const MAX_WAITING: usize = 4096;
@@ -86,9 +86,14 @@ impl Scan {
         if !same {
             return Err(EventRefusal::OtherPlan);
         }
+        let Some(stack) = &self.stack else {
+            self.last_message = now;
+            return Ok(Accepted::Used);
+        };
+        let seq = seq.unwrap_or(0);
+        check_seq(seq)?;
         self.last_message = now;
-        let Some(stack) = &self.stack else { return Ok(Accepted::Used) };
-        let new = lock(stack).note_seq(seq.unwrap_or(0));
+        let new = lock(stack).note_seq(seq);
         Ok(if new { Accepted::Used } else { Accepted::Duplicate })
     }
 
@@ -113,6 +118,7 @@ impl Scan {
             });
         };
         let seq = event.seq.unwrap_or(self.arrivals);
+        check_seq(seq)?;
         self.arrivals += 1;
         if lock(&stack).sequence().contains(seq) {
             lock(&stack).note_seq(seq);
@@ -219,17 +225,24 @@ impl Scan {
         Ok(Accepted::Held)
     }
 
-    /// Takes what waited for a message before it, if that has come.
-    pub(super) fn retry(&mut self, now: Instant, patience: Patience, notices: &mut Vec<ScanNotice>) {
+    /// Takes what waited for a message before it, if that has come. Returns what is refused at last: an energy
+    /// that is in no plan.
+    pub(super) fn retry(
+        &mut self,
+        now: Instant,
+        patience: Patience,
+        notices: &mut Vec<ScanNotice>,
+    ) -> Vec<EventRefusal> {
+        let mut refused = Vec::new();
         while let Some(stack) = self.stack.clone().filter(|_| !self.waiting.is_empty()) {
             let seq = self.waiting[0].seq.unwrap_or(0);
             if self.is_behind_a_gap(&stack, seq) {
-                return;
+                break;
             }
             let event = self.waiting.remove(0);
-            // Refused at last: its energy is in no plan. The gap that its seq leaves says that it is missing.
-            drop(self.take(event, now, patience, notices));
+            refused.extend(self.take(event, now, patience, notices).err());
         }
+        refused
     }
 
     fn reopen(&mut self, now: Instant, patience: Patience, notices: &mut Vec<ScanNotice>, scan_id: &str) {
@@ -333,8 +346,8 @@ impl Scan {
         if let Phase::Closed { at, .. } = self.phase { Some(at) } else { None }
     }
 
-    pub(super) fn drop_stack(&mut self) {
-        self.stack = None;
+    pub(super) fn drop_stack(&mut self) -> Option<SharedStack> {
+        self.stack.take()
     }
 
     pub(super) fn planned_bytes(&self) -> usize {

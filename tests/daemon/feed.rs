@@ -1,0 +1,106 @@
+//! Sending sockets: PUSH and PUB, binding and connecting, over real TCP.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+use zeromq::{PubSocket, PushSocket, Socket, SocketSend, ZmqError, ZmqMessage};
+
+use crate::rig::PATIENCE;
+use crate::script::Message;
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+
+enum Wire {
+    Push(PushSocket),
+    Pub(PubSocket),
+}
+
+/// A sender.
+pub struct Feed {
+    wire: Option<Wire>,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // Some sockets want a runtime when they go, too.
+        let _inside = RUNTIME.enter();
+        drop(self.wire.take());
+    }
+}
+
+impl Feed {
+    /// PUSH that connects.
+    pub fn push(address: &str) -> Self {
+        Self { wire: Some(Wire::Push(connected(address))) }
+    }
+
+    /// PUB that connects.
+    pub fn publish(address: &str) -> Self {
+        Self { wire: Some(Wire::Pub(connected(address))) }
+    }
+
+    /// PUSH that binds; also returns where.
+    pub fn push_at(address: &str) -> (Self, String) {
+        let (socket, address) = bound(address);
+        (Self { wire: Some(Wire::Push(socket)) }, address)
+    }
+
+    /// As [`Feed::push_at`]; `None` while the address is taken.
+    pub fn try_push_at(address: &str) -> Option<Self> {
+        let _inside = RUNTIME.enter();
+        let mut socket = PushSocket::new();
+        RUNTIME.block_on(socket.bind(address)).ok()?;
+        Some(Self { wire: Some(Wire::Push(socket)) })
+    }
+
+    /// PUB that binds; also returns where.
+    pub fn publish_at(address: &str) -> (Self, String) {
+        let (socket, address) = bound(address);
+        (Self { wire: Some(Wire::Pub(socket)) }, address)
+    }
+
+    /// Sends one message. PUSH waits for a receiver; PUB puts the topic before it.
+    pub fn send(&mut self, message: &Message) {
+        let parts = message.parts.clone();
+        match self.wire.as_mut().unwrap() {
+            Wire::Pub(socket) => {
+                let parts = [vec![Bytes::from_static(b"stxm")], parts].concat();
+                RUNTIME.block_on(socket.send(ZmqMessage::try_from(parts).unwrap())).unwrap();
+            }
+            Wire::Push(socket) => RUNTIME.block_on(async {
+                let deadline = Instant::now() + PATIENCE;
+                let mut message = ZmqMessage::try_from(parts).unwrap();
+                while let Err(error) = socket.send(message).await {
+                    assert!(Instant::now() < deadline, "nobody to send to: {error}");
+                    let ZmqError::ReturnToSender { message: back, .. } = error else { panic!("{error}") };
+                    message = back;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }),
+        }
+    }
+
+    /// Sends messages in order.
+    pub fn send_all<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) {
+        for message in messages {
+            self.send(message);
+        }
+    }
+}
+
+fn connected<S: Socket>(address: &str) -> S {
+    // Some sockets want a runtime when they are made.
+    let _inside = RUNTIME.enter();
+    let mut socket = S::new();
+    RUNTIME.block_on(socket.connect(address)).unwrap();
+    socket
+}
+
+fn bound<S: Socket>(address: &str) -> (S, String) {
+    let mut socket = S::new();
+    let endpoint = RUNTIME.block_on(socket.bind(address)).unwrap();
+    (socket, endpoint.to_string())
+}

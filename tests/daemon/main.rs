@@ -1,0 +1,15 @@
+//! The real program and real sockets: what a daemon does with good scans, odd ones, bad ones and broken ones.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
+mod commands;
+mod feed;
+mod http;
+mod lifecycle;
+mod models;
+mod oddities;
+mod order;
+mod refusals;
+mod rig;
+mod script;
+mod table;
