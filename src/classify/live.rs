@@ -113,7 +113,7 @@ impl LiveMap {
     #[must_use]
     pub fn of(stack: &Stack, recipe: Recipe, generation: u64) -> Self {
         let mut map = Self::new(stack, recipe);
-        map.estimate(stack, true);
+        map.estimate(stack, true, &[]);
         map.generation = generation;
         (0..map.applied.len()).for_each(|energy| map.apply_plane(stack, energy, Work::All));
         map
@@ -146,7 +146,8 @@ impl LiveMap {
             return RevisionReason::Energy;
         }
         let late = changes.iter().any(|change| !change.displaced.is_empty());
-        let replaced = self.estimate(stack, late);
+        let changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
+        let replaced = self.estimate(stack, late, &changed);
         let mut pending = changes.iter().peekable();
         for energy in 0..energies {
             let change = pending.next_if(|change| change.energy == energy);
@@ -173,7 +174,7 @@ impl LiveMap {
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
-    fn estimate(&mut self, stack: &Stack, late: bool) -> bool {
+    fn estimate(&mut self, stack: &Stack, late: bool, changed_planes: &[usize]) -> bool {
         let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
         // At first after each energy, later each time the stack has grown by an eighth; and when values were replaced.
         let due = late || complete >= self.searched_at + 1 + self.searched_at / 8;
@@ -186,7 +187,7 @@ impl LiveMap {
             self.intensity = estimate;
             self.searched_at = complete;
         } else {
-            self.intensity.refresh(stack, &self.recipe.absorption);
+            self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
         }
         let energies_done = stack.energies_done();
         if energies_done != self.energies_done || changed {

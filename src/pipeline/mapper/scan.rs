@@ -1,5 +1,6 @@
 //! One scan on the mapping thread.
 
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use crate::classify::{DensityView, LiveMap, PhaseMap, PhaseSpectra, Recipe, Targets};
@@ -18,9 +19,14 @@ const READ_BACK_TOLERANCE_EV: f64 = 0.05;
 /// A scan that is mapped.
 #[derive(Debug)]
 pub(super) struct MappedScan {
-    pub stack: SharedStack,
+    /// While the scan is open.
+    stack: Option<SharedStack>,
+    /// The same; when the scan is closed the receiving side alone says how long its stack is kept.
+    kept: Weak<Mutex<Stack>>,
     pub summary: ScanSummary,
     pub last_generation: Option<Instant>,
+    /// When an energy that had become complete was last mapped ahead of its turn.
+    pub last_ahead: Option<Instant>,
     pub model_changed: bool,
     recipe: Recipe,
     live: Option<LiveMap>,
@@ -35,9 +41,11 @@ pub(super) struct MappedScan {
 impl MappedScan {
     pub(super) fn new(stack: SharedStack, recipe: Recipe, summary: ScanSummary) -> Self {
         Self {
-            stack,
+            kept: Arc::downgrade(&stack),
+            stack: Some(stack),
             summary,
             last_generation: None,
+            last_ahead: None,
             model_changed: false,
             recipe,
             live: None,
@@ -57,10 +65,28 @@ impl MappedScan {
         self.closed
     }
 
+    /// Its stack: always there while the scan is open.
+    pub(super) fn stack(&self) -> Option<SharedStack> {
+        self.stack.clone().or_else(|| self.kept.upgrade())
+    }
+
+    /// Whether the scan is closed and its stack is gone: it cannot be opened again.
+    pub(super) fn is_over(&self) -> bool {
+        self.stack.is_none() && self.kept.strong_count() == 0
+    }
+
+    /// Whether an energy has become complete that no map shows yet.
+    pub(super) fn has_complete_energy(&self) -> bool {
+        let Some(stack) = self.stack.as_ref() else { return false };
+        let stack = lock(stack);
+        let pixels = stack.plan().grid.pixels();
+        let known = |energy: usize| self.complete.get(energy).is_some_and(|complete| *complete);
+        (0..stack.planes().len()).any(|energy| !known(energy) && stack.plane(energy).measured() == pixels)
+    }
+
     /// Says where the references do not fit the plan.
-    pub(super) fn note_targets(&mut self) {
-        let energies_ev = lock(&self.stack).plan().energies_ev.clone();
-        let targets = Targets::new(&self.recipe.references, &energies_ev);
+    pub(super) fn note_targets(&mut self, energies_ev: &[f64]) {
+        let targets = Targets::new(&self.recipe.references, energies_ev);
         let (unused, all) = (targets.unused_ev(), energies_ev.len());
         if unused.is_empty() {
             return;
@@ -150,18 +176,20 @@ impl MappedScan {
         }
     }
 
-    /// Lets go of the live map; returns the number of its last generation.
+    /// Lets go of stack and live map; returns the number of its last generation.
     pub(super) fn close(&mut self) -> u64 {
         if let Some(live) = self.live.take() {
             self.generation = live.generation();
         }
+        self.stack = None;
         self.closed = true;
         // The archived map is a generation, too.
         self.generation += 1;
         self.generation - 1
     }
 
-    pub(super) fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self, stack: SharedStack) {
+        self.stack = Some(stack);
         self.closed = false;
     }
 }
