@@ -6,6 +6,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stderr,
     unreachable_pub,
     dead_code,
     missing_docs,
@@ -209,4 +210,13 @@ fn onnx_runtime_and_tract_give_the_same_answers() {
     let kept = dir.path().join("answers.json");
     std::fs::write(&kept, text).unwrap();
     run(python, "tests/python/check_model.py", &[model.to_str().unwrap(), kept.to_str().unwrap()]);
+}
+
+#[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let readme = read("README.md");
+    for example in ["examples/subscribe.py", "examples/publish.py"] {
+        assert!(readme.contains(&read(example)), "README.md shows another {example}");
+    }
 }
