@@ -85,6 +85,15 @@ fn run(python: &Path, script: &str, args: &[&str]) -> String {
 }
 
 #[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    for example in ["subscribe", "publish"] {
+        let code = std::fs::read_to_string(repository().join(format!("examples/{example}.py"))).unwrap();
+        assert!(readme.contains(&format!("```python\n{code}```\n")), "README.md shows another {example}.py");
+    }
+}
+
+#[test]
 fn the_golden_messages_keep_their_schema() {
     let Some(python) = python() else { return };
     run(python, "tests/python/check_golden.py", &[repository().join("proto").to_str().unwrap()]);
