@@ -13,7 +13,7 @@ mod intensity;
 mod noise;
 mod region;
 
-pub use conversion::{Conversion, Density, energy_ev};
+pub use conversion::{Conversion, Density, energies_ev};
 pub use intensity::{
     AbsorptionSettings, I0Mode, I0Source, I0Spectrum, Intensity, PlaneIntensity, RegionBox, SpectrumUnit,
 };

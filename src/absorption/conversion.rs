@@ -1,8 +1,10 @@
 //! One value to one optical density.
 
+use std::sync::Arc;
+
 use super::PlaneIntensity;
 use crate::scan::{ScanPlan, Signal};
-use crate::stack::Plane;
+use crate::stack::{Plane, Stack};
 
 /// Optical density and its variance for a noise factor of 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,12 +21,16 @@ impl Density {
     pub const MASKED: Self = Self { od: f32::NAN, variance: f32::NAN };
 }
 
-/// Energy at which the values of plane `index` are compared with references, eV: the set-point, or with
-/// `read_back` the mean read-back where there is one.
+/// Energies at which the values of a stack are compared with references, eV: the set-points, or with `read_back`
+/// the mean read-back of each plane that has one.
 #[must_use]
-pub fn energy_ev(plan: &ScanPlan, plane: &Plane, index: usize, read_back: bool) -> f64 {
-    let set_point = plan.energies_ev[index];
-    if read_back { plane.read_back_ev().unwrap_or(set_point) } else { set_point }
+pub fn energies_ev(stack: &Stack, read_back: bool) -> Vec<f64> {
+    let set_points = &stack.plan().energies_ev;
+    if !read_back {
+        return set_points.clone();
+    }
+    let energy = |(set_point, plane): (&f64, &Arc<Plane>)| plane.read_back_ev().unwrap_or(*set_point);
+    set_points.iter().zip(stack.planes()).map(energy).collect()
 }
 
 /// How the values of one plane become optical densities.

@@ -1,5 +1,6 @@
 //! The incident intensity of every plane, and where it comes from.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::region::{EmptyRegion, find_empty_region};
@@ -130,6 +131,8 @@ pub enum PlaneIntensity {
 pub struct Intensity {
     source: I0Source,
     region: Option<EmptyRegion>,
+    /// What each plane says by itself.
+    own: Vec<PlaneIntensity>,
     planes: Vec<PlaneIntensity>,
 }
 
@@ -139,21 +142,28 @@ impl Intensity {
     pub fn estimate(stack: &Stack, settings: &AbsorptionSettings) -> Self {
         let source = choose(stack, settings);
         let region = if source == I0Source::Region { region_of(stack, settings) } else { None };
-        let mut intensity = Self { source, region, planes: Vec::new() };
+        let mut intensity = Self { source, region, own: Vec::new(), planes: Vec::new() };
         if intensity.source == I0Source::Region && intensity.region.is_none() {
             intensity.source = I0Source::None;
         }
-        intensity.refresh(stack, settings);
+        intensity.refresh(stack, settings, &[]);
         intensity
     }
 
-    /// Takes the intensity of each plane anew, with source and region as they are. A plane none of whose region
-    /// pixels is measured yet borrows from the nearest energy that has one.
-    pub fn refresh(&mut self, stack: &Stack, settings: &AbsorptionSettings) {
+    /// Takes the intensity of the planes `changed` anew, with source and region as they are; of all planes where
+    /// they are other ones than before. A plane none of whose region pixels is measured yet borrows from the nearest
+    /// energy that has one.
+    pub fn refresh(&mut self, stack: &Stack, settings: &AbsorptionSettings, changed: &[usize]) {
         let plan = stack.plan();
-        self.planes = (0..plan.energies_ev.len())
-            .map(|energy| self.plane_intensity(stack.plane(energy), plan, energy, settings))
-            .collect();
+        let energies = plan.energies_ev.len();
+        let of = |energy: usize| self.plane_intensity(stack.plane(energy), plan, energy, settings);
+        if self.own.len() == energies {
+            let renewed: Vec<_> = changed.iter().map(|&energy| of(energy)).collect();
+            changed.iter().zip(renewed).for_each(|(&energy, plane)| self.own[energy] = plane);
+        } else {
+            self.own = (0..energies).into_par_iter().map(of).collect();
+        }
+        self.planes.clone_from(&self.own);
         if self.source != I0Source::Region {
             return;
         }

@@ -6,8 +6,10 @@
 //! lies above the most frequent brightness is noise, so as much below it is noise, too, and the rest is thin
 //! material. The largest connected part of that, less its rim, is the region. A field whose brightness does not fall into two classes has no such region, and says so.
 
+use rayon::prelude::*;
+
 use crate::scan::PixelSet;
-use crate::stack::Stack;
+use crate::stack::{Plane, Stack};
 
 /// Share of the variance that the two classes have to explain before they are believed to be two.
 const MIN_SEPARABILITY: f64 = 0.6;
@@ -16,6 +18,9 @@ const MIN_CONTRAST: f64 = 0.05;
 /// Fewer pixels than this make a poor mean.
 const MIN_PIXELS: usize = 12;
 const BINS: usize = 256;
+/// Pixels that one thread takes at a time. The sums are added up in the order of these parts, so that they are the
+/// same however many threads there are.
+const PART: usize = 4096;
 
 /// The empty region that was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,22 +50,45 @@ pub fn find_empty_region(stack: &Stack) -> Option<EmptyRegion> {
 
 /// Mean over energies of the log intensity, each energy less its own mean; NaN where nothing was measured.
 fn mean_log_image(stack: &Stack) -> Vec<f64> {
+    let planes: Vec<&Plane> =
+        stack.planes().iter().map(|plane| &**plane).filter(|plane| plane.measured() > 0).collect();
     let pixels = stack.plan().grid.pixels();
     let dark = stack.plan().dark();
-    let (mut sum, mut count) = (vec![0.0_f64; pixels], vec![0_u32; pixels]);
-    for plane in stack.planes().iter().filter(|plane| plane.measured() > 0) {
-        // Half a count stands in for no signal: such a pixel is as dark as can be, and must not look empty.
-        let log = |value: f32| (f64::from(value) - dark).max(0.5).ln();
-        let measured = plane.values().iter().filter(|value| !value.is_nan());
-        let mean = measured.clone().map(|&value| log(value)).sum::<f64>() / plane.measured() as f64;
-        for (pixel, &value) in plane.values().iter().enumerate() {
-            if !value.is_nan() {
-                sum[pixel] += log(value) - mean;
-                count[pixel] += 1;
+    // Half a count stands in for no signal: such a pixel is as dark as can be, and must not look empty.
+    let log = |value: f32| (f64::from(value) - dark).max(0.5).ln();
+    let mut image = vec![0.0_f64; pixels];
+    let sums: Vec<Vec<f64>> = image
+        .par_chunks_mut(PART)
+        .enumerate()
+        .map(|(part, image)| {
+            let sum = |plane: &&Plane| {
+                let values = &plane.values()[part * PART..][..image.len()];
+                let mut sum = 0.0;
+                for (pixel, &value) in image.iter_mut().zip(values).filter(|(_, value)| !value.is_nan()) {
+                    let log = log(value);
+                    *pixel += log;
+                    sum += log;
+                }
+                sum
+            };
+            planes.iter().map(sum).collect()
+        })
+        .collect();
+    let mean =
+        |index: usize| sums.iter().map(|sums| sums[index]).sum::<f64>() / planes[index].measured() as f64;
+    let means: Vec<f64> = (0..planes.len()).map(mean).collect();
+    image.par_chunks_mut(PART).enumerate().for_each(|(part, image)| {
+        for (i, sum) in image.iter_mut().enumerate() {
+            let (mut count, mut expected) = (0_u32, 0.0);
+            for (plane, mean) in planes.iter().zip(&means) {
+                if !plane.values()[part * PART + i].is_nan() {
+                    (count, expected) = (count + 1, expected + mean);
+                }
             }
+            *sum = (*sum - expected) / f64::from(count);
         }
-    }
-    sum.iter().zip(&count).map(|(&sum, &count)| sum / f64::from(count)).collect()
+    });
+    image
 }
 
 /// Otsu's threshold of the finite values and how well it separates; `None` where it does not.

@@ -64,7 +64,8 @@ enum Sums {
 /// A number that sums are kept in.
 trait Real: Copy + Send + Sync + From<f32> + AddAssign + Mul<Output = Self> + Sub<Output = Self> {
     fn of(value: f64) -> Self;
-    fn is_nan(self) -> bool;
+    /// This number, or `other` where this is NaN.
+    fn or(self, other: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -72,8 +73,8 @@ impl Real for f32 {
         value as f32
     }
 
-    fn is_nan(self) -> bool {
-        self.is_nan()
+    fn or(self, other: Self) -> Self {
+        if self.is_nan() { other } else { self }
     }
 }
 
@@ -82,8 +83,8 @@ impl Real for f64 {
         value
     }
 
-    fn is_nan(self) -> bool {
-        self.is_nan()
+    fn or(self, other: Self) -> Self {
+        if self.is_nan() { other } else { self }
     }
 }
 
@@ -206,22 +207,28 @@ impl Kernel<'_> {
 
     fn block<S: Real>(&self, sums: &mut [S], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
         let n = new.len();
-        let (mut x, mut xx) = ([S::from(0.0); BLOCK], [S::from(0.0); BLOCK]);
-        let (x, xx) = (&mut x[..n], &mut xx[..n]);
+        let mut x = [S::from(0.0); BLOCK];
+        let x = &mut x[..n];
         let (shift, rest) = sums.split_at_mut(BLOCK);
-        let shift = &mut shift[at..at + n];
-        let less = |value: f32, shift: S| if value.is_nan() { S::from(0.0) } else { S::from(value) - shift };
+        let (sum_x, more) = rest.split_at_mut(BLOCK);
+        // The fields X and XX, in one pass with what goes into them.
+        let firsts = shift[at..at + n].iter_mut().zip(&mut sum_x[at..at + n]).zip(&mut more[at..at + n]);
+        let each = x.iter_mut().zip(firsts).zip(new);
         if old.is_empty() {
-            for i in 0..n {
-                shift[i] = if shift[i].is_nan() { S::from(new[i]) } else { shift[i] };
-                let d = less(new[i], shift[i]);
-                (x[i], xx[i]) = (d, d * d);
+            for ((x, ((shift, sum_x), sum_xx)), &new) in each {
+                *shift = shift.or(S::from(new));
+                *x = (S::from(new) - *shift).or(S::from(0.0));
+                *sum_x += *x;
+                *sum_xx += *x * *x;
             }
         } else {
-            for i in 0..n {
-                shift[i] = if shift[i].is_nan() { S::from(new[i]) } else { shift[i] };
-                let (d, o) = (less(new[i], shift[i]), less(old[i], shift[i]));
-                (x[i], xx[i]) = (d - o, d * d - o * o);
+            for (((x, ((shift, sum_x), sum_xx)), &new), &old) in each.zip(old) {
+                *shift = shift.or(S::from(new));
+                let new = (S::from(new) - *shift).or(S::from(0.0));
+                let old = (S::from(old) - *shift).or(S::from(0.0));
+                *x = new - old;
+                *sum_x += *x;
+                *sum_xx += new * new - old * old;
             }
         }
         let mut field = |field: usize, factor: f64, values: &[S]| {
@@ -230,8 +237,6 @@ impl Kernel<'_> {
                 *sum += factor * *value;
             }
         };
-        field(X, 1.0, x);
-        field(XX, 1.0, xx);
         for (k, &reference) in self.reference.iter().enumerate() {
             field(XR + k, reference, x);
         }
@@ -256,10 +261,7 @@ fn mark(seen: &mut [u64], at: usize, new: &[f32]) -> isize {
         let position = at + index;
         let (word, bit) = (position / 64, position % 64);
         let take = (64 - bit).min(new.len() - index);
-        let mut bits = 0_u64;
-        for (offset, value) in new[index..index + take].iter().enumerate() {
-            bits |= u64::from(!value.is_nan()) << offset;
-        }
+        let bits = bits_of(&new[index..index + take]);
         let covered = (u64::MAX >> (64 - take)) << bit;
         let before = seen[word] & covered;
         seen[word] = (seen[word] & !covered) | (bits << bit);
@@ -267,6 +269,18 @@ fn mark(seen: &mut [u64], at: usize, new: &[f32]) -> isize {
         index += take;
     }
     change
+}
+
+/// One bit for each of at most 64 values: whether it is a number.
+fn bits_of(values: &[f32]) -> u64 {
+    let mut flags = [0_u8; 64];
+    for (flag, value) in flags.iter_mut().zip(values) {
+        *flag = u8::from(!value.is_nan());
+    }
+    // The product has in its highest byte one bit of each of the eight: bit 8i of the flags is moved to bit 56 + i, and
+    // no two terms meet.
+    let gather = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    flags.as_chunks().0.iter().enumerate().fold(0, |bits, (byte, eight)| bits | gather(eight) << (8 * byte))
 }
 
 /// Sums over the references alone, for a set of energies.

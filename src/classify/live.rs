@@ -14,12 +14,15 @@ use super::judged::{Judged, JudgedPixels};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
 use super::{PhaseMap, Reading, RevisionReason, Targets, judge};
-use crate::absorption::{Conversion, Intensity, PlaneIntensity, noise_factor};
+use crate::absorption::{Conversion, Intensity, PlaneIntensity, energies_ev, noise_factor};
 use crate::stack::{PlaneChange, Stack};
 
 /// Relative change of a plane's I0 below which its optical densities stay as they are: a tenth of the noise of a
 /// pixel of 10^6 photons.
 const I0_TOLERANCE: f64 = 1e-4;
+
+/// Change of a read-back energy below which the references stay as they are: a fifth of the finest step of a scan.
+const ENERGY_TOLERANCE_EV: f64 = 0.01;
 
 /// Running state of one scan's map.
 #[derive(Debug)]
@@ -86,7 +89,8 @@ impl LiveMap {
     #[must_use]
     pub fn new(stack: &Stack, recipe: Recipe) -> Self {
         let plan = stack.plan();
-        let targets = Targets::new(&recipe.references, &plan.energies_ev);
+        let energies_ev = energies_ev(stack, recipe.absorption.read_back);
+        let targets = Targets::new(&recipe.references, &energies_ev);
         let pixels = plan.grid.pixels();
         Self {
             correlator: Correlator::new(pixels, &targets, recipe.baseline),
@@ -109,7 +113,7 @@ impl LiveMap {
     #[must_use]
     pub fn of(stack: &Stack, recipe: Recipe, generation: u64) -> Self {
         let mut map = Self::new(stack, recipe);
-        map.estimate(stack, true);
+        map.estimate(stack, true, &[]);
         map.generation = generation;
         (0..map.applied.len()).for_each(|energy| map.apply_plane(stack, energy, Work::All));
         map
@@ -136,13 +140,14 @@ impl LiveMap {
     /// Takes in what changed; `stack` already has the changes. Returns why the next generation will differ.
     pub fn advance(&mut self, stack: &Stack, changes: &[PlaneChange]) -> RevisionReason {
         let energies = stack.plan().energies_ev.len();
-        if energies != self.applied.len() {
-            // The references are centred over the plan's energies: another plan, other sums.
+        if energies != self.applied.len() || self.energies_moved(stack) {
+            // The references are centred over the scan's energies: other energies, other sums.
             *self = Self::of(stack, self.recipe.clone(), self.generation);
             return RevisionReason::Energy;
         }
         let late = changes.iter().any(|change| !change.displaced.is_empty());
-        let replaced = self.estimate(stack, late);
+        let changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
+        let replaced = self.estimate(stack, late, &changed);
         let mut pending = changes.iter().peekable();
         for energy in 0..energies {
             let change = pending.next_if(|change| change.energy == energy);
@@ -159,8 +164,17 @@ impl LiveMap {
         }
     }
 
+    /// Whether the read-back energies, where they are used, are others than those of the sums.
+    fn energies_moved(&self, stack: &Stack) -> bool {
+        self.recipe.absorption.read_back
+            && energies_ev(stack, true)
+                .iter()
+                .zip(&self.targets.energies_ev)
+                .any(|(now, before)| (now - before).abs() > ENERGY_TOLERANCE_EV)
+    }
+
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
-    fn estimate(&mut self, stack: &Stack, late: bool) -> bool {
+    fn estimate(&mut self, stack: &Stack, late: bool, changed_planes: &[usize]) -> bool {
         let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
         // At first after each energy, later each time the stack has grown by an eighth; and when values were replaced.
         let due = late || complete >= self.searched_at + 1 + self.searched_at / 8;
@@ -173,7 +187,7 @@ impl LiveMap {
             self.intensity = estimate;
             self.searched_at = complete;
         } else {
-            self.intensity.refresh(stack, &self.recipe.absorption);
+            self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
         }
         let energies_done = stack.energies_done();
         if energies_done != self.energies_done || changed {

@@ -205,3 +205,27 @@ fn a_longer_plan_rebuilds_the_live_map() {
     assert_eq!(map.energies_seen[NX * NY - 1], ENERGIES as u16);
     assert_eq!(map.status_counts()[Status::Classified as usize], NY * (NX - 6));
 }
+
+#[test]
+fn read_back_energies_count_where_they_are_asked_for() {
+    // The monochromator was 0.4 eV above every set-point; the values are those of where it really was.
+    let mut plan = plan();
+    plan.energies_ev.iter_mut().for_each(|e| *e -= 0.4);
+    let mut stack = Stack::new(plan);
+    for (seq, mut batch) in messages() {
+        batch.energy_ev = Some(stack.plan().energies_ev[batch.energy_index as usize] + 0.4);
+        stack.push(seq, &batch).unwrap();
+    }
+    let mut recipe = recipe();
+    recipe.absorption.read_back = true;
+    let right = settle(&stack, &recipe, None).map;
+    let changes = stack.take_changes();
+    let mut live = LiveMap::new(&Stack::new(stack.plan().as_ref().clone()), recipe.clone());
+    let reason = live.advance(&stack, &changes);
+    let (live, _) = live.generation_of(&stack, reason, None);
+    recipe.absorption.read_back = false;
+    let wrong = settle(&stack, &recipe, None).map;
+    let best = |map: &PhaseMap| map.correlation.iter().copied().fold(0.0, f32::max);
+    assert!(best(&right) > 0.999 && best(&wrong) < 0.98, "{} {}", best(&right), best(&wrong));
+    assert_eq!(live.phase, right.phase);
+}

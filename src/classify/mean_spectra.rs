@@ -1,5 +1,7 @@
 //! Mean spectra of the phases of a map: for each phase and energy, mean and deviation over its classified pixels.
 
+use rayon::prelude::*;
+
 use super::{DensityView, PhaseMap, Status};
 
 /// Sums over the pixels of each phase at each energy.
@@ -15,14 +17,16 @@ impl PhaseSpectra {
     #[must_use]
     pub fn new(view: &DensityView<'_>, map: &PhaseMap) -> Self {
         let phases = map.phases.len();
+        let pixels: Vec<usize> =
+            (0..map.len()).filter(|&pixel| map.status[pixel] == Status::Classified).collect();
         let mut sums = vec![(0, 0.0, 0.0); view.energies() * phases];
-        view.visit(|energy, pixel, od| {
-            if map.status[pixel] == Status::Classified {
-                let (count, sum, squares) = &mut sums[energy * phases + map.phase[pixel] as usize];
+        sums.par_chunks_exact_mut(phases.max(1)).enumerate().for_each(|(energy, sums)| {
+            view.visit(energy, &pixels, |pixel, od| {
+                let (count, sum, squares) = &mut sums[map.phase[pixel] as usize];
                 *count += 1;
                 *sum += f64::from(od);
                 *squares += f64::from(od) * f64::from(od);
-            }
+            });
         });
         Self { phases, sums }
     }

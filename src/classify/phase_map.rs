@@ -281,6 +281,14 @@ impl PhaseMap {
         self.status.len()
     }
 
+    /// Bytes that the columns take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        // Eight columns of numbers, two of counts, six of one byte.
+        self.len() * (8 * 4 + 2 * 2 + 6)
+            + 4 * (self.correlations.len() + self.posterior.len() + self.dose_mgy.len())
+    }
+
     /// Whether there are no pixels; a valid plan always has some.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,7 +9,7 @@ use super::judged::{Judged, JudgedPixels};
 use super::spectrum::Spectrum;
 use super::view::DensityView;
 use super::{Origin, PhaseMap, Reading, RevisionReason, Targets, TriageSettings, judge};
-use crate::absorption::{AbsorptionSettings, Intensity, noise_factor};
+use crate::absorption::{AbsorptionSettings, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
 use crate::stack::Stack;
 
@@ -44,7 +44,8 @@ pub struct Settled {
 #[must_use]
 pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
     let plan = stack.plan();
-    let targets = Targets::new(&recipe.references, &plan.energies_ev);
+    let energies_ev = energies_ev(stack, recipe.absorption.read_back);
+    let targets = Targets::new(&recipe.references, &energies_ev);
     let intensity = Intensity::estimate(stack, &recipe.absorption);
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
@@ -104,6 +105,7 @@ pub(super) fn origin(
         ("dark", format!("{} subtracted", plan.dark())),
         ("ring_current", "not applied".to_owned()),
         ("dead_time", "not applied".to_owned()),
+        ("energies", if recipe.absorption.read_back { "read-back" } else { "set-points" }.to_owned()),
         ("energy_offset", "not applied".to_owned()),
         ("registration", "not applied".to_owned()),
         ("noise", noise),

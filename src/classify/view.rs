@@ -53,14 +53,14 @@ impl<'a> DensityView<'a> {
         masked
     }
 
-    /// Visits every optical density, plane by plane in the order of the plan, pixel by pixel.
-    pub fn visit(&self, mut each: impl FnMut(usize, usize, f32)) {
-        for (energy, plane, conversion) in &self.planes {
-            for (pixel, &value) in plane.values().iter().enumerate() {
-                let od = conversion.apply(value, plane.i0_at(pixel)).od;
-                if !od.is_nan() {
-                    each(*energy, pixel, od);
-                }
+    /// Visits the optical densities of `pixels` at one energy, in their order; what has none is left out.
+    pub fn visit(&self, energy: usize, pixels: &[usize], mut each: impl FnMut(usize, f32)) {
+        let Ok(index) = self.planes.binary_search_by_key(&energy, |(energy, _, _)| *energy) else { return };
+        let (_, plane, conversion) = &self.planes[index];
+        for &pixel in pixels {
+            let od = conversion.apply(plane.value(pixel), plane.i0_at(pixel)).od;
+            if !od.is_nan() {
+                each(pixel, od);
             }
         }
     }

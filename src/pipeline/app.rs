@@ -146,7 +146,7 @@ impl App {
             publish: publisher.endpoint().to_owned(),
             http: listener.local_addr().map_err(failed)?,
         };
-        let board = Board::new(256);
+        let board = Board::new(256).with_map_bytes(settings.limits.kept_bytes);
         let render = metrics.clone();
         let http = HttpState::new(board.clone(), Utc::now().timestamp() as u64, move || render.render());
         let shelf = Arc::new(Shelf::new(
@@ -378,6 +378,7 @@ fn scans(settings: &Settings) -> Scans {
         total_bytes: settings.limits.total_bytes,
         open_scans: settings.limits.open_scans,
         held_bytes: settings.limits.held_bytes,
+        kept_bytes: settings.limits.kept_bytes,
     };
     let patience = |source: &SourceSettings| Patience {
         silence: Duration::from_secs_f64(source.silence_s),

@@ -95,8 +95,15 @@ impl Mapper {
         }
     }
 
+    /// When a changed scan may be mapped: an interval after its last map. A complete energy is not made to wait, but
+    /// once per interval only, so that there are at most two maps an interval.
     fn due(&self, scan: &MappedScan, now: Instant) -> Instant {
-        scan.last_generation.map_or(now, |last| last + self.settings.min_interval)
+        let interval = self.settings.min_interval;
+        let ahead = scan.last_ahead.is_none_or(|last| now.saturating_duration_since(last) >= interval);
+        match scan.last_generation {
+            Some(last) if now < last + interval && !(ahead && scan.has_complete_energy()) => last + interval,
+            _ => now,
+        }
     }
 
     fn notice(&mut self, notice: ScanNotice) {
@@ -119,8 +126,9 @@ impl Mapper {
                 summary.notes.extend(note);
                 self.outlet.news(&plan.scan_id, &ScanNews::Started { plan: &plan });
                 if let Some(stack) = stack {
+                    self.scans.retain(|_, scan| !scan.is_over());
                     let mut scan = MappedScan::new(stack, self.settings.recipe.clone(), summary);
-                    scan.note_targets();
+                    scan.note_targets(&plan.energies_ev);
                     summary = scan.summary.clone();
                     self.scans.insert(plan.scan_id.clone(), scan);
                 }
@@ -129,9 +137,9 @@ impl Mapper {
             ScanNotice::Changed(_) => {}
             ScanNotice::Paused(scan_id) => self.set_state(&scan_id, ScanState::Paused),
             ScanNotice::Resumed(scan_id) => self.set_state(&scan_id, ScanState::Running),
-            ScanNotice::Reopened(scan_id) => {
+            ScanNotice::Reopened { scan_id, stack } => {
                 if let Some(scan) = self.scans.get_mut(&scan_id) {
-                    scan.reopen();
+                    scan.reopen(stack);
                     tracing::info!(scan_id, "late values: scan is open again");
                     self.outlet.news(&scan_id, &ScanNews::Reopened { progress: scan.progress() });
                 }
@@ -164,7 +172,8 @@ impl Mapper {
             }
             return;
         };
-        let stack = lock(&scan.stack).clone();
+        let Some(stack) = scan.stack() else { return };
+        let stack = lock(&stack).clone();
         scan.look_at(&stack);
         scan.summary.state = ScanState::Ended;
         scan.summary.outcome = Some(outcome.clone());
@@ -214,10 +223,15 @@ impl Mapper {
         if scan.is_closed() {
             return;
         }
+        let Some(stack) = scan.stack() else { return };
         let (changes, snapshot) = {
-            let mut stack = lock(&scan.stack);
+            let mut stack = lock(&stack);
             (stack.take_changes(), stack.clone())
         };
+        let started = Instant::now();
+        if scan.last_generation.is_some_and(|last| started < last + self.settings.min_interval) {
+            scan.last_ahead = Some(started);
+        }
         let live = scan.live(&snapshot);
         let mut reason = live.advance(&snapshot, &changes);
         if std::mem::take(&mut scan.model_changed) {

@@ -42,6 +42,8 @@ pub struct ScanLimits {
     pub open_scans: usize,
     /// Most bytes held for scans that have not started.
     pub held_bytes: usize,
+    /// Most bytes of the stacks of ended scans when another one starts.
+    pub kept_bytes: usize,
 }
 
 /// Patience of one source.
@@ -159,7 +161,12 @@ pub enum ScanNotice {
         reopened: bool,
     },
     /// Values came after the end.
-    Reopened(String),
+    Reopened {
+        /// The scan.
+        scan_id: String,
+        /// Where they went.
+        stack: SharedStack,
+    },
 }
 
 /// All scans.
@@ -290,8 +297,8 @@ impl Scans {
                 }
                 return;
             };
-            let kept = closed.iter().filter(|(_, id)| self.scans[*id].stack().is_some()).count();
-            if total <= self.limits.total_bytes && kept <= self.limits.open_scans {
+            let kept: usize = closed.iter().map(|(_, id)| self.scans[*id].planned_bytes()).sum();
+            if total <= self.limits.total_bytes && kept <= self.limits.kept_bytes {
                 return;
             }
             if let Some(stack) = self.scans.get_mut(&oldest).and_then(Scan::drop_stack) {

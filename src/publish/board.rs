@@ -168,6 +168,7 @@ pub struct BoardEntry {
 pub struct Board {
     shared: Arc<RwLock<Entries>>,
     capacity: usize,
+    map_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -177,10 +178,17 @@ struct Entries {
 }
 
 impl Board {
-    /// An empty board for at most `capacity` scans, at least one.
+    /// An empty board for at most `capacity` scans, at least one, that keeps all their maps.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { shared: Arc::default(), capacity: capacity.max(1) }
+        Self { shared: Arc::default(), capacity: capacity.max(1), map_bytes: usize::MAX }
+    }
+
+    /// The same board, with the maps of archived scans bounded in bytes: beyond it the oldest are let go of, but never
+    /// that of the latest scan; the archive has them.
+    #[must_use]
+    pub fn with_map_bytes(self, map_bytes: usize) -> Self {
+        Self { map_bytes, ..self }
     }
 
     /// Sets the summary of a scan; a scan not yet on the board is added.
@@ -200,7 +208,9 @@ impl Board {
     pub fn set_map(&self, map: Arc<PhaseMap>) -> bool {
         let mut entries = self.write();
         let scan_id = map.plan.scan_id.clone();
-        entries.change(&scan_id, |entry| entry.map = Some(map))
+        let known = entries.change(&scan_id, |entry| entry.map = Some(map));
+        entries.let_go(&scan_id, self.map_bytes);
+        known
     }
 
     /// Sets the latest spectra of a scan; returns false where the scan is not on the board.
@@ -246,6 +256,27 @@ impl Entries {
         entry.revision = self.revision;
         change(entry);
         true
+    }
+
+    /// Lets go of the maps of archived scans, oldest first, until the rest takes at most `map_bytes`; that of
+    /// `latest` stays.
+    fn let_go(&mut self, latest: &str, map_bytes: usize) {
+        let bytes = |entry: &BoardEntry| entry.map.as_ref().map_or(0, |map| map.bytes());
+        let mut archived: Vec<_> = self
+            .scans
+            .iter()
+            .filter(|(id, entry)| entry.summary.state == ScanState::Archived && id.as_str() != latest)
+            .map(|(id, entry)| (entry.summary.last_update, id.clone(), bytes(entry)))
+            .collect();
+        archived.sort();
+        let mut total: usize = archived.iter().map(|(_, _, bytes)| bytes).sum();
+        for (_, scan_id, bytes) in archived.into_iter().filter(|(_, _, bytes)| *bytes > 0) {
+            if total <= map_bytes {
+                return;
+            }
+            total -= bytes;
+            self.change(&scan_id, |entry| entry.map = None);
+        }
     }
 
     fn make_room(&mut self, capacity: usize) {

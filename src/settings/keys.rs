@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 36] = [
+pub(super) const KEYS: [(&str, &str, Kind); 37] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("references", "dir", Text),
@@ -40,6 +40,7 @@ pub(super) const KEYS: [(&str, &str, Kind); 36] = [
     ("limits", "open_scans", Toml),
     ("limits", "queue_bytes", Toml),
     ("limits", "held_bytes", Toml),
+    ("limits", "kept_bytes", Toml),
     ("limits", "pixels", Toml),
     ("publish", "bind", Text),
     ("publish", "min_interval_ms", Toml),

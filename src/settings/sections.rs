@@ -224,6 +224,8 @@ pub struct LimitsSettings {
     pub queue_bytes: usize,
     /// Most bytes of samples held before their start.
     pub held_bytes: usize,
+    /// Most bytes of the stacks of ended scans, kept in case late samples come.
+    pub kept_bytes: usize,
     /// Most pixels of one scan.
     pub pixels: usize,
 }

@@ -153,6 +153,7 @@ fn limits(reader: &mut Reader) -> Result<LimitsSettings> {
         // Less would not hold one message with a plan.
         queue_bytes: reader.whole("limits.queue_bytes", 2 * KIB * KIB, TIB)?,
         held_bytes: reader.whole("limits.held_bytes", 0, TIB)?,
+        kept_bytes: reader.whole("limits.kept_bytes", 0, TIB)?,
         pixels: reader.whole("limits.pixels", 1, MAX_AXIS * MAX_AXIS)?,
     };
     if limits.total_bytes < limits.stack_bytes {

@@ -1,5 +1,6 @@
 //! One scan on the mapping thread.
 
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use crate::classify::{DensityView, LiveMap, PhaseMap, PhaseSpectra, Recipe, Targets};
@@ -12,12 +13,20 @@ use crate::stack::Stack;
 /// Mean spectra visit every value of the stack; live they are made no more often than this.
 const SPECTRA_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Difference between set-point and read-back that people should know of, eV.
+const READ_BACK_TOLERANCE_EV: f64 = 0.05;
+
 /// A scan that is mapped.
 #[derive(Debug)]
 pub(super) struct MappedScan {
-    pub stack: SharedStack,
+    /// While the scan is open.
+    stack: Option<SharedStack>,
+    /// The same; when the scan is closed the receiving side alone says how long its stack is kept.
+    kept: Weak<Mutex<Stack>>,
     pub summary: ScanSummary,
     pub last_generation: Option<Instant>,
+    /// When an energy that had become complete was last mapped ahead of its turn.
+    pub last_ahead: Option<Instant>,
     pub model_changed: bool,
     recipe: Recipe,
     live: Option<LiveMap>,
@@ -26,14 +35,17 @@ pub(super) struct MappedScan {
     closed: bool,
     last_spectra: Option<Instant>,
     complete: Vec<bool>,
+    read_back_noted: bool,
 }
 
 impl MappedScan {
     pub(super) fn new(stack: SharedStack, recipe: Recipe, summary: ScanSummary) -> Self {
         Self {
-            stack,
+            kept: Arc::downgrade(&stack),
+            stack: Some(stack),
             summary,
             last_generation: None,
+            last_ahead: None,
             model_changed: false,
             recipe,
             live: None,
@@ -41,6 +53,7 @@ impl MappedScan {
             closed: false,
             last_spectra: None,
             complete: Vec::new(),
+            read_back_noted: false,
         }
     }
 
@@ -52,10 +65,28 @@ impl MappedScan {
         self.closed
     }
 
+    /// Its stack: always there while the scan is open.
+    pub(super) fn stack(&self) -> Option<SharedStack> {
+        self.stack.clone().or_else(|| self.kept.upgrade())
+    }
+
+    /// Whether the scan is closed and its stack is gone: it cannot be opened again.
+    pub(super) fn is_over(&self) -> bool {
+        self.stack.is_none() && self.kept.strong_count() == 0
+    }
+
+    /// Whether an energy has become complete that no map shows yet.
+    pub(super) fn has_complete_energy(&self) -> bool {
+        let Some(stack) = self.stack.as_ref() else { return false };
+        let stack = lock(stack);
+        let pixels = stack.plan().grid.pixels();
+        let known = |energy: usize| self.complete.get(energy).is_some_and(|complete| *complete);
+        (0..stack.planes().len()).any(|energy| !known(energy) && stack.plane(energy).measured() == pixels)
+    }
+
     /// Says where the references do not fit the plan.
-    pub(super) fn note_targets(&mut self) {
-        let energies_ev = lock(&self.stack).plan().energies_ev.clone();
-        let targets = Targets::new(&self.recipe.references, &energies_ev);
+    pub(super) fn note_targets(&mut self, energies_ev: &[f64]) {
+        let targets = Targets::new(&self.recipe.references, energies_ev);
         let (unused, all) = (targets.unused_ev(), energies_ev.len());
         if unused.is_empty() {
             return;
@@ -90,6 +121,7 @@ impl MappedScan {
         self.summary.planned_values = plan.planned_values();
         self.summary.measured_values = stack.measured();
         self.summary.gaps = stack.sequence().gaps();
+        self.note_read_back(stack);
         self.complete.resize(plan.energies_ev.len(), false);
         let mut done = Vec::new();
         for (energy, complete) in self.complete.iter_mut().enumerate() {
@@ -99,6 +131,24 @@ impl MappedScan {
             }
         }
         done
+    }
+
+    /// Says once where the monochromator was not where it was sent.
+    fn note_read_back(&mut self, stack: &Stack) {
+        let off = |(set_point, plane): (&f64, &std::sync::Arc<crate::stack::Plane>)| {
+            let difference_ev = plane.read_back_ev()? - set_point;
+            (difference_ev.abs() > READ_BACK_TOLERANCE_EV).then_some((*set_point, difference_ev))
+        };
+        let first = stack.plan().energies_ev.iter().zip(stack.planes()).find_map(off);
+        if let Some((set_point_ev, difference_ev)) = first.filter(|_| !self.read_back_noted) {
+            self.read_back_noted = true;
+            let note = format!(
+                "the energy read back is {difference_ev:+.3} eV from the set-point at {set_point_ev:.3} eV; \
+                 set-points are used unless energy.source = \"readback\""
+            );
+            tracing::warn!(scan_id = self.scan_id(), "{note}");
+            self.note_once(note);
+        }
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -126,18 +176,20 @@ impl MappedScan {
         }
     }
 
-    /// Lets go of the live map; returns the number of its last generation.
+    /// Lets go of stack and live map; returns the number of its last generation.
     pub(super) fn close(&mut self) -> u64 {
         if let Some(live) = self.live.take() {
             self.generation = live.generation();
         }
+        self.stack = None;
         self.closed = true;
         // The archived map is a generation, too.
         self.generation += 1;
         self.generation - 1
     }
 
-    pub(super) fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self, stack: SharedStack) {
+        self.stack = Some(stack);
         self.closed = false;
     }
 }

@@ -252,7 +252,9 @@ impl Scan {
                 outcome => Phase::Ending(Ending { outcome: outcome.clone(), deadline: now + patience.grace }),
             };
             self.reopened = true;
-            notices.push(ScanNotice::Reopened(scan_id.to_owned()));
+            if let Some(stack) = self.stack.clone() {
+                notices.push(ScanNotice::Reopened { scan_id: scan_id.to_owned(), stack });
+            }
         }
     }
 

@@ -13,6 +13,7 @@ fn scans() -> Scans {
         total_bytes: 20_000,
         open_scans: 3,
         held_bytes: 1000,
+        kept_bytes: 1 << 20,
     };
     let patience = Patience { silence: SILENCE, grace: GRACE, reopen: REOPEN };
     Scans::new(limits, vec![patience, patience])

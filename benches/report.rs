@@ -1,0 +1,189 @@
+//! The figures that the requirements name, once each, with the machine they were measured on. Run with
+//! `cargo bench --profile dev --bench report`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "figures/daemon.rs"]
+mod daemon;
+#[path = "figures/ingest.rs"]
+mod ingest;
+#[path = "figures/kernel.rs"]
+mod kernel;
+#[path = "figures/latency.rs"]
+mod latency;
+#[path = "figures/memory.rs"]
+mod memory;
+#[path = "figures/scene.rs"]
+mod scene;
+
+use std::time::{Duration, Instant};
+
+use daemon::Daemon;
+use phasewatch::settings::ModelBackend;
+use phasewatch::telemetry::{self, MetricsHandle};
+use scene::Scene;
+
+fn main() {
+    machine();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
+    if wants("kernel") {
+        correlation();
+    }
+    if wants("latency") {
+        map();
+    }
+    if wants("app") || wants("ingest") {
+        let metrics = telemetry::install().unwrap();
+        if wants("app") {
+            published(&metrics);
+        }
+        if wants("ingest") {
+            ingested(&metrics);
+        }
+    }
+    if wants("memory") {
+        resident();
+    }
+}
+
+fn machine() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!(
+        "machine: {}, {cores} cores, load {}",
+        model.trim_matches([' ', '\t', ':']),
+        read("/proc/loadavg").trim()
+    );
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Median of `count` runs.
+fn timed(count: usize, mut work: impl FnMut()) -> Duration {
+    let time = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed()
+    };
+    median((0..count).map(time).collect())
+}
+
+fn correlation() {
+    let (least, update) = kernel::on_one_thread(|| {
+        let (mut stream, mut kernel) = (kernel::Stream::new(), kernel::Kernel::new());
+        (timed(301, || stream.pass()), timed(301, || kernel.add()))
+    });
+    println!(
+        "1. correlation update, 512x512 x 5, one energy, one thread: {:.2} ms (4 allowed); least traffic {:.2} ms \
+         ({:.1} GB/s), ratio {:.2} (1.5 allowed)",
+        ms(update),
+        ms(least),
+        kernel::Stream::BYTES as f64 / least.as_secs_f64() / 1e9,
+        update.as_secs_f64() / least.as_secs_f64(),
+    );
+}
+
+fn map() {
+    for photons in [3000.0, 300.0] {
+        let mut arrival = latency::Arrival::new(Scene::new(256, 75, photons), 60);
+        breakdown(&format!("{photons} photons, no model"), || arrival.next(None));
+        if let Some(mut model) = scene::model() {
+            breakdown(&format!("{photons} photons, GMVAE"), || arrival.next(model.model()));
+        }
+    }
+}
+
+fn breakdown(what: &str, mut next: impl FnMut() -> latency::Steps) {
+    let steps: Vec<_> = (0..30).map(|_| next()).collect();
+    let of = |step: fn(&latency::Steps) -> Duration| ms(median(steps.iter().map(step).collect()));
+    println!(
+        "2. last message to published map, 256x256 x 5 x 75, {what}: median {:.1} ms (150 allowed), slowest {:.1} ms; take \
+         {:.2}, advance {:.1}, judge and consult {:.1}, encode {:.1}; {} pixels ambiguous after it",
+        of(|s| s.total()),
+        ms(steps.iter().map(latency::Steps::total).max().unwrap_or_default()),
+        of(|s| s.stack),
+        of(|s| s.advance),
+        of(|s| s.generation),
+        of(|s| s.encode),
+        steps.iter().map(|s| s.open).max().unwrap_or_default(),
+    );
+}
+
+fn published(metrics: &MetricsHandle) {
+    let scene = Scene::new(256, 75, 3000.0);
+    let path = Some(scene::model_path()).filter(|path| path.exists());
+    let with = if path.is_some() { "GMVAE" } else { "no model" };
+    let mut daemon = Daemon::start(metrics, |settings| {
+        settings.model.path = path;
+        settings.model.backend = ModelBackend::Tract;
+    });
+    let mut sub = daemon.subscribe("live");
+    daemon.send(
+        std::iter::once(scene.start("live")).chain((0..55).flat_map(|energy| scene.image("live", energy))),
+    );
+    daemon.wait("live", |summary| summary.measured_values == 55 * 256 * 256);
+    let times: Vec<_> = (55..75)
+        .map(|energy| {
+            let lines = scene.image("live", energy);
+            daemon.image(&mut sub, lines, Duration::from_millis(730), energy as u64 + 1)
+        })
+        .collect();
+    daemon.send([scene.end("live")]);
+    daemon.wait_for_end("live");
+    let slowest = times.iter().max().copied().unwrap_or_default();
+    println!(
+        "2. the same through the daemon, sender and subscriber over loopback, {with}: median {:.1} ms (150 allowed), \
+         slowest of {} {:.1} ms",
+        ms(median(times.clone())),
+        times.len(),
+        ms(slowest),
+    );
+    daemon.stop();
+}
+
+fn ingested(metrics: &MetricsHandle) {
+    let template = Scene::new(8, 75, 3000.0).plan;
+    let mut daemon = Daemon::start(metrics, |_| {});
+    let points = ingest::points(&mut daemon, &template, 4000);
+    let [messages, bytes] = points.per_s();
+    println!(
+        "3. point lines of 250 pixels: {messages:.0} messages/s (60000 wanted), {:.0} MB/s, {} messages in {:.2} s, nothing \
+         missing",
+        bytes / 1e6,
+        points.messages,
+        points.time.as_secs_f64(),
+    );
+    let frames = ingest::frames(&mut daemon, &template, 1000);
+    let [messages, bytes] = frames.per_s();
+    println!(
+        "3. area frames of 256x256 uint16, 8 a message: {:.2} GB/s (1 wanted), {messages:.0} messages/s, {:.1} GB in \
+         {:.2} s, nothing missing",
+        bytes / 1e9,
+        frames.bytes as f64 / 1e9,
+        frames.time.as_secs_f64(),
+    );
+    daemon.stop();
+}
+
+fn resident() {
+    let all = memory::in_a_row(10);
+    let allowed = 3.0 * memory::stack_mb() + 200.0;
+    println!(
+        "4. resident memory, 512x512 x 100 (stack as float32: {:.0} MB; allowed {allowed:.0} MB)",
+        memory::stack_mb()
+    );
+    for (scan, memory) in all.iter().enumerate() {
+        let of = if scan == 0 { "before".to_owned() } else { format!("scan {scan}") };
+        println!("   {of}: at most {:.0} MB, afterwards {:.0} MB", memory.peak_mb, memory.now_mb);
+    }
+}
