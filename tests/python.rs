@@ -86,6 +86,15 @@ fn run(python: &Path, script: &str, args: &[&str]) -> String {
 }
 
 #[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    for example in ["subscribe", "publish"] {
+        let code = std::fs::read_to_string(repository().join(format!("examples/{example}.py"))).unwrap();
+        assert!(readme.contains(&format!("```python\n{code}```\n")), "README.md shows another {example}.py");
+    }
+}
+
+#[test]
 fn the_golden_messages_keep_their_schema() {
     let Some(python) = python() else { return };
     run(python, "tests/python/check_golden.py", &[repository().join("proto").to_str().unwrap()]);
@@ -210,13 +219,4 @@ fn onnx_runtime_and_tract_give_the_same_answers() {
     let kept = dir.path().join("answers.json");
     std::fs::write(&kept, text).unwrap();
     run(python, "tests/python/check_model.py", &[model.to_str().unwrap(), kept.to_str().unwrap()]);
-}
-
-#[test]
-fn the_readme_shows_the_examples_as_they_are() {
-    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
-    let readme = read("README.md");
-    for example in ["examples/subscribe.py", "examples/publish.py"] {
-        assert!(readme.contains(&read(example)), "README.md shows another {example}");
-    }
 }

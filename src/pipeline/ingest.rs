@@ -128,9 +128,9 @@ impl Ingest {
         if dropped > 0 {
             let held = EventRefusal::Limit {
                 what: "size of what is held",
-                found: cost,
+                found: self.scans.held().bytes() + cost,
                 key: "held_bytes",
-                limit: 0,
+                limit: self.scans.held().limit_bytes(),
             };
             (0..dropped).for_each(|_| self.refuse(source, "held_too_long", &held, None));
         }

@@ -30,6 +30,26 @@ fn samples_before_their_start_are_held() {
 }
 
 #[test]
+fn what_is_held_is_bounded_and_the_oldest_gives_way() {
+    let rig = Setup::new().set("limits", "held_bytes = 4000").start();
+    let mut feed = Feed::push(rig.source());
+    let messages = Script::new("flood").whole();
+    feed.send_all(&messages[1..]);
+    rig.received(49);
+    let dropped = rig.metric("phasewatch_messages_refused_total", &["reason=\"held_too_long\""]);
+    assert!(dropped > 10.0, "{dropped}");
+    rig.log.wait("the limit", |line| {
+        line["message"].as_str().is_some_and(|text| text.contains("limits.held_bytes = 4000"))
+    });
+    until("a bound", || (rig.metric("phasewatch_held_bytes", &[]) <= 4000.0).then_some(()));
+    // The sender repeats all of it; nothing is counted twice.
+    feed.send_all(&messages);
+    let scan = rig.archived("flood");
+    assert_eq!((&scan["outcome"]["status"], &scan["measured_values"]), (&json!("complete"), &json!(12 * 24)));
+    assert_eq!(rig.metric("phasewatch_samples_replaced_total", &[]), 0.0);
+}
+
+#[test]
 fn a_paused_scan_outlasts_the_silence_and_goes_on() {
     let rig = Setup::bare()
         .source("waits", &format!("{BIND}\nsilence_s = 0.3\ngrace_s = 0.1"))

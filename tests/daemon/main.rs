@@ -10,6 +10,7 @@ mod models;
 mod oddities;
 mod order;
 mod refusals;
+mod restart;
 mod rig;
 mod script;
 mod table;

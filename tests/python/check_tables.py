@@ -79,7 +79,12 @@ def main(source, address, http, archive):
     # The archive holds the settled map, which is the last that was published.
     folder = pathlib.Path(events[-1]["archive_path"])
     stored = pa.parquet.read_table(folder / "phase_map.parquet", partitioning=None)
-    assert stored.equals(table), "archive and ZeroMQ differ"
+    # Readers may number the words of a dictionary as they like.
+    def plain(column):
+        return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+    differing = [name for name in table.column_names if not plain(stored[name]).equals(plain(table[name]))]
+    assert not differing, f"archive and ZeroMQ differ in {differing}"
     # The archived file says nothing of how the scan came in.
     of_the_stream = {b"phasewatch.generation", b"phasewatch.revision_reason"}
     metadata = [{key: t.schema.metadata[key] for key in t.schema.metadata.keys() - of_the_stream} for t in (stored, table)]

@@ -55,6 +55,12 @@ impl Held {
         self.refused.push(refusal.clone());
     }
 
+    /// Most bytes held.
+    #[must_use]
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     /// Bytes held now.
     #[must_use]
     pub fn bytes(&self) -> usize {
