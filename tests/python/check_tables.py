@@ -111,7 +111,7 @@ def main(source, address, http, archive):
     assert phases == table["phase"].cast(pa.string()).to_pylist()
     dataset = pa.dataset.dataset(archive, format="parquet", exclude_invalid_files=True)
     files = [file for file in dataset.files if file.endswith("phase_map.parquet")]
-    whole = pa.dataset.dataset(files, format="parquet", partitioning="hive", partition_base_dir=archive).to_table()
+    whole = pa.dataset.dataset(files, format="parquet", partitioning=None).to_table()
     assert whole.num_rows == sum(n for _, _, n in counted)
     stack = pa.parquet.read_table(folder / "stack.parquet", partitioning=None)
     assert stack.num_rows == table.num_rows
