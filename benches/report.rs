@@ -152,9 +152,9 @@ fn published(metrics: &MetricsHandle) {
 }
 
 fn ingested(metrics: &MetricsHandle) {
-    let template = Scene::new(8, 75, 3000.0).plan;
+    let template = Scene::new(8, 300, 3000.0).plan;
     let mut daemon = Daemon::start(metrics, |_| {});
-    let points = ingest::points(&mut daemon, &template, 4000);
+    let points = ingest::points(&mut daemon, &template, 1000);
     let [messages, bytes] = points.per_s();
     println!(
         "3. point lines of 250 pixels: {messages:.0} messages/s (60000 wanted), {:.0} MB/s, {} messages in {:.2} s, nothing \
@@ -163,6 +163,8 @@ fn ingested(metrics: &MetricsHandle) {
         points.messages,
         points.time.as_secs_f64(),
     );
+    daemon.stop();
+    let mut daemon = Daemon::start(metrics, |_| {});
     let frames = ingest::frames(&mut daemon, &template, 1000);
     let [messages, bytes] = frames.per_s();
     println!(

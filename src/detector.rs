@@ -4,8 +4,6 @@
 //! counts as dark instead, so that the dark level of every sum is the plan's dark times the pixels of a frame.
 //! A frame of which nothing is left is not measured (NaN). Infinities refuse the batch.
 
-use rayon::prelude::*;
-
 use crate::scan::{DType, FrameBatch, SampleBatch, ScanPlan};
 
 /// Why frames cannot be summed.
@@ -38,7 +36,8 @@ pub fn check_samples(plan: &ScanPlan, batch: &SampleBatch) -> Result<(), Detecto
     Err(DetectorError::Shape { found, pixels: found, wanted: found.saturating_mul(per_pixel) })
 }
 
-/// Sums each frame of a batch. Frames are summed in parallel; their order is kept.
+/// Sums each frame of a batch, on the calling thread: summing is faster than any network brings frames, and a pool
+/// shared with the maps would make receiving wait for them.
 ///
 /// # Errors
 /// Where the size does not fit the plan, or a frame holds an infinity.
@@ -53,12 +52,7 @@ pub fn reduce(plan: &ScanPlan, frames: FrameBatch) -> Result<SampleBatch, Detect
     let limits = Limits { dark: plan.detector.dark, saturation: plan.detector.saturation };
     let frame_bytes = per_frame * dtype.size();
     let sum = |frame: &[u8]| limits.sum(dtype, frame);
-    // Handing a frame to another thread costs about as much as summing 20 kB.
-    batch.values = if bytes.len() < 256 * 1024 {
-        bytes.chunks_exact(frame_bytes).map(sum).collect()
-    } else {
-        bytes.par_chunks_exact(frame_bytes).map(sum).collect()
-    };
+    batch.values = bytes.chunks_exact(frame_bytes).map(sum).collect();
     if batch.values.iter().any(|value| value.is_infinite()) {
         return Err(DetectorError::Infinite);
     }
@@ -73,11 +67,9 @@ struct Limits {
 impl Limits {
     fn sum(&self, dtype: DType, frame: &[u8]) -> f32 {
         match dtype {
-            DType::Uint8 => self.integers(frame.iter().map(|&b| u32::from(b))),
-            DType::Uint16 => {
-                self.integers(frame.as_chunks().0.iter().map(|b| u32::from(u16::from_le_bytes(*b))))
-            }
-            DType::Uint32 => self.integers(frame.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b))),
+            DType::Uint8 => self.integers(frame, |&b| u32::from(b)),
+            DType::Uint16 => self.integers(frame.as_chunks().0, |b| u32::from(u16::from_le_bytes(*b))),
+            DType::Uint32 => self.integers(frame.as_chunks().0, |b| u32::from_le_bytes(*b)),
             DType::Float32 => {
                 self.floats(frame.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))))
             }
@@ -85,24 +77,29 @@ impl Limits {
         }
     }
 
-    fn integers(&self, values: impl Iterator<Item = u32>) -> f32 {
+    fn integers<T>(&self, values: &[T], read: impl Fn(&T) -> u32) -> f32 {
+        /// Values of 16 bits whose sum fits 32: those of a run, in halves.
+        const RUN: usize = 1 << 16;
         // The smallest integer that is saturated; above u32 nothing is.
         let limit = self.saturation.map_or(u64::MAX, |level| level.ceil() as u64);
-        let (mut sum, mut left_out, mut kept) = (0_u64, 0_u64, 0_u64);
-        if limit > u64::from(u32::MAX) {
-            for value in values {
-                sum += u64::from(value);
-                kept += 1;
+        let everything = limit > u64::from(u32::MAX);
+        let limit = limit as u32;
+        let (mut sum, mut kept) = (0_u64, 0_u64);
+        for run in values.chunks(RUN) {
+            // Wrapping, since a check in every step is what keeps a loop from being vectorised; no sum is so large.
+            let (mut low, mut high, mut good) = (0_u32, 0_u32, 0_u32);
+            for value in run {
+                let value = read(value);
+                let keep = u32::from(everything | (value < limit));
+                let value = value & 0_u32.wrapping_sub(keep);
+                low = low.wrapping_add(value & 0xffff);
+                high = high.wrapping_add(value >> 16);
+                good = good.wrapping_add(keep);
             }
-        } else {
-            let limit = limit as u32;
-            for value in values {
-                let good = u64::from(value < limit);
-                sum += u64::from(value) * good;
-                kept += good;
-                left_out += 1 - good;
-            }
+            sum += u64::from(low) + (u64::from(high) << 16);
+            kept += u64::from(good);
         }
+        let left_out = values.len() as u64 - kept;
         if kept == 0 { f32::NAN } else { (sum as f64 + self.dark * left_out as f64) as f32 }
     }
 

@@ -1,16 +1,57 @@
 //! The GMVAE as a [`PosteriorModel`]: measured spectra onto its axis, fixed batches through its engine.
 
+use rayon::prelude::*;
+
 use super::PosteriorModel;
 use crate::model::{Batch, Model, Projection};
 
 /// A loaded model with what it needs from call to call.
 #[derive(Debug)]
 pub struct Oracle {
-    model: Model,
-    batch: Batch,
+    /// At least one; each runs on a thread of its own.
+    lanes: Vec<Lane>,
     rows: usize,
     /// The last projection, and the energies it is for: they stay the same for a whole scan.
     projection: Option<(Vec<f64>, Projection)>,
+}
+
+/// One copy of the model.
+#[derive(Debug)]
+struct Lane {
+    model: Model,
+    batch: Batch,
+    asked: Vec<usize>,
+}
+
+impl Lane {
+    fn new(model: Model, rows: usize) -> Self {
+        let batch = Batch::with_capacity(&model.metadata().axis, rows);
+        Self { model, batch, asked: Vec::with_capacity(rows) }
+    }
+
+    /// The posteriors of one batch of pixels, given their rows of `energies` values.
+    fn run(
+        &mut self,
+        projection: &Projection,
+        energies: usize,
+        values: [&[f32]; 2],
+        posteriors: &mut [f32],
+    ) -> Result<(), String> {
+        let [od, sigma] = values;
+        self.batch.clear();
+        self.asked.clear();
+        for (pixel, (od, sigma)) in od.chunks_exact(energies).zip(sigma.chunks_exact(energies)).enumerate() {
+            if self.batch.push(projection, od, sigma) {
+                self.asked.push(pixel);
+            }
+        }
+        let output = self.model.run(&self.batch).map_err(|error| error.to_string())?;
+        let clusters = self.model.metadata().clusters.len();
+        for (row, &pixel) in self.asked.iter().enumerate() {
+            posteriors[pixel * clusters..(pixel + 1) * clusters].copy_from_slice(output.posterior_of(row));
+        }
+        Ok(())
+    }
 }
 
 impl Oracle {
@@ -18,14 +59,21 @@ impl Oracle {
     #[must_use]
     pub fn new(model: Model, rows: usize) -> Self {
         let rows = rows.max(1);
-        let batch = Batch::with_capacity(&model.metadata().axis, rows);
-        Self { model, batch, rows, projection: None }
+        Self { lanes: vec![Lane::new(model, rows)], rows, projection: None }
+    }
+
+    /// Adds another copy of the same model, so that one more thread can be used. The batches stay the same, and so do
+    /// the posteriors.
+    #[must_use]
+    pub fn with_copy(mut self, model: Model) -> Self {
+        self.lanes.push(Lane::new(model, self.rows));
+        self
     }
 
     /// The model.
     #[must_use]
     pub fn model(&self) -> &Model {
-        &self.model
+        &self.lanes[0].model
     }
 
     fn project(&mut self, energies_ev: &[f64]) -> Result<Projection, String> {
@@ -35,7 +83,7 @@ impl Oracle {
             return Ok(projection.clone());
         }
         let projection =
-            Projection::new(&self.model.metadata().axis, energies_ev).map_err(|error| error.to_string())?;
+            Projection::new(&self.model().metadata().axis, energies_ev).map_err(|error| error.to_string())?;
         self.projection = Some((energies_ev.to_vec(), projection.clone()));
         Ok(projection)
     }
@@ -43,11 +91,11 @@ impl Oracle {
 
 impl PosteriorModel for Oracle {
     fn clusters(&self) -> &[String] {
-        &self.model.metadata().clusters
+        &self.model().metadata().clusters
     }
 
     fn sha256(&self) -> &str {
-        self.model.sha256()
+        self.model().sha256()
     }
 
     fn posteriors(&mut self, energies_ev: &[f64], od: &[f32], sigma: &[f32]) -> Result<Vec<f32>, String> {
@@ -55,22 +103,18 @@ impl PosteriorModel for Oracle {
         let (energies, clusters) = (energies_ev.len(), self.clusters().len());
         let pixels = od.len() / energies.max(1);
         let mut posteriors = vec![f32::NAN; pixels * clusters];
-        let mut asked = Vec::with_capacity(self.rows);
-        for first in (0..pixels).step_by(self.rows) {
-            self.batch.clear();
-            asked.clear();
-            for pixel in first..(first + self.rows).min(pixels) {
-                let row = pixel * energies..(pixel + 1) * energies;
-                if self.batch.push(&projection, &od[row.clone()], &sigma[row]) {
-                    asked.push(pixel);
-                }
-            }
-            let output = self.model.run(&self.batch).map_err(|error| error.to_string())?;
-            for (row, &pixel) in asked.iter().enumerate() {
-                posteriors[pixel * clusters..(pixel + 1) * clusters]
-                    .copy_from_slice(output.posterior_of(row));
-            }
+        let mut work: Vec<Vec<_>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        let cells = (self.rows * energies).max(1);
+        let parts = od.chunks(cells).zip(sigma.chunks(cells));
+        let lanes = work.len();
+        for (index, part) in parts.zip(posteriors.chunks_mut((self.rows * clusters).max(1))).enumerate() {
+            work[index % lanes].push(part);
         }
+        self.lanes.par_iter_mut().zip(work).try_for_each(|(lane, work)| {
+            work.into_iter().try_for_each(|((od, sigma), posteriors)| {
+                lane.run(&projection, energies.max(1), [od, sigma], posteriors)
+            })
+        })?;
         Ok(posteriors)
     }
 }

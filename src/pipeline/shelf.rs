@@ -99,12 +99,17 @@ impl Shelf {
     }
 
     fn load(&self, path: &Path) -> Result<[Oracle; 2], String> {
-        let load = || {
-            Model::open(path, &self.choice, Some(&self.references_sha256))
-                .map(|model| Oracle::new(model, self.rows))
-                .map_err(|error| error.to_string())
+        /// More copies of a model than this are not worth their memory.
+        const MOST_COPIES: usize = 4;
+        let open = || {
+            Model::open(path, &self.choice, Some(&self.references_sha256)).map_err(|error| error.to_string())
         };
-        Ok([load()?, load()?])
+        let mut live = Oracle::new(open()?, self.rows);
+        // Whoever looks at a running scan waits for the map; the archive has time.
+        for _ in 1..rayon::current_num_threads().min(MOST_COPIES) {
+            live = live.with_copy(open()?);
+        }
+        Ok([live, Oracle::new(open()?, self.rows)])
     }
 
     fn refused(&self, seen: Option<(u64, SystemTime)>, reason: String) -> Checked {

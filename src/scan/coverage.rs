@@ -28,6 +28,20 @@ impl PixelSet {
         new
     }
 
+    /// Adds a run of pixels; those outside the set are not added.
+    pub fn insert_run(&mut self, pixels: std::ops::Range<usize>) {
+        let end = pixels.end.min(self.size);
+        let mut next = pixels.start;
+        while next < end {
+            let (word, bit) = (next / 64, next % 64);
+            let take = (64 - bit).min(end - next);
+            let run = (u64::MAX >> (64 - take)) << bit;
+            self.count += (run & !self.words[word]).count_ones() as usize;
+            self.words[word] |= run;
+            next += take;
+        }
+    }
+
     /// Whether `pixel` is in the set.
     #[must_use]
     pub fn contains(&self, pixel: usize) -> bool {
@@ -86,6 +100,19 @@ mod tests {
         assert_eq!(set.len(), 3);
         set.clear();
         assert!(set.is_empty() && !set.contains(0));
+    }
+
+    #[test]
+    fn a_run_is_its_pixels() {
+        for run in [0..0, 3..3, 5..64, 60..70, 63..129, 0..130, 64..128, 120..500] {
+            let (mut at_once, mut one_by_one) = (PixelSet::new(130), PixelSet::new(130));
+            for set in [&mut at_once, &mut one_by_one] {
+                [1, 62, 64, 129].into_iter().for_each(|pixel| _ = set.insert(pixel));
+            }
+            at_once.insert_run(run.clone());
+            run.for_each(|pixel| _ = one_by_one.insert(pixel));
+            assert_eq!(at_once, one_by_one);
+        }
     }
 
     #[test]
