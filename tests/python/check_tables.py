@@ -107,8 +107,10 @@ def main(source, address, http, archive):
     assert phases == table["phase"].cast(pa.string()).to_pylist()
     dataset = pa.dataset.dataset(archive, format="parquet", exclude_invalid_files=True)
     files = [file for file in dataset.files if file.endswith("phase_map.parquet")]
-    whole = pa.dataset.dataset(files, format="parquet", partitioning="hive", partition_base_dir=archive).to_table()
+    hive = pa.dataset.HivePartitioning.discover(infer_dictionary=True)
+    whole = pa.dataset.dataset(files, format="parquet", partitioning=hive, partition_base_dir=archive).to_table()
     assert whole.num_rows == sum(n for _, _, n in counted)
+    assert pa.parquet.read_table(folder / "phase_map.parquet").num_rows == table.num_rows, "as pandas would read it"
     stack = pa.parquet.read_table(folder / "stack.parquet", partitioning=None)
     assert stack.num_rows == table.num_rows
     assert all(len(counts) == len(ENERGIES_EV) for counts in stack["counts"].to_pylist())
