@@ -1,74 +1,89 @@
-//! The archive is a function of what was measured, not of how it arrived.
+//! The archive is a function of what was measured, not of how it arrived: to the byte.
+
+use std::path::Path;
 
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
 
 use crate::feed::Feed;
-use crate::rig::{Setup, until};
-use crate::script::Script;
-use crate::table::{self, differences, folder};
+use crate::rig::{Rig, Setup};
+use crate::script::{Message, Script};
+use crate::table::{folder, manifest};
 
-/// What differs between two archives of the same values: who it is, and how many previews there were.
-const MAY_DIFFER: [&str; 4] =
-    ["phasewatch.generation", "phasewatch.revision_reason", "phasewatch.scan_id", "scan_id"];
+const FILES: [&str; 5] =
+    ["energies.parquet", "phase_map.parquet", "phase_map.png", "spectra.parquet", "stack.parquet"];
+const WHOLE: u64 = 12 * 24;
+
+fn rig() -> Rig {
+    Setup::bare().source("beam", "bind = \"tcp://127.0.0.1:0\"\ngrace_s = 0.3").start()
+}
+
+fn messages() -> Vec<Message> {
+    Script::new("same").whole()
+}
+
+fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    FILES.iter().map(|file| (*file, std::fs::read(folder.join(file)).unwrap())).collect()
+}
+
+/// The archive of the whole scan: its files, and what its manifest says of plan, map and gaps.
+fn archived(rig: &Rig) -> (Vec<(&'static str, Vec<u8>)>, [Value; 4]) {
+    let scan = rig.wait_scan("same", "archived whole", |scan| {
+        scan["state"] == "archived"
+            && scan["measured_values"] == WHOLE
+            && scan["outcome"]["status"] == "complete"
+    });
+    let folder = folder(&scan);
+    let manifest = manifest(&folder);
+    (files(&folder), ["plan", "map", "gaps", "files"].map(|key| manifest[key].clone()))
+}
+
+fn straight() -> (Vec<(&'static str, Vec<u8>)>, [Value; 4]) {
+    let rig = rig();
+    Feed::push(rig.source()).send_all(&messages());
+    archived(&rig)
+}
+
+fn assert_same(one: &(Vec<(&str, Vec<u8>)>, [Value; 4]), other: &(Vec<(&str, Vec<u8>)>, [Value; 4])) {
+    for ((file, one), (_, other)) in one.0.iter().zip(&other.0) {
+        assert!(one == other, "{file} differs");
+    }
+    assert_eq!(one.1, other.1);
+}
 
 #[test]
-fn any_order_duplicates_and_late_messages_archive_the_same() {
-    let bind = "bind = \"tcp://127.0.0.1:0\"\ngrace_s = 0.3";
-    let mut setup = Setup::bare().set("limits", "open_scans = 16");
-    for name in ["straight", "shuffled-1", "shuffled-2", "shuffled-3", "lossy"] {
-        setup = setup.source(name, bind);
-    }
-    let rig = setup.start();
-    Feed::push(&rig.sources["straight"]).send_all(&Script::new("straight").whole());
+fn a_shuffled_scan_with_duplicates_archives_the_same_bytes() {
+    let straight = straight();
     for seed in 1..=3 {
-        let name = format!("shuffled-{seed}");
-        let mut messages = Script::new(&name).whole();
-        messages.extend(messages.clone());
-        messages.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        Feed::push(&rig.sources[&name]).send_all(&messages);
-        until("all of them", || {
-            let taken = rig.metric("phasewatch_messages_received_total", &[&name]);
-            (taken == messages.len() as f64).then_some(())
-        });
+        let rig = rig();
+        let mut shuffled = [messages(), messages()].concat();
+        shuffled.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        Feed::push(rig.source()).send_all(&shuffled);
+        rig.received(shuffled.len() as u64);
+        assert_same(&straight, &archived(&rig));
     }
-    // A third is lost, the scan is archived without it, and then it comes after all.
-    let messages = Script::new("lossy").whole();
-    let is_lost = |index: usize| index % 3 == 1 && index + 1 < messages.len();
-    let lost = messages.iter().enumerate().filter(|(index, _)| is_lost(*index)).map(|(_, message)| message);
-    let kept = messages.iter().enumerate().filter(|(index, _)| !is_lost(*index)).map(|(_, message)| message);
-    let mut feed = Feed::push(&rig.sources["lossy"]);
-    feed.send_all(kept);
-    let first = rig.archived("lossy");
-    assert_ne!(first["gaps"], serde_json::json!([]));
-    let first = table::phase_map(&folder(&first));
-    feed.send_all(lost);
-    let whole = 12 * 24;
-    rig.wait_scan("lossy", "healed", |scan| scan["state"] == "archived" && scan["measured_values"] == whole);
+}
 
-    let straight = folder(&rig.archived("straight"));
-    let map = table::phase_map(&straight);
-    assert_ne!(
-        first.column_by_name("energies_seen"),
-        map.column_by_name("energies_seen"),
-        "the loss was seen"
-    );
-    for name in ["shuffled-1", "shuffled-2", "shuffled-3", "lossy"] {
-        let scan = rig.wait_scan(name, "archived whole", |scan| {
-            scan["state"] == "archived" && scan["measured_values"] == whole
-        });
-        assert_eq!(scan["outcome"]["status"], "complete", "{scan}");
-        let other = folder(&scan);
-        assert_eq!(table::stack_bytes(&straight), table::stack_bytes(&other), "{name}");
-        let differ = differences(&map, &table::phase_map(&other));
-        let unexpected: Vec<_> = differ.iter().filter(|name| !MAY_DIFFER.contains(&name.as_str())).collect();
-        assert!(unexpected.is_empty(), "{name}: {unexpected:?}");
-        let read = |folder: &std::path::Path, file| table::read(&folder.join(file));
-        assert_eq!(
-            read(&straight, "energies.parquet").columns(),
-            read(&other, "energies.parquet").columns(),
-            "{name}"
-        );
-    }
+#[test]
+fn what_was_lost_and_comes_late_archives_the_same_bytes() {
+    let rig = rig();
+    let messages = messages();
+    let is_lost = |index: usize| index % 3 == 1 && index + 1 < messages.len();
+    let part = |lost: bool| {
+        let chosen = messages.iter().enumerate().filter(move |(index, _)| is_lost(*index) == lost);
+        chosen.map(|(_, message)| message)
+    };
+    let mut feed = Feed::push(rig.source());
+    feed.send_all(part(false));
+    // It is archived without them first, and the difference is to be seen.
+    let scan = rig.archived("same");
+    assert_ne!(scan["gaps"], json!([]));
+    let partial = files(&folder(&scan));
+    feed.send_all(part(true));
+    let healed = archived(&rig);
+    let straight = straight();
+    assert!(partial.iter().zip(&straight.0).all(|(one, other)| one.1 != other.1), "nothing was lost");
+    assert_same(&straight, &healed);
 }

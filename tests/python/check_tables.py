@@ -54,6 +54,11 @@ def collect(source, address):
                     last[kind] = (header, pa.ipc.open_stream(body).read_all())
 
 
+def plain(column):
+    """Values alone: two files may spell the same words with different dictionaries."""
+    return column.to_pylist()
+
+
 def fetch(http, path):
     with urllib.request.urlopen(f"http://{http}{path}") as answer:
         return answer.read()
@@ -113,6 +118,7 @@ def main(source, address, http, archive):
     files = [file for file in dataset.files if file.endswith("phase_map.parquet")]
     whole = pa.dataset.dataset(files, format="parquet", partitioning=None).to_table()
     assert whole.num_rows == sum(n for _, _, n in counted)
+    assert pa.parquet.read_table(folder / "phase_map.parquet").num_rows == table.num_rows, "as pandas would read it"
     stack = pa.parquet.read_table(folder / "stack.parquet", partitioning=None)
     assert stack.num_rows == table.num_rows
     assert all(len(counts) == ENERGIES for counts in stack["counts"].to_pylist())
