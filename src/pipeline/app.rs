@@ -155,6 +155,9 @@ impl App {
             references.sha256.clone(),
             settings.model.batch,
         ));
+        // Before the first scan can begin: what is archived must not depend on who was faster.
+        let first = Arc::clone(&shelf);
+        tell(&tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged));
         Ok(Self {
             settings,
             addresses,

@@ -66,7 +66,8 @@ impl ExactMean {
     }
 
     fn get(self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum_nano as f64 / self.count as f64 / 1e9)
+        // Rounded to the same steps, so that the mean of a recorded mean is that mean.
+        (self.count > 0).then(|| (self.sum_nano as f64 / self.count as f64).round() / 1e9)
     }
 }
 
