@@ -1,47 +1,25 @@
-"""Publishes a small scan over stxm-stream/1, as a microscope would.
-
-Usage: publish.py ADDRESS [SCAN_ID], where ADDRESS is what the daemon's [[source]] binds. Needs pyzmq and numpy.
-"""
-
-import json
-import pathlib
-import sys
+"""Publishes a small scan over stxm-stream/1: publish.py ADDRESS SCAN_ID. Needs pyzmq and numpy."""
+import json, pathlib, sys
 from datetime import datetime, timezone
+import numpy as np, zmq
 
-import numpy as np
-import zmq
+energies_ev = np.array([508, 511, 513.5, 515, 516, 517, 518, 519, 521, 524, 528, 532])
+files = sorted((pathlib.Path(__file__).parent.parent / "config/references/nvpf").glob("*.csv"))
+spectra = [np.loadtxt(file, delimiter=",", comments=["#", "energy"]).T for file in files]
+stripes = np.array([0 * energies_ev] + [np.interp(energies_ev, e, od) for e, od in spectra])  # the first is empty field
+counts = np.random.default_rng(1).poisson(20_000 * np.exp(-np.repeat(stripes, 3, axis=0).T[:, None, :].repeat(12, axis=1)))
+socket, seq = zmq.Context().socket(zmq.PUSH), 0
+socket.connect(sys.argv[1])
 
-REFERENCES = pathlib.Path(__file__).parent.parent / "config/references/nvpf"
-ENERGIES_EV = [508.0, 511.0, 513.5, 515.0, 516.0, 517.0, 518.0, 519.0, 521.0, 524.0, 528.0, 532.0]
+def send(kind, *payload, **fields):
+    global seq
+    header = {"stream": "stxm-stream/1", "type": kind, "scan_id": sys.argv[2], "seq": seq, **fields}
+    socket.send_multipart([json.dumps(header | {"time": datetime.now(timezone.utc).isoformat()}).encode(), *payload])
+    seq += 1
 
-
-def frames(shape, i0, rng):
-    """Counts of every energy: a stripe of each phase, and an empty stripe at the left."""
-    spectra = [np.zeros(len(ENERGIES_EV))]
-    for path in sorted(REFERENCES.glob("*.csv")):
-        energy_ev, od = np.loadtxt((row for row in path.open() if row[0].isdigit()), delimiter=",").T
-        spectra.append(np.interp(ENERGIES_EV, energy_ev, od))
-    stripe = np.arange(shape[1]) * len(spectra) // shape[1]
-    od = np.array(spectra).T[:, None, stripe]
-    return rng.poisson(i0 * np.exp(-od) * np.ones((1, shape[0], 1)))
-
-
-def publish(address, scan_id, shape=(12, 18), i0=20_000):
-    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
-        socket.connect(address)
-        common = {"stream": "stxm-stream/1", "scan_id": scan_id, "time": datetime.now(timezone.utc).isoformat()}
-        axis = {"start": 0.0, "step": 0.05}
-        messages = [({"type": "scan_start", "grid": {"shape": shape, "x": axis, "y": axis}, "dwell_ms": 1.0,
-                      "energies_ev": ENERGIES_EV, "detector": {"counts_per_photon": 1.0}, "simulated": True},)]
-        for energy, image in enumerate(frames(shape, i0, np.random.default_rng(1))):
-            for row, line in enumerate(image):
-                header = {"type": "samples", "energy_index": energy, "first_pixel": row * shape[1],
-                          "count": shape[1], "dtype": "uint16", "i0": i0}
-                messages.append((header, line.astype("<u2").tobytes()))
-        messages.append(({"type": "scan_end", "status": "complete"},))
-        for seq, (header, *payload) in enumerate(messages):
-            socket.send_multipart([json.dumps(common | header | {"seq": seq}).encode(), *payload])
-
-
-if __name__ == "__main__":
-    publish(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else f"example-{datetime.now():%Y%m%d-%H%M%S}")
+axis, (ny, nx) = {"start": 0.0, "step": 0.05}, counts.shape[1:]
+send("scan_start", grid={"shape": [ny, nx], "x": axis, "y": axis}, energies_ev=energies_ev.tolist(), dwell_ms=1.0,
+     detector={"counts_per_photon": 1.0}, simulated=True)
+for e, y in np.ndindex(len(energies_ev), ny):
+    send("samples", counts[e, y].astype("<u2").tobytes(), energy_index=e, first_pixel=y * nx, count=nx, dtype="uint16", i0=20_000)
+send("scan_end", status="complete")
