@@ -13,10 +13,16 @@
     reason = "these are tests"
 )]
 
+#[path = "daemon/feed.rs"]
+mod feed;
 #[path = "daemon/http.rs"]
 mod http;
 #[path = "daemon/rig.rs"]
 mod rig;
+#[path = "daemon/script.rs"]
+mod script;
+#[path = "daemon/table.rs"]
+mod table;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -24,10 +30,14 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::channel;
 
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::Float32Type;
 use phasewatch::reference::ReferenceSet;
 use serde_json::{Value, json};
 
+use feed::Feed;
 use rig::{PATIENCE, PHASEWATCH, Setup, references};
+use script::{I0, Message, Script, floats};
 
 const PACKAGES: [&str; 8] =
     ["duckdb", "jsonschema", "numpy", "onnx", "onnxruntime", "polars", "pyarrow", "pyzmq"];
@@ -196,6 +206,48 @@ fn largest_difference(one: &Value, other: &Value) -> f64 {
         }
         (Value::Null, Value::Null) => 0.0,
         _ => (one.as_f64().unwrap() - other.as_f64().unwrap()).abs(),
+    }
+}
+
+/// The archived map of a faint scan, whose pixels are doubtful, and what ran the model.
+fn faint_map(model_settings: &str) -> (RecordBatch, String) {
+    let model = repository().join("config/models/nvpf.onnx");
+    let rig = Setup::new().set("model", &format!("path = {model:?}\n{model_settings}")).start();
+    let line = rig.log.wait("the model", |line| line["message"] == "model in use");
+    // A hundredth of the light: the phases can hardly be told apart.
+    let faint = |message: &Message| {
+        if message.parts.len() == 1 {
+            return message.clone();
+        }
+        let values: Vec<f32> =
+            message.parts[1].as_chunks().0.iter().map(|b| (f32::from_le_bytes(*b) / 100.0).round()).collect();
+        message.clone().part(1, floats(&values)).with("i0", json!(I0 / 100.0))
+    };
+    let messages: Vec<_> = Script::new("faint").whole().iter().map(faint).collect();
+    Feed::push(rig.source()).send_all(&messages);
+    let scan = rig.archived("faint");
+    (table::phase_map(&table::folder(&scan)), line["engine"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn the_daemon_makes_the_same_map_with_either_engine() {
+    let Some(python) = python() else { return };
+    let runtime = format!("backend = \"onnxruntime\"\nlibrary = {:?}", library(python));
+    let (one, tract) = faint_map("backend = \"tract\"");
+    let (other, runtime) = faint_map(&runtime);
+    assert_ne!(tract, runtime);
+    for column in ["status", "phase", "method"] {
+        assert_eq!(table::words(&one, column), table::words(&other, column), "{column}");
+    }
+    let posterior = |table: &RecordBatch| -> Vec<Option<f32>> {
+        let lists = table.column_by_name("posterior").unwrap().as_list::<i32>();
+        lists.values().as_primitive::<Float32Type>().iter().collect()
+    };
+    let (one, other) = (posterior(&one), posterior(&other));
+    assert!(!one.is_empty(), "the model was not asked");
+    assert_eq!(one.len(), other.len());
+    for (one, other) in one.iter().zip(&other) {
+        assert!((one.unwrap() - other.unwrap()).abs() < 1e-5, "{one:?} {other:?}");
     }
 }
 

@@ -140,7 +140,7 @@ fn a_plan_above_the_limits_is_shown_with_the_limit_and_left_alone() {
         ("bytes", Script::new("bytes").grid(2000, 2000).energies(&vec![515.0; 4096]), "limits.stack_bytes"),
         ("third", Script::new("third"), "limits.open_scans = 2"),
     ];
-    let mut setup = Setup::bare().source("beam", BIND).set("limits", "open_scans = 2");
+    let mut setup = Setup::new().set("limits", "open_scans = 2");
     for (name, ..) in &above {
         setup = setup.source(name, BIND);
     }

@@ -54,11 +54,6 @@ def collect(source, address):
                     last[kind] = (header, pa.ipc.open_stream(body).read_all())
 
 
-def plain(column):
-    """Values alone: two files may spell the same words with different dictionaries."""
-    return column.to_pylist()
-
-
 def fetch(http, path):
     with urllib.request.urlopen(f"http://{http}{path}") as answer:
         return answer.read()
