@@ -257,6 +257,15 @@ impl Kernel<'_> {
 fn mark(seen: &mut [u64], at: usize, new: &[f32]) -> isize {
     let mut change = 0;
     let mut index = 0;
+    if at.is_multiple_of(64) {
+        let (whole, rest) = new.as_chunks::<64>();
+        for (word, values) in seen[at / 64..].iter_mut().zip(whole) {
+            let bits = bits_of(values);
+            change += bits.count_ones() as isize - word.count_ones() as isize;
+            *word = bits;
+        }
+        index = new.len() - rest.len();
+    }
     while index < new.len() {
         let position = at + index;
         let (word, bit) = (position / 64, position % 64);

@@ -146,7 +146,7 @@ impl App {
             publish: publisher.endpoint().to_owned(),
             http: listener.local_addr().map_err(failed)?,
         };
-        let board = Board::new(256).with_map_bytes(settings.limits.kept_bytes);
+        let board = Board::new(256).with_map_bytes(settings.limits.kept_bytes / 4);
         let render = metrics.clone();
         let http = HttpState::new(board.clone(), Utc::now().timestamp() as u64, move || render.render());
         let shelf = Arc::new(Shelf::new(
