@@ -1,9 +1,12 @@
 //! The GMVAE as a [`PosteriorModel`]: measured spectra onto its axis, fixed batches through its engine.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 
 use super::PosteriorModel;
 use crate::model::{Batch, Model, Projection};
+use crate::telemetry::names;
 
 /// A loaded model with what it needs from call to call.
 #[derive(Debug)]
@@ -45,7 +48,10 @@ impl Lane {
                 self.asked.push(pixel);
             }
         }
+        let started = Instant::now();
         let output = self.model.run(&self.batch).map_err(|error| error.to_string())?;
+        metrics::histogram!(names::INFERENCE_SECONDS).record(started.elapsed().as_secs_f64());
+        metrics::counter!(names::INFERENCE_PIXELS).increment(self.asked.len() as u64);
         let clusters = self.model.metadata().clusters.len();
         for (row, &pixel) in self.asked.iter().enumerate() {
             posteriors[pixel * clusters..(pixel + 1) * clusters].copy_from_slice(output.posterior_of(row));

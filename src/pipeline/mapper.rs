@@ -237,9 +237,7 @@ impl Mapper {
         if std::mem::take(&mut scan.model_changed) {
             reason = RevisionReason::Model;
         }
-        let inference = Instant::now();
         let (map, failure) = scan.live(&snapshot).generation_of(&snapshot, reason, self.model.model());
-        metrics::histogram!(names::INFERENCE_SECONDS).record(inference.elapsed().as_secs_f64());
         scan.last_generation = Some(Instant::now());
         if let Some(failure) = failure {
             tracing::error!(scan_id, "the model failed, the map is made without it: {failure}");

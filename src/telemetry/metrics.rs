@@ -76,7 +76,6 @@ fn describe() {
     describe_histogram!(names::GENERATION_LATENCY_SECONDS, Unit::Seconds, "from receipt to publication");
     describe_histogram!(names::INFERENCE_SECONDS, Unit::Seconds, "one call of the model");
     describe_counter!(names::INFERENCE_PIXELS, "pixels the model was asked about");
-    describe_counter!(names::PUBLISHER_DROPPED, "messages dropped for slow subscribers");
     describe_gauge!(names::BUILD_INFO, "always 1; the label says which version runs");
 }
 

@@ -45,7 +45,5 @@ pub const GENERATION_LATENCY_SECONDS: &str = "phasewatch_generation_latency_seco
 pub const INFERENCE_SECONDS: &str = "phasewatch_inference_seconds";
 /// Counter: pixels the model was asked about.
 pub const INFERENCE_PIXELS: &str = "phasewatch_inference_pixels_total";
-/// Counter: messages dropped because subscribers were too slow.
-pub const PUBLISHER_DROPPED: &str = "phasewatch_publisher_dropped_total";
 /// Gauge, label `version`: always 1; says which version runs.
 pub const BUILD_INFO: &str = "phasewatch_build_info";
