@@ -10,6 +10,8 @@
 //! energy leaves of the pixel and of the reference. Where the line explains nearly all there is little left, so
 //! the sums are then kept in `f64`.
 //!
+//! What the innermost loops call is marked `inline`: without link-time optimisation it would stay a call.
+//!
 //! Sums lie in blocks of [`BLOCK`] pixels, field after field, so that a block stays in the first-level cache and
 //! blocks can be worked on in parallel.
 
@@ -69,20 +71,24 @@ trait Real: Copy + Send + Sync + From<f32> + AddAssign + Mul<Output = Self> + Su
 }
 
 impl Real for f32 {
+    #[inline]
     fn of(value: f64) -> Self {
         value as f32
     }
 
+    #[inline]
     fn or(self, other: Self) -> Self {
         if self.is_nan() { other } else { self }
     }
 }
 
 impl Real for f64 {
+    #[inline]
     fn of(value: f64) -> Self {
         value
     }
 
+    #[inline]
     fn or(self, other: Self) -> Self {
         if self.is_nan() { other } else { self }
     }
@@ -205,6 +211,7 @@ impl Kernel<'_> {
         }
     }
 
+    #[inline]
     fn block<S: Real>(&self, sums: &mut [S], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
         let n = new.len();
         let mut x = [S::from(0.0); BLOCK];
@@ -254,6 +261,7 @@ impl Kernel<'_> {
 }
 
 /// Sets the bit of every pixel that has a value, clears that of every other; returns by how many it grew.
+#[inline]
 fn mark(seen: &mut [u64], at: usize, new: &[f32]) -> isize {
     let mut change = 0;
     let mut index = 0;
@@ -281,6 +289,7 @@ fn mark(seen: &mut [u64], at: usize, new: &[f32]) -> isize {
 }
 
 /// One bit for each of at most 64 values: whether it is a number.
+#[inline]
 fn bits_of(values: &[f32]) -> u64 {
     let mut flags = [0_u8; 64];
     for (flag, value) in flags.iter_mut().zip(values) {

@@ -78,18 +78,21 @@ impl Targets {
 
     /// Number of phases.
     #[must_use]
+    #[inline]
     pub fn phases(&self) -> usize {
         self.labels.len()
     }
 
     /// Optical density of every phase at energy `energy`, each less its mean.
     #[must_use]
+    #[inline]
     pub fn at(&self, energy: usize) -> &[f64] {
         &self.od[energy * self.phases()..(energy + 1) * self.phases()]
     }
 
     /// Energy `energy` less the mean energy, eV.
     #[must_use]
+    #[inline]
     pub fn centred_ev(&self, energy: usize) -> f64 {
         self.centred_ev[energy]
     }

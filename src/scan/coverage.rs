@@ -16,6 +16,7 @@ impl PixelSet {
     }
 
     /// Adds `pixel`; returns whether it was new. A pixel outside the set is not added.
+    #[inline]
     pub fn insert(&mut self, pixel: usize) -> bool {
         if pixel >= self.size {
             return false;
@@ -44,6 +45,7 @@ impl PixelSet {
 
     /// Whether `pixel` is in the set.
     #[must_use]
+    #[inline]
     pub fn contains(&self, pixel: usize) -> bool {
         self.words.get(pixel / 64).is_some_and(|word| word & (1 << (pixel % 64)) != 0)
     }

@@ -80,6 +80,7 @@ impl Plane {
 
     /// The value of `pixel`, NaN where not measured.
     #[must_use]
+    #[inline]
     pub fn value(&self, pixel: usize) -> f32 {
         self.values.get(pixel).copied().unwrap_or(f32::NAN)
     }
@@ -97,6 +98,7 @@ impl Plane {
 
     /// The incident intensity that came with the value of `pixel`, NaN where none did.
     #[must_use]
+    #[inline]
     pub fn i0_at(&self, pixel: usize) -> f32 {
         match &self.i0 {
             I0Store::Empty => f32::NAN,
@@ -107,6 +109,7 @@ impl Plane {
 
     /// Number of pixels measured.
     #[must_use]
+    #[inline]
     pub fn measured(&self) -> usize {
         self.measured
     }
