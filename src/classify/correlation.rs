@@ -211,8 +211,39 @@ impl Kernel<'_> {
         }
     }
 
-    #[inline]
+    /// The work on one block, by the widest instructions that this processor has. No product is fused with a
+    /// sum, so the results are the same bits on all.
     fn block<S: Real>(&self, sums: &mut [S], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx2") {
+            // SAFETY: the only demand of the function is AVX2, which the line above found on this processor.
+            return unsafe { self.block_avx2(sums, seen, at, old, new) };
+        }
+        self.block_portable(sums, seen, at, old, new)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn block_avx2<S: Real>(
+        &self,
+        sums: &mut [S],
+        seen: &mut [u64],
+        at: usize,
+        old: &[f32],
+        new: &[f32],
+    ) -> isize {
+        self.block_portable(sums, seen, at, old, new)
+    }
+
+    #[inline(always)]
+    fn block_portable<S: Real>(
+        &self,
+        sums: &mut [S],
+        seen: &mut [u64],
+        at: usize,
+        old: &[f32],
+        new: &[f32],
+    ) -> isize {
         let n = new.len();
         let mut x = [S::from(0.0); BLOCK];
         let x = &mut x[..n];

@@ -176,8 +176,10 @@ impl LiveMap {
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
     fn estimate(&mut self, stack: &Stack, late: bool, changed_planes: &[usize]) -> bool {
         let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
-        // At first after each energy, later each time the stack has grown by an eighth; and when values were replaced.
-        let due = late || complete >= self.searched_at + 1 + self.searched_at / 8;
+        // At first after each energy, later each time the stack has grown by an eighth; once more when it is
+        // whole, so that the live map ends where the settled one is; and when values were replaced.
+        let whole = complete > self.searched_at && complete == stack.plan().energies_ev.len();
+        let due = late || whole || complete >= self.searched_at + 1 + self.searched_at / 8;
         let mut changed = false;
         if self.generation == 0 || due {
             let estimate = Intensity::estimate(stack, &self.recipe.absorption);

@@ -170,19 +170,18 @@ proptest! {
             last = Some(live.generation_of(&snapshot, reason, None).0);
         }
         let (live, settled) = (last.unwrap(), settled(&arriving));
+        prop_assert_eq!(&live.origin.normalisation, &settled.origin.normalisation);
         prop_assert_eq!(&live.status, &settled.status);
         prop_assert_eq!(&live.phase, &settled.phase);
         prop_assert_eq!(&live.energies_seen, &settled.energies_seen);
         prop_assert_eq!(&live.energies_masked, &settled.energies_masked);
-        for (a, b) in live.correlations.iter().zip(&settled.correlations) {
-            prop_assert!((a - b).abs() < 3e-4 || truth_is_flat(b), "{} {}", a, b);
+        // Empty pixels are left out: their coefficient is noise over noise, and a wrong value a hundred
+        // times their spread, once taken back, leaves its rounding in the live sums.
+        let phases = settled.correlations.len() / settled.len();
+        for (i, (a, b)) in live.correlations.iter().zip(&settled.correlations).enumerate() {
+            prop_assert!((a - b).abs() < 3e-4 || truth(i / phases).is_none(), "{} {}", a, b);
         }
     }
-}
-
-/// Empty pixels correlate with nothing; their coefficient is noise over noise.
-fn truth_is_flat(r: &f32) -> bool {
-    r.abs() < 0.8
 }
 
 #[test]
