@@ -50,6 +50,8 @@ pub struct Correlator {
     phases: usize,
     baseline: Baseline,
     sums: Sums,
+    /// Per block, whether every pixel has had its first value.
+    begun: Vec<bool>,
     /// For each energy, one bit a pixel: whether its value is in the sums.
     seen: Vec<Vec<u64>>,
     /// Number of energies in the sums, and of pixels that have each.
@@ -66,31 +68,36 @@ enum Sums {
 /// A number that sums are kept in.
 trait Real: Copy + Send + Sync + From<f32> + AddAssign + Mul<Output = Self> + Sub<Output = Self> {
     fn of(value: f64) -> Self;
+    /// Whether this is NaN.
+    fn is_missing(self) -> bool;
     /// This number, or `other` where this is NaN.
-    fn or(self, other: Self) -> Self;
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        if self.is_missing() { other } else { self }
+    }
 }
 
 impl Real for f32 {
-    #[inline]
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as f32
     }
 
-    #[inline]
-    fn or(self, other: Self) -> Self {
-        if self.is_nan() { other } else { self }
+    #[inline(always)]
+    fn is_missing(self) -> bool {
+        self.is_nan()
     }
 }
 
 impl Real for f64 {
-    #[inline]
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
     }
 
-    #[inline]
-    fn or(self, other: Self) -> Self {
-        if self.is_nan() { other } else { self }
+    #[inline(always)]
+    fn is_missing(self) -> bool {
+        self.is_nan()
     }
 }
 
@@ -125,7 +132,15 @@ impl Correlator {
         };
         let energies = targets.energies_ev.len();
         let seen = vec![vec![0; blocks * BLOCK / 64]; energies];
-        Self { pixels, phases, baseline, sums, seen, seen_count: vec![0; energies] }
+        Self {
+            pixels,
+            phases,
+            baseline,
+            sums,
+            begun: vec![false; blocks],
+            seen,
+            seen_count: vec![0; energies],
+        }
     }
 
     /// Adds the optical densities of all pixels at one energy; NaN is left out. The pixels must not hold that
@@ -153,8 +168,8 @@ impl Correlator {
             white: targets.white_line[energy],
         };
         let change = match &mut self.sums {
-            Sums::Single(sums) => kernel.run(sums, &mut self.seen[energy], first, old, new),
-            Sums::Double(sums) => kernel.run(sums, &mut self.seen[energy], first, old, new),
+            Sums::Single(sums) => kernel.run(sums, &mut self.begun, &mut self.seen[energy], first, old, new),
+            Sums::Double(sums) => kernel.run(sums, &mut self.begun, &mut self.seen[energy], first, old, new),
         };
         self.seen_count[energy] = self.seen_count[energy].saturating_add_signed(change);
     }
@@ -175,12 +190,20 @@ struct Kernel<'a> {
     white: bool,
 }
 
+/// The pixels of one block.
+struct Block<'a, S> {
+    sums: &'a mut [S],
+    begun: &'a mut bool,
+    seen: &'a mut [u64],
+}
+
 impl Kernel<'_> {
     /// Applies the values of the pixels from `first` on. Returns by how many the pixels that hold this energy
     /// have grown.
     fn run<S: Real>(
         &self,
         sums: &mut [S],
+        begun: &mut [bool],
         seen: &mut [u64],
         first: usize,
         old: &[f32],
@@ -188,106 +211,94 @@ impl Kernel<'_> {
     ) -> isize {
         let block_size = (XR + self.reference.len()) * BLOCK;
         let (from, to) = (first / BLOCK, (first + new.len()).div_ceil(BLOCK));
-        let blocks = &mut sums[from * block_size..to * block_size];
+        let sums = &mut sums[from * block_size..to * block_size];
         let seen = &mut seen[from * (BLOCK / 64)..to * (BLOCK / 64)];
-        let work = |(index, (sums, seen)): (usize, (&mut [S], &mut [u64]))| -> isize {
+        let begun = &mut begun[from..to];
+        let work = |(index, block): (usize, Block<'_, S>)| -> isize {
             let start = ((from + index) * BLOCK).max(first);
             let end = ((from + index + 1) * BLOCK).min(first + new.len());
             let part = start - first..end - first;
             let old = if old.is_empty() { old } else { &old[part.clone()] };
-            self.block(sums, seen, start % BLOCK, old, &new[part])
+            self.block(block, start % BLOCK, old, &new[part])
         };
         // A few blocks are not worth waking another thread for.
         if to - from <= 8 || rayon::current_num_threads() == 1 {
-            blocks
-                .chunks_exact_mut(block_size)
-                .zip(seen.chunks_exact_mut(BLOCK / 64))
-                .enumerate()
-                .map(work)
-                .sum()
+            let each = sums.chunks_exact_mut(block_size).zip(begun).zip(seen.chunks_exact_mut(BLOCK / 64));
+            each.map(|((sums, begun), seen)| Block { sums, begun, seen }).enumerate().map(work).sum()
         } else {
-            let each = blocks.par_chunks_exact_mut(block_size).zip(seen.par_chunks_exact_mut(BLOCK / 64));
-            each.enumerate().with_min_len(8).map(work).sum()
+            let each = sums.par_chunks_exact_mut(block_size).zip(begun);
+            let each = each.zip(seen.par_chunks_exact_mut(BLOCK / 64)).with_min_len(8);
+            each.map(|((sums, begun), seen)| Block { sums, begun, seen }).enumerate().map(work).sum()
         }
     }
 
     /// The work on one block, by the widest instructions that this processor has. No product is fused with a
     /// sum, so the results are the same bits on all.
-    fn block<S: Real>(&self, sums: &mut [S], seen: &mut [u64], at: usize, old: &[f32], new: &[f32]) -> isize {
+    fn block<S: Real>(&self, block: Block<'_, S>, at: usize, old: &[f32], new: &[f32]) -> isize {
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") {
             // SAFETY: the only demand of the function is AVX2, which the line above found on this processor.
-            return unsafe { self.block_avx2(sums, seen, at, old, new) };
+            return unsafe { self.block_avx2(block, at, old, new) };
         }
-        self.block_portable(sums, seen, at, old, new)
+        self.block_portable(block, at, old, new)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn block_avx2<S: Real>(
-        &self,
-        sums: &mut [S],
-        seen: &mut [u64],
-        at: usize,
-        old: &[f32],
-        new: &[f32],
-    ) -> isize {
-        self.block_portable(sums, seen, at, old, new)
+    fn block_avx2<S: Real>(&self, block: Block<'_, S>, at: usize, old: &[f32], new: &[f32]) -> isize {
+        self.block_portable(block, at, old, new)
     }
 
     #[inline(always)]
-    fn block_portable<S: Real>(
-        &self,
-        sums: &mut [S],
-        seen: &mut [u64],
-        at: usize,
-        old: &[f32],
-        new: &[f32],
-    ) -> isize {
+    fn block_portable<S: Real>(&self, block: Block<'_, S>, at: usize, old: &[f32], new: &[f32]) -> isize {
         let n = new.len();
         let mut x = [S::from(0.0); BLOCK];
         let x = &mut x[..n];
-        let (shift, rest) = sums.split_at_mut(BLOCK);
+        let (shift, rest) = block.sums.split_at_mut(BLOCK);
+        if !*block.begun {
+            let firsts = &mut shift[at..at + n];
+            firsts.iter_mut().zip(new).for_each(|(shift, &new)| *shift = shift.or(S::from(new)));
+            *block.begun = shift.iter().all(|shift| !shift.is_missing());
+        }
+        let shift = &shift[at..at + n];
         let (sum_x, more) = rest.split_at_mut(BLOCK);
         // The fields X and XX, in one pass with what goes into them.
-        let firsts = shift[at..at + n].iter_mut().zip(&mut sum_x[at..at + n]).zip(&mut more[at..at + n]);
-        let each = x.iter_mut().zip(firsts).zip(new);
+        let sums = sum_x[at..at + n].iter_mut().zip(&mut more[at..at + n]);
+        let each = x.iter_mut().zip(sums).zip(shift).zip(new);
         if old.is_empty() {
-            for ((x, ((shift, sum_x), sum_xx)), &new) in each {
-                *shift = shift.or(S::from(new));
-                *x = (S::from(new) - *shift).or(S::from(0.0));
+            for (((x, (sum_x, sum_xx)), &shift), &new) in each {
+                *x = (S::from(new) - shift).or(S::from(0.0));
                 *sum_x += *x;
                 *sum_xx += *x * *x;
             }
         } else {
-            for (((x, ((shift, sum_x), sum_xx)), &new), &old) in each.zip(old) {
-                *shift = shift.or(S::from(new));
-                let new = (S::from(new) - *shift).or(S::from(0.0));
-                let old = (S::from(old) - *shift).or(S::from(0.0));
+            for ((((x, (sum_x, sum_xx)), &shift), &new), &old) in each.zip(old) {
+                let new = (S::from(new) - shift).or(S::from(0.0));
+                let old = (S::from(old) - shift).or(S::from(0.0));
                 *x = new - old;
                 *sum_x += *x;
                 *sum_xx += new * new - old * old;
             }
         }
-        let mut field = |field: usize, factor: f64, values: &[S]| {
+        let mut field = |field: usize, factor: f64| {
             let (start, factor) = ((field - 1) * BLOCK + at, S::of(factor));
-            for (sum, value) in rest[start..start + n].iter_mut().zip(values) {
+            for (sum, value) in rest[start..start + n].iter_mut().zip(&*x) {
                 *sum += factor * *value;
             }
         };
         for (k, &reference) in self.reference.iter().enumerate() {
-            field(XR + k, reference, x);
+            field(XR + k, reference);
         }
         if self.linear {
-            field(XE, self.energy_ev, x);
+            field(XE, self.energy_ev);
         }
         if self.pre {
-            field(PRE, 1.0, x);
+            field(PRE, 1.0);
         }
         if self.white {
-            field(WHITE, 1.0, x);
+            field(WHITE, 1.0);
         }
-        mark(seen, at, new)
+        mark(block.seen, at, new)
     }
 }
 
