@@ -1,14 +1,19 @@
 //! From optical density to phases: correlation with the references, triage, the phase map.
 
+pub mod composition;
 mod consult;
 pub mod correlation;
 pub mod evidence;
 mod judged;
 mod live;
 mod mean_spectra;
+mod messages;
 pub mod mixture;
+pub mod moments;
+pub mod neighbours;
 mod oracle;
 mod phase_map;
+pub mod population;
 mod settled;
 pub mod spectrum;
 mod targets;

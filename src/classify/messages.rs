@@ -1,0 +1,64 @@
+//! What one pixel's belief says of its neighbour's composition.
+//!
+//! Most neighbours are made of nearly the same: the likelier, the nearer their shares lie. Of a share of
+//! neighbours that is not so: half of these have a phase in common, the other half may be anything.
+
+use super::composition::Compositions;
+
+/// Difference of shares over which the likeness of neighbours falls by a factor e.
+const LIKENESS: f32 = 0.1;
+/// Probabilities below this are left out of a message: they change nothing that is shown.
+const NEGLIGIBLE: f32 = 1e-4;
+
+/// How compositions of neighbours go together: the probability of b next to a, over that of b anywhere.
+#[derive(Clone, Debug)]
+pub(super) struct Kernel {
+    len: usize,
+    /// `[b * len + a]`.
+    ratio: Vec<f32>,
+}
+
+impl Kernel {
+    /// Half of the unrelated neighbours keep a phase in common, the other half may be anything.
+    pub(super) fn new(compositions: &Compositions, log_prior: &[f32], unrelated: f32) -> Self {
+        let len = compositions.len();
+        let prior: Vec<f32> = log_prior.iter().map(|p| p.exp()).collect();
+        let mut ratio = vec![0.0; len * len];
+        for a in 0..len {
+            let like = |b: usize| (-compositions.distance(a, b) / LIKENESS).exp();
+            let common = |b: usize| f32::from(u8::from(compositions.share_a_phase(a, b)));
+            let sum = |weight: &dyn Fn(usize) -> f32| (0..len).map(|b| weight(b) * prior[b]).sum::<f32>();
+            let (all_like, all_common) = (sum(&like), sum(&common));
+            for b in 0..len {
+                ratio[b * len + a] =
+                    (1.0 - unrelated) * like(b) / all_like + 0.5 * unrelated * (common(b) / all_common + 1.0);
+            }
+        }
+        if unrelated >= 1.0 {
+            ratio.fill(1.0);
+        }
+        Self { len, ratio }
+    }
+
+    /// Writes the message of a pixel with `belief` into `out`.
+    pub(super) fn ratios(&self, belief: &[f32], out: &mut [f32]) {
+        out.fill(0.0);
+        for (b, &p) in belief.iter().enumerate() {
+            if p > NEGLIGIBLE {
+                let row = &self.ratio[b * self.len..(b + 1) * self.len];
+                out.iter_mut().zip(row).for_each(|(out, ratio)| *out += p * ratio);
+            }
+        }
+    }
+}
+
+/// Turns logarithms, known up to a constant, into probabilities.
+pub(super) fn normalise(logs: &mut [f32]) {
+    let largest = logs.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    let mut sum = 0.0;
+    for value in logs.iter_mut() {
+        *value = (*value - largest).exp();
+        sum += *value;
+    }
+    logs.iter_mut().for_each(|value| *value /= sum);
+}

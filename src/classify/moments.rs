@@ -1,0 +1,180 @@
+//! What one spectrum says of every composition: a likelihood, from weighted moments.
+//!
+//! The model of a pixel is `x = a·(references · shares) + c + s·(E - mean E)`: an amplitude a (thickness, not
+//! negative), a free constant c, and a slope s that is near zero with a standard deviation of
+//! [`SLOPE_OD_PER_EV`]: other elements and a sloping background tilt real spectra. Weights are
+//! 1/(variance + misfit²); the misfit is what the references leave over besides noise, in OD. Constant and slope
+//! are taken out of the moments; then `ln L = max(wᵀv, 0)² / (2 wᵀGw)` up to a term that all compositions share,
+//! for shares w, `v` the moments of x with the references and `G` those of the references with each other.
+
+use super::Targets;
+use super::composition::Compositions;
+use super::spectrum::Spectrum;
+
+/// Standard deviation of the slope, OD per eV. On a measured Fe L edge pixels differ by some 1e-3; a larger
+/// allowance costs more evidence than it saves.
+const SLOPE_OD_PER_EV: f64 = 7.5e-4;
+
+/// The moments of one spectrum, reused from pixel to pixel.
+#[derive(Clone, Debug, Default)]
+pub struct Moments {
+    mean: Vec<f64>,
+    /// With the slope.
+    re: Vec<f64>,
+    /// `v`.
+    xr: Vec<f64>,
+    /// `G`, lower triangle: `[a * phases + b]`, b not above a.
+    rr: Vec<f64>,
+    xx: f64,
+    energies: usize,
+    explained: Vec<f64>,
+}
+
+impl Moments {
+    /// Takes the moments of a spectrum, with `misfit_od` added to its noise. Returns the number of energies that
+    /// count; below 3 there is nothing to be said.
+    pub fn load(&mut self, spectrum: &Spectrum, targets: &Targets, misfit_od: f64) -> usize {
+        let k = targets.phases();
+        for (list, len) in [(&mut self.mean, k), (&mut self.re, k), (&mut self.xr, k), (&mut self.rr, k * k)]
+        {
+            list.clear();
+            list.resize(len, 0.0);
+        }
+        let used = || (0..spectrum.len()).filter(|&i| targets.used[spectrum.energies[i]]);
+        let weight = |i: usize| 1.0 / (spectrum.variance[i] + misfit_od * misfit_od);
+        let (mut weights, mut mean_x, mut mean_e) = (0.0, 0.0, 0.0);
+        self.energies = 0;
+        for i in used() {
+            let w = weight(i);
+            weights += w;
+            mean_x += w * spectrum.od[i];
+            mean_e += w * targets.centred_ev(spectrum.energies[i]);
+            self.mean.iter_mut().zip(targets.at(spectrum.energies[i])).for_each(|(m, r)| *m += w * r);
+            self.energies += 1;
+        }
+        if self.energies < 3 {
+            return self.energies;
+        }
+        (mean_x, mean_e) = (mean_x / weights, mean_e / weights);
+        self.mean.iter_mut().for_each(|m| *m /= weights);
+        let (mut xx, mut xe, mut ee) = (0.0, 0.0, 0.0);
+        for i in used() {
+            let (w, x) = (weight(i), spectrum.od[i] - mean_x);
+            let e = targets.centred_ev(spectrum.energies[i]) - mean_e;
+            let r = targets.at(spectrum.energies[i]);
+            xx += w * x * x;
+            xe += w * x * e;
+            ee += w * e * e;
+            for a in 0..k {
+                let ra = w * (r[a] - self.mean[a]);
+                self.xr[a] += ra * x;
+                self.re[a] += ra * e;
+                for (b, sum) in self.rr[a * k..=a * k + a].iter_mut().enumerate() {
+                    *sum += ra * (r[b] - self.mean[b]);
+                }
+            }
+        }
+        let ee = ee + 1.0 / (SLOPE_OD_PER_EV * SLOPE_OD_PER_EV);
+        self.xx = xx - xe * xe / ee;
+        for a in 0..k {
+            self.xr[a] -= self.re[a] * xe / ee;
+            for b in 0..=a {
+                self.rr[a * k + b] -= self.re[a] * self.re[b] / ee;
+            }
+        }
+        self.energies
+    }
+
+    /// Writes the log-likelihood of every composition into `out`, that of the best being 0. Returns the chi² of
+    /// the best.
+    pub fn log_likelihoods(&mut self, compositions: &Compositions, out: &mut [f32]) -> f64 {
+        let k = self.xr.len();
+        let rr = |a: u8, b: u8| self.rr[usize::from(a.max(b)) * k + usize::from(a.min(b))];
+        let explained = compositions.entries().iter().map(|entry| {
+            let ([i, j], a) = (entry.pair, f64::from(entry.share));
+            let b = 1.0 - a;
+            let v = a * self.xr[usize::from(i)] + b * self.xr[usize::from(j)];
+            let g = a * a * rr(i, i) + 2.0 * a * b * rr(i, j) + b * b * rr(j, j);
+            if g > 0.0 && v > 0.0 { 0.5 * v * v / g } else { 0.0 }
+        });
+        self.explained.clear();
+        self.explained.extend(explained);
+        let best = self.explained.iter().fold(0.0_f64, |best, &l| best.max(l));
+        out.iter_mut().zip(&self.explained).for_each(|(out, &l)| *out = (l - best) as f32);
+        (self.xx - 2.0 * best).max(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::tests::references;
+
+    fn spectrum(shares: [f64; 3], slope: f64) -> (Targets, Spectrum) {
+        let set = references();
+        let energies: Vec<f64> = (0..30).map(|i| 508.0 + 0.5 * f64::from(i)).collect();
+        let targets = Targets::new(&set, &energies);
+        let mut spectrum = Spectrum::default();
+        for (index, &e) in energies.iter().enumerate() {
+            let od: f64 = set.od_at(e).unwrap().iter().zip(shares).map(|(r, share)| r * share).sum();
+            spectrum.push(index, 0.4 + od + slope * (e - 515.0), 0.02_f64.powi(2) * (1.0 + od));
+        }
+        (targets, spectrum)
+    }
+
+    fn best(shares: [f64; 3], slope: f64) -> (crate::classify::composition::Composition, f64) {
+        let (targets, spectrum) = spectrum(shares, slope);
+        let compositions = Compositions::new(3);
+        let mut moments = Moments::default();
+        assert_eq!(moments.load(&spectrum, &targets, 0.0), 30);
+        let mut out = vec![0.0; compositions.len()];
+        let chi2 = moments.log_likelihoods(&compositions, &mut out);
+        let best = (0..out.len()).max_by(|a, b| out[*a].total_cmp(&out[*b])).unwrap();
+        assert_eq!(out[best], 0.0);
+        (compositions.entries()[best], chi2)
+    }
+
+    #[test]
+    fn finds_what_a_spectrum_is_made_of() {
+        for k in 0..3 {
+            let mut shares = [0.0; 3];
+            shares[k] = 0.7;
+            let (entry, chi2) = best(shares, 0.0);
+            assert_eq!(entry.pair, [k as u8; 2]);
+            assert!(chi2 < 1e-6);
+        }
+        let (entry, chi2) = best([0.9, 0.0, 0.3], 0.0);
+        assert_eq!(entry.pair, [0, 2]);
+        assert!((entry.share - 0.75).abs() < 1e-5 && chi2 < 1e-6, "{entry:?}");
+    }
+
+    #[test]
+    fn a_small_slope_costs_little() {
+        let (entry, chi2) = best([0.0, 1.0, 0.0], 2e-3);
+        assert_eq!(entry.pair, [1, 1]);
+        assert!(chi2 < 0.02_f64.powi(2).recip() * 30.0 * (2e-3_f64 * 5.0).powi(2), "{chi2}");
+    }
+
+    #[test]
+    fn a_misfit_weakens_the_evidence() {
+        let (targets, spectrum) = spectrum([1.0, 0.0, 0.0], 0.0);
+        let compositions = Compositions::new(3);
+        let worst = |misfit_od: f64| {
+            let mut moments = Moments::default();
+            moments.load(&spectrum, &targets, misfit_od);
+            let mut out = vec![0.0; compositions.len()];
+            moments.log_likelihoods(&compositions, &mut out);
+            out[2]
+        };
+        assert!(worst(0.0) < 2.0 * worst(0.05) && worst(0.05) < 0.0);
+    }
+
+    #[test]
+    fn two_energies_say_nothing() {
+        let (targets, mut short) = spectrum([1.0, 0.0, 0.0], 0.0);
+        short.energies.truncate(2);
+        short.od.truncate(2);
+        short.variance.truncate(2);
+        assert_eq!(Moments::default().load(&short, &targets, 0.0), 2);
+    }
+}

@@ -1,0 +1,341 @@
+//! Neighbours' evidence: what the eight pixels around say of a pixel's composition.
+//!
+//! Each pixel sends its neighbours a message: the probability of every composition of theirs, given its own
+//! belief. Most neighbours are made of nearly the same; where two phases meet, a pixel may hold both; and a share
+//! of neighbours tells nothing at all ([`super::population`] estimates how many in this scan), so that a
+//! contradiction is bounded: edges stay. Two rounds are passed, the second with what the first brought. Messages
+//! count less than a pixel's own evidence ([`STRENGTH`]), the diagonal ones less again: neighbours share beam,
+//! drift and references, so their evidence is not independent.
+//!
+//! Only what the wanted pixels need is computed, in stripes of rows: memory is bounded, the result does not depend
+//! on the stripes or on the number of threads.
+
+use rayon::prelude::*;
+
+use super::Targets;
+use super::composition::Compositions;
+use super::messages::{Kernel, normalise};
+use super::moments::Moments;
+use super::population::Population;
+use super::spectrum::Spectrum;
+use super::view::DensityView;
+
+/// Weight of a neighbour's message against a pixel's own evidence.
+const STRENGTH: f32 = 0.35;
+/// Weight of a diagonal neighbour's message against that of a direct one.
+const DIAGONAL: f32 = 0.7;
+/// Messages travel this far, in pixels: one for each round.
+const REACH: usize = 2;
+/// Rows that are worked on at a time.
+const STRIPE_ROWS: usize = 32;
+
+/// What is believed of one pixel.
+#[derive(Clone, Debug)]
+pub struct Belief<'a> {
+    /// The pixel.
+    pub pixel: usize,
+    /// Probability of every composition from its own spectrum.
+    pub own: &'a [f32],
+    /// The same with what the neighbours say.
+    pub joint: &'a [f32],
+    /// chi² of the best composition over the degrees of freedom that are left.
+    pub reduced_chi2: f64,
+}
+
+/// Everything that beliefs are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Beliefs<'a> {
+    /// The optical densities.
+    pub view: &'a DensityView<'a>,
+    /// The references.
+    pub targets: &'a Targets,
+    /// What there can be.
+    pub compositions: &'a Compositions,
+    /// What the pixels say together.
+    pub population: Population,
+    /// Width of the grid.
+    pub nx: usize,
+}
+
+/// One stripe of rows with its surroundings.
+struct Stripe {
+    first_row: usize,
+    rows: usize,
+    /// How many rounds the belief of a pixel has to go through: `None` where it is not needed at all.
+    need: Vec<Option<usize>>,
+    own: Vec<f32>,
+    reduced_chi2: Vec<f64>,
+    joint: Vec<f32>,
+}
+
+impl Beliefs<'_> {
+    /// Calls `each` with the belief of every pixel that is `wanted`, and collects what it returns, in order of
+    /// the pixels. `speaks` tells which pixels have something to say to others. Pixels of 3 energies or fewer are
+    /// left out.
+    pub fn collect<T: Send>(
+        &self,
+        wanted: &[bool],
+        speaks: &[bool],
+        each: impl Fn(&Belief<'_>) -> T + Sync,
+    ) -> Vec<(usize, T)> {
+        let ny = wanted.len() / self.nx;
+        let log_prior = self.population.log_prior(self.compositions);
+        let alone = self.population.unrelated >= 1.0;
+        let kernel = Kernel::new(self.compositions, &log_prior, self.population.unrelated);
+        let stripes: Vec<usize> = (0..ny).step_by(STRIPE_ROWS).collect();
+        let parts: Vec<Vec<(usize, T)>> = stripes
+            .into_par_iter()
+            .map(|from| {
+                let to = (from + STRIPE_ROWS).min(ny);
+                let Some(mut stripe) = self.stripe(wanted, speaks, from, to, alone) else {
+                    return Vec::new();
+                };
+                self.look(&mut stripe, &log_prior);
+                if !alone {
+                    (1..=REACH).for_each(|round| self.pass(&mut stripe, speaks, &kernel, &log_prior, round));
+                }
+                self.read(&stripe, &log_prior, from, to, &each)
+            })
+            .collect();
+        parts.into_iter().flatten().collect()
+    }
+
+    /// The rows from `from` to `to` and those around, with what is needed of each pixel; `None` where nothing is.
+    fn stripe(
+        &self,
+        wanted: &[bool],
+        speaks: &[bool],
+        from: usize,
+        to: usize,
+        alone: bool,
+    ) -> Option<Stripe> {
+        let nx = self.nx;
+        let reach = if alone { 0 } else { REACH };
+        let (first, last) = (from.saturating_sub(reach), (to + reach).min(wanted.len() / nx));
+        let mut need = vec![None; (last - first) * nx];
+        let mut any = false;
+        for y in from..to {
+            for x in (0..nx).filter(|x| wanted[y * nx + x]) {
+                any = true;
+                for v in y.saturating_sub(reach).max(first)..(y + reach + 1).min(last) {
+                    for u in x.saturating_sub(reach)..(x + reach + 1).min(nx) {
+                        let rounds = reach - v.abs_diff(y).max(u.abs_diff(x));
+                        let is_self = (v, u) == (y, x);
+                        if is_self || speaks[v * nx + u] {
+                            let need = &mut need[(v - first) * nx + u];
+                            *need = (*need).max(Some(rounds));
+                        }
+                    }
+                }
+            }
+        }
+        let (pixels, len) = (need.len(), self.compositions.len());
+        any.then(|| Stripe {
+            first_row: first,
+            rows: last - first,
+            need,
+            own: vec![0.0; pixels * len],
+            reduced_chi2: vec![f64::NAN; pixels],
+            joint: Vec::new(),
+        })
+    }
+
+    /// Every pixel's own log-likelihoods, and its belief from them.
+    fn look(&self, stripe: &mut Stripe, log_prior: &[f32]) {
+        let len = self.compositions.len();
+        let (mut spectrum, mut moments) = (Spectrum::default(), Moments::default());
+        for (index, need) in stripe.need.iter_mut().enumerate() {
+            if need.is_none() {
+                continue;
+            }
+            self.view.gather(stripe.first_row * self.nx + index, &mut spectrum);
+            let energies = moments.load(&spectrum, self.targets, self.population.misfit_od);
+            if energies <= 3 {
+                *need = None;
+                continue;
+            }
+            let own = &mut stripe.own[index * len..(index + 1) * len];
+            let chi2 = moments.log_likelihoods(self.compositions, own);
+            stripe.reduced_chi2[index] = chi2 / (energies - 3) as f64;
+        }
+        stripe.joint = stripe.own.clone();
+        for joint in stripe.joint.chunks_exact_mut(len) {
+            joint.iter_mut().zip(log_prior).for_each(|(belief, prior)| *belief += prior);
+            normalise(joint);
+        }
+    }
+
+    /// One round of messages: the beliefs of the last round go out, new ones are made where `round` is needed.
+    fn pass(&self, stripe: &mut Stripe, speaks: &[bool], kernel: &Kernel, log_prior: &[f32], round: usize) {
+        let (len, nx) = (self.compositions.len(), self.nx);
+        let speaks = &speaks[stripe.first_row * nx..(stripe.first_row + stripe.rows) * nx];
+        let mut messages = vec![0.0_f32; stripe.need.len() * len];
+        for (index, need) in stripe.need.iter().enumerate() {
+            if speaks[index] && need.is_some_and(|rounds| rounds + 1 >= round) {
+                let part = index * len..(index + 1) * len;
+                let message = &mut messages[part.clone()];
+                kernel.ratios(&stripe.joint[part], message);
+                message.iter_mut().for_each(|ratio| *ratio = ratio.max(1e-12).ln());
+            }
+        }
+        for index in 0..stripe.need.len() {
+            if stripe.need[index].is_none_or(|rounds| rounds < round) {
+                continue;
+            }
+            let (y, x) = (index / nx, index % nx);
+            let joint = &mut stripe.joint[index * len..(index + 1) * len];
+            joint.copy_from_slice(&stripe.own[index * len..(index + 1) * len]);
+            joint.iter_mut().zip(log_prior).for_each(|(belief, prior)| *belief += prior);
+            for v in y.saturating_sub(1)..(y + 2).min(stripe.rows) {
+                for u in x.saturating_sub(1)..(x + 2).min(nx) {
+                    let other = v * nx + u;
+                    if other != index && speaks[other] && stripe.need[other].is_some() {
+                        let weight = if v != y && u != x { STRENGTH * DIAGONAL } else { STRENGTH };
+                        let message = &messages[other * len..(other + 1) * len];
+                        joint.iter_mut().zip(message).for_each(|(belief, m)| *belief += weight * m);
+                    }
+                }
+            }
+            normalise(joint);
+        }
+    }
+
+    fn read<T>(
+        &self,
+        stripe: &Stripe,
+        log_prior: &[f32],
+        from: usize,
+        to: usize,
+        each: &impl Fn(&Belief<'_>) -> T,
+    ) -> Vec<(usize, T)> {
+        let (len, nx) = (self.compositions.len(), self.nx);
+        let reach = if self.population.unrelated >= 1.0 { 0 } else { REACH };
+        let mut out = Vec::new();
+        let mut own = vec![0.0; len];
+        for index in (from - stripe.first_row) * nx..(to - stripe.first_row) * nx {
+            if stripe.need[index] != Some(reach) {
+                continue;
+            }
+            let part = index * len..(index + 1) * len;
+            own.copy_from_slice(&stripe.own[part.clone()]);
+            own.iter_mut().zip(log_prior).for_each(|(belief, prior)| *belief += prior);
+            normalise(&mut own);
+            let pixel = stripe.first_row * nx + index;
+            let joint = &stripe.joint[part];
+            let reduced_chi2 = stripe.reduced_chi2[index];
+            out.push((pixel, each(&Belief { pixel, own: &own, joint, reduced_chi2 })));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::absorption::{AbsorptionSettings, Intensity};
+    use crate::classify::tests::references;
+    use crate::scan::{Channel, I0, Pixels, SampleBatch};
+    use crate::stack::{Stack, test_plan};
+
+    const NY: usize = 70;
+    const NX: usize = 20;
+    const ENERGIES: usize = 9;
+
+    /// Phases in squares of 10 pixels.
+    fn truth(pixel: usize) -> usize {
+        (pixel / NX / 10 + 2 * (pixel % NX / 10)) % 3
+    }
+
+    /// A noisy scan with I0 in the stream.
+    fn stack(counts: f64) -> (Stack, Targets) {
+        let set = references();
+        let mut plan = test_plan(NY, NX, ENERGIES);
+        plan.energies_ev = (0..ENERGIES).map(|e| 509.0 + 1.5 * e as f64).collect();
+        plan.detector.counts_per_photon = Some(vec![1.0; ENERGIES]);
+        let targets = Targets::new(&set, &plan.energies_ev);
+        let mut stack = Stack::new(plan.clone());
+        let mut state = 5_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5) * 12_f64.sqrt()
+        };
+        for (energy, &e) in plan.energies_ev.iter().enumerate() {
+            let values = (0..NY * NX)
+                .map(|pixel| {
+                    let mean = counts * (-set.references[truth(pixel)].od_at(e).unwrap()).exp();
+                    (mean + mean.sqrt() * noise() + 1.0) as f32
+                })
+                .collect();
+            let batch = SampleBatch {
+                energy_index: energy as u32,
+                pixels: Pixels::Run { first: 0, count: (NY * NX) as u32 },
+                channel: Channel::Intensity,
+                values,
+                i0: I0::One(counts as f32),
+                ring_current_ma: None,
+                energy_ev: None,
+                time: None,
+            };
+            stack.push(energy as u64 + 1, &batch).unwrap();
+        }
+        (stack, targets)
+    }
+
+    type Right = Vec<(usize, (bool, bool, Vec<f32>))>;
+
+    /// For each wanted pixel: whether its own belief and the joint one name the right phase, and the joint one.
+    fn right(stack: &Stack, targets: &Targets, wanted: &[bool], change: fn(&mut Population)) -> Right {
+        let settings = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
+        let intensity = Intensity::estimate(stack, &settings);
+        let view = DensityView::new(stack, &intensity, 4.0, 1.0);
+        let compositions = Compositions::new(3);
+        let everywhere = vec![true; NY * NX];
+        let mut population = Population::estimate(&view, targets, &compositions, NX, &everywhere);
+        change(&mut population);
+        let beliefs = Beliefs { view: &view, targets, compositions: &compositions, population, nx: NX };
+        let best = |belief: &[f32]| {
+            let of = |k: usize| -> f32 {
+                compositions.entries().iter().zip(belief).map(|(e, p)| e.dominated_by(k) * p).sum()
+            };
+            (0..3).max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap()
+        };
+        beliefs.collect(wanted, &everywhere, |belief| {
+            let truth = truth(belief.pixel);
+            (best(belief.own) == truth, best(belief.joint) == truth, belief.joint.to_vec())
+        })
+    }
+
+    #[test]
+    fn neighbours_help_where_noise_is_the_limit() {
+        let (stack, targets) = stack(120.0);
+        let right = right(&stack, &targets, &[true; NY * NX], |_| {});
+        let share = |of: fn(&(bool, bool, Vec<f32>)) -> bool| {
+            right.iter().filter(|(_, r)| of(r)).count() as f64 / right.len() as f64
+        };
+        let (own, joint) = (share(|r| r.0), share(|r| r.1));
+        assert_eq!(right.len(), NY * NX);
+        assert!(own < 0.93, "the test wants noise: {own}");
+        assert!(1.0 - joint < 0.4 * (1.0 - own), "alone {own}, together {joint}");
+    }
+
+    #[test]
+    fn a_pixel_hears_the_same_whoever_else_is_asked() {
+        let (stack, targets) = stack(200.0);
+        let all = right(&stack, &targets, &[true; NY * NX], |_| {});
+        // At a corner, at the border between two stripes, and inside.
+        for pixel in [0, 31 * NX + 7, 32 * NX + 7, 50 * NX + 19] {
+            let mut wanted = [false; NY * NX];
+            wanted[pixel] = true;
+            let one = right(&stack, &targets, &wanted, |_| {});
+            assert_eq!(one.len(), 1);
+            assert_eq!(one[0], all[pixel]);
+        }
+    }
+
+    #[test]
+    fn unrelated_neighbours_are_not_asked() {
+        let (stack, targets) = stack(120.0);
+        let alone = right(&stack, &targets, &[true; NY * NX], |population| population.unrelated = 1.0);
+        assert!(alone.iter().all(|(_, (own, joint, _))| own == joint));
+    }
+}
