@@ -20,11 +20,12 @@ mod targets;
 mod triage;
 mod view;
 
+pub use crate::reference::PhaseLabel;
 pub use consult::PosteriorModel;
 pub use live::LiveMap;
 pub use mean_spectra::PhaseSpectra;
 pub use oracle::Oracle;
-pub use phase_map::{Ambiguity, Method, NO_PHASE, Origin, PhaseLabel, PhaseMap, RevisionReason, Status};
+pub use phase_map::{Ambiguity, Method, NO_PHASE, Origin, PhaseMap, RevisionReason, Status};
 pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;
 pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};

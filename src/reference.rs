@@ -3,15 +3,14 @@
 mod convert;
 mod description;
 mod edge;
-mod grid;
 mod load;
+mod overlap;
 mod palette;
 mod set;
 mod spectrum;
 
-pub use grid::GridReferences;
 pub use load::ReferenceError;
-pub use set::{Composition, Provenance, Reference, ReferenceSet, Window};
+pub use set::{Composition, PhaseLabel, Provenance, Reference, ReferenceSet, Window};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::reference::PhaseLabel;
 use crate::scan::ScanPlan;
 
 /// In a phase column: no phase.
@@ -206,17 +207,6 @@ pub struct PhaseMap {
     pub posterior: Vec<f32>,
     /// Accumulated dose, MGy; empty where there is none to tell.
     pub dose_mgy: Vec<f32>,
-}
-
-/// What tables and pictures say of a phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PhaseLabel {
-    /// Identifier: the name of the reference's file without `.csv`.
-    pub id: String,
-    /// Title for legends.
-    pub title: String,
-    /// Colour, sRGB.
-    pub colour: [u8; 3],
 }
 
 /// What a map was made from; it becomes the table's metadata.

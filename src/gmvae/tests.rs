@@ -1,5 +1,5 @@
 use super::*;
-use crate::classify::PhaseLabel;
+use crate::reference::PhaseLabel;
 use crate::reference::{Composition, Provenance, Reference, Window};
 
 /// Phases whose white line moves up, each a sum of two peaks on a step.

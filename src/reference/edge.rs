@@ -117,7 +117,7 @@ fn white_line(mean: &[(f64, f64)], top: usize, level: f64) -> Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::PhaseLabel;
+    use crate::reference::PhaseLabel;
 
     /// A Lorentzian: centre, full width at half maximum, height.
     fn peak(energy: f64, (centre, width, height): (f64, f64, f64)) -> f64 {

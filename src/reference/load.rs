@@ -17,8 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::description::{self, Description, Phase};
 use super::spectrum::{self, Layout};
-use super::{Reference, ReferenceSet, Window, edge, palette};
-use crate::classify::PhaseLabel;
+use super::{PhaseLabel, Reference, ReferenceSet, Window, edge, palette};
 use crate::scan::is_valid_id;
 
 /// Fewest references of a set.

@@ -2,7 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::classify::PhaseLabel;
+/// What tables and pictures say of a phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseLabel {
+    /// Identifier: the name of the reference's file without `.csv`.
+    pub id: String,
+    /// Title for legends.
+    pub title: String,
+    /// Colour, sRGB.
+    pub colour: [u8; 3],
+}
 
 /// An energy window, eV, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -119,20 +119,6 @@ fn falling_references_have_no_edge() {
     assert!(message(dir.path()).contains("cannot find the edge"));
 }
 
-#[test]
-fn energies_outside_any_reference_are_not_used() {
-    let dir = two_phases();
-    let set = ReferenceSet::load(dir.path()).unwrap();
-    let grid = set.on_energies(&[733.0, 711.0, 699.9, 711.0]);
-    assert_eq!(grid.used, [false, true, false, true]);
-    assert_eq!(grid.used_count(), 2);
-    assert_eq!(grid.od[0][1], set.references[0].od_at(711.0).unwrap());
-    assert!(grid.od[1][0].is_nan());
-    assert_eq!(grid.white_line, [false, true, false, true]);
-    assert_eq!(grid.unused().len(), 2);
-    assert!(grid.unused()[0].contains("energy 0 (733.000 eV) is outside the references' range"));
-}
-
 /// A directory with the two real references, or `None` where the data are not there.
 fn real_references() -> Option<TempDir> {
     let source = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/als-fe-l-71214078"));

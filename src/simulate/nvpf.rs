@@ -18,7 +18,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
-use crate::classify::PhaseLabel;
+use crate::reference::PhaseLabel;
 use crate::reference::{Composition, Provenance, Reference, ReferenceSet, Window};
 
 /// Thickness whose optical density the references tell, nm.
