@@ -7,6 +7,7 @@ mod judged;
 mod live;
 mod mean_spectra;
 pub mod mixture;
+mod offset;
 mod oracle;
 mod phase_map;
 mod settled;
@@ -18,6 +19,9 @@ mod view;
 pub use consult::PosteriorModel;
 pub use live::LiveMap;
 pub use mean_spectra::PhaseSpectra;
+pub use offset::{
+    EnergyOffset, MAX_OFFSET_EV, OffsetDoubt, OffsetMode, OffsetSummary, WARN_EV, estimate_offset,
+};
 pub use oracle::Oracle;
 pub use phase_map::{Ambiguity, Method, NO_PHASE, Origin, PhaseLabel, PhaseMap, RevisionReason, Status};
 pub use settled::{Recipe, Settled, settle};
