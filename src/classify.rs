@@ -11,6 +11,7 @@ mod messages;
 pub mod mixture;
 pub mod moments;
 pub mod neighbours;
+mod offset;
 mod oracle;
 mod phase_map;
 pub mod population;
@@ -24,6 +25,9 @@ pub use crate::reference::PhaseLabel;
 pub use consult::PosteriorModel;
 pub use live::LiveMap;
 pub use mean_spectra::PhaseSpectra;
+pub use offset::{
+    EnergyOffset, MAX_OFFSET_EV, OffsetDoubt, OffsetMode, OffsetSummary, WARN_EV, estimate_offset,
+};
 pub use oracle::Oracle;
 pub use phase_map::{Ambiguity, Method, NO_PHASE, Origin, PhaseMap, RevisionReason, Status};
 pub use settled::{Recipe, Settled, settle};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use phasewatch::absorption::AbsorptionSettings;
 use phasewatch::classify::correlation::Baseline;
-use phasewatch::classify::{Recipe, TriageSettings};
+use phasewatch::classify::{OffsetMode, Recipe, TriageSettings};
 use phasewatch::model::BackendChoice;
 use phasewatch::pipeline::shelf::{Checked, ModelHand, Reader, Shelf};
 use phasewatch::scan::{SampleBatch, ScanPlan};
@@ -108,5 +108,6 @@ pub(crate) fn recipe() -> Recipe {
         absorption: AbsorptionSettings { max_od: 2.5, ..AbsorptionSettings::default() },
         baseline: Baseline::None,
         triage: TriageSettings { min_correlation: 0.8, ..TriageSettings::default() },
+        offset: OffsetMode::Correct,
     }
 }

@@ -18,8 +18,10 @@ pub struct EnergyRow {
     pub i0: Option<f64>,
     /// Where that came from: `stream`, `region`, `spectrum`, …
     pub i0_source: Option<String>,
-    /// Energy of the references less the set-point, eV.
+    /// Energy offset as it was estimated, eV: energy of the references less that of the scan.
     pub offset_ev: Option<f64>,
+    /// Energy at which the references were taken, eV.
+    pub corrected_ev: Option<f64>,
     /// Displacement of the sample against the first energy, `[x, y]`, pixels.
     pub shift_pixels: Option<[f64; 2]>,
 }
@@ -43,6 +45,7 @@ pub(super) fn table(stack: &Stack, rows: &[EnergyRow]) -> Result<RecordBatch, Ar
         (number("energy_ev", false), Arc::new(Float64Array::from(plan.energies_ev.clone()))),
         (number("read_back_ev", true), optional(&mut planes.iter().map(|plane| plane.read_back_ev()))),
         (number("offset_ev", true), optional(&mut rows.iter().map(|row| row.offset_ev))),
+        (number("corrected_ev", true), optional(&mut rows.iter().map(|row| row.corrected_ev))),
         (number("dwell_ms", false), Arc::new(Float64Array::from(plan.dwell_ms.clone()))),
         (number("i0", true), optional(&mut rows.iter().map(|row| row.i0))),
         (

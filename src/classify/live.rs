@@ -13,7 +13,7 @@ use super::evidence::{Evidence, Values};
 use super::judged::{Judged, JudgedPixels};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
-use super::{PhaseMap, Reading, RevisionReason, Targets, judge};
+use super::{EnergyOffset, PhaseMap, Reading, RevisionReason, Targets, estimate_offset, judge};
 use crate::absorption::{Conversion, Intensity, PlaneIntensity, energies_ev, noise_factor};
 use crate::stack::{PlaneChange, Stack};
 
@@ -23,6 +23,10 @@ const I0_TOLERANCE: f64 = 1e-4;
 
 /// Change of a read-back energy below which the references stay as they are: a fifth of the finest step of a scan.
 const ENERGY_TOLERANCE_EV: f64 = 0.01;
+
+/// Change of the correction of the energies below which a growing map stays as it is, eV: as well as a scan of 30
+/// energies tells it.
+const OFFSET_TOLERANCE_EV: f64 = 0.02;
 
 /// Running state of one scan's map.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub struct LiveMap {
     /// The I0 that the sums were made with.
     applied: Vec<PlaneIntensity>,
     noise_factor: f64,
+    offset: EnergyOffset,
     energies_done: usize,
     /// Number of complete planes at the last search for an empty region.
     searched_at: usize,
@@ -100,6 +105,7 @@ impl LiveMap {
             intensity: Intensity::default(),
             applied: vec![PlaneIntensity::Unknown; plan.energies_ev.len()],
             noise_factor: 1.0,
+            offset: EnergyOffset::default(),
             energies_done: 0,
             searched_at: 0,
             generation: 0,
@@ -115,8 +121,21 @@ impl LiveMap {
         let mut map = Self::new(stack, recipe);
         map.estimate(stack, true, &[]);
         map.generation = generation;
-        (0..map.applied.len()).for_each(|energy| map.apply_plane(stack, energy, Work::All));
+        map.rebuild(stack, map.offset.correction_ev(map.recipe.offset));
         map
+    }
+
+    /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction_ev`.
+    fn rebuild(&mut self, stack: &Stack, correction_ev: f64) {
+        let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
+        self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction_ev);
+        let pixels = self.seen.len();
+        self.correlator = Correlator::new(pixels, &self.targets, self.recipe.baseline);
+        self.evidence = Evidence::new(pixels, self.targets.phases());
+        self.seen.fill(0);
+        self.measured.fill(0);
+        self.applied.fill(PlaneIntensity::Unknown);
+        (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
     }
 
     /// The stack under the estimates of this map.
@@ -148,6 +167,10 @@ impl LiveMap {
         let late = changes.iter().any(|change| !change.displaced.is_empty());
         let changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
         let replaced = self.estimate(stack, late, &changed);
+        if let Some(correction_ev) = self.other_correction(stack) {
+            self.rebuild(stack, correction_ev);
+            return RevisionReason::Offset;
+        }
         let mut pending = changes.iter().peekable();
         for energy in 0..energies {
             let change = pending.next_if(|change| change.energy == energy);
@@ -170,7 +193,18 @@ impl LiveMap {
             && energies_ev(stack, true)
                 .iter()
                 .zip(&self.targets.energies_ev)
-                .any(|(now, before)| (now - before).abs() > ENERGY_TOLERANCE_EV)
+                .any(|(now, before)| (now + self.targets.offset_ev - before).abs() > ENERGY_TOLERANCE_EV)
+    }
+
+    /// What the energies are to be corrected by, where that is other than what they are corrected by.
+    ///
+    /// While the scan grows, small moves wait, and so do those within the error; when it is whole, the correction is
+    /// that of the settled map.
+    fn other_correction(&self, stack: &Stack) -> Option<f64> {
+        let (now, before) = (self.offset.correction_ev(self.recipe.offset), self.targets.offset_ev);
+        let moved_ev = (now - before).abs();
+        let far = moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.offset.error_ev && now != 0.0);
+        (if stack.is_full() { moved_ev > 0.0 } else { far }).then_some(now)
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
@@ -192,9 +226,14 @@ impl LiveMap {
             self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
         }
         let energies_done = stack.energies_done();
-        if energies_done != self.energies_done || changed {
+        if energies_done != self.energies_done || changed || whole {
             self.energies_done = energies_done;
             self.noise_factor = noise_factor(stack, &self.intensity, self.recipe.absorption.max_od);
+        }
+        if due {
+            let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
+            let (view, recipe) = (self.view(stack), &self.recipe);
+            self.offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
         }
         changed
     }
@@ -284,7 +323,8 @@ impl LiveMap {
             },
         );
         let open = judged.open();
-        let mut origin = origin(stack, &self.recipe, targets, &self.intensity, self.noise_factor);
+        let mut origin =
+            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset));
         origin.generation = self.generation;
         origin.revision_reason = reason;
         origin.complete = false;

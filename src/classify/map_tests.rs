@@ -21,6 +21,7 @@ fn recipe() -> Recipe {
         absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
         baseline: Baseline::None,
         triage: TriageSettings::default(),
+        offset: OffsetMode::Correct,
     }
 }
 
@@ -217,6 +218,8 @@ fn read_back_energies_count_where_they_are_asked_for() {
     }
     let mut recipe = recipe();
     recipe.absorption.read_back = true;
+    // Corrected, the set-points would come to the same.
+    recipe.offset = OffsetMode::Report;
     let right = settle(&stack, &recipe, None).map;
     let changes = stack.take_changes();
     let mut live = LiveMap::new(&Stack::new(stack.plan().as_ref().clone()), recipe.clone());
@@ -227,4 +230,31 @@ fn read_back_energies_count_where_they_are_asked_for() {
     let best = |map: &PhaseMap| map.correlation.iter().copied().fold(0.0, f32::max);
     assert!(best(&right) > 0.999 && best(&wrong) < 0.98, "{} {}", best(&right), best(&wrong));
     assert_eq!(live.phase, right.phase);
+}
+
+#[test]
+fn an_offset_found_late_rebuilds_the_live_map() {
+    // The beam was 0.4 eV above every set-point; the values are those of where it really was.
+    let mut plan = plan();
+    plan.energies_ev.iter_mut().for_each(|e| *e -= 0.4);
+    let mut stack = Stack::new(plan);
+    let mut live = LiveMap::new(&stack, recipe());
+    let mut reasons = Vec::new();
+    let mut last = None;
+    for (seq, batch) in messages() {
+        stack.push(seq, &batch).unwrap();
+        let changes = stack.take_changes();
+        let reason = live.advance(&stack, &changes);
+        reasons.push(reason);
+        last = Some(live.generation_of(&stack, reason, None).0);
+    }
+    assert!(reasons.contains(&RevisionReason::Offset), "{reasons:?}");
+    let (live, settled) = (last.unwrap(), settle(&stack, &recipe(), None).map);
+    assert!((settled.origin.correction_ev - 0.4).abs() < 0.03, "{:?}", settled.origin.energy_offset);
+    assert_eq!(live.origin.normalisation, settled.origin.normalisation);
+    assert_eq!(live.phase, settled.phase);
+    assert_eq!(live.status, settled.status);
+    for (pixel, phase) in settled.phase.iter().enumerate().filter(|(pixel, _)| truth(*pixel).is_some()) {
+        assert_eq!(Some(usize::from(*phase)), truth(pixel));
+    }
 }

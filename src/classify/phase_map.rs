@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::EnergyOffset;
 use crate::reference::PhaseLabel;
 use crate::scan::ScanPlan;
 
@@ -226,6 +227,10 @@ pub struct Origin {
     pub complete: bool,
     /// What was applied: name and value of each correction, e.g. `i0` = `region of 812 pixels`.
     pub normalisation: Vec<(String, String)>,
+    /// The energy offset as it was estimated.
+    pub energy_offset: EnergyOffset,
+    /// What was added to every energy of the scan, eV: 0 where nothing was corrected.
+    pub correction_ev: f64,
     /// What `confidence` was calibrated with, or `uncalibrated`.
     pub calibrated_on: String,
     /// Why this generation differs from the last.

@@ -8,7 +8,10 @@ use super::correlation::Baseline;
 use super::judged::{Judged, JudgedPixels};
 use super::spectrum::Spectrum;
 use super::view::DensityView;
-use super::{Origin, PhaseMap, Reading, RevisionReason, Targets, TriageSettings, judge};
+use super::{
+    EnergyOffset, OffsetMode, Origin, PhaseMap, Reading, RevisionReason, Targets, TriageSettings,
+    estimate_offset, judge,
+};
 use crate::absorption::{AbsorptionSettings, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
 use crate::stack::Stack;
@@ -24,6 +27,8 @@ pub struct Recipe {
     pub baseline: Baseline,
     /// The limits of triage.
     pub triage: TriageSettings,
+    /// What is done about an energy offset.
+    pub offset: OffsetMode,
 }
 
 /// The settled map and the estimates behind it.
@@ -35,6 +40,8 @@ pub struct Settled {
     pub intensity: Intensity,
     /// Factor between the noise of the values and that of Poisson counts.
     pub noise_factor: f64,
+    /// The energies at which the references were taken, eV.
+    pub energies_ev: Vec<f64>,
     /// What the model said where it failed; the map is then one without it.
     pub model_failure: Option<String>,
 }
@@ -45,11 +52,12 @@ pub struct Settled {
 pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
     let plan = stack.plan();
     let energies_ev = energies_ev(stack, recipe.absorption.read_back);
-    let targets = Targets::new(&recipe.references, &energies_ev);
     let intensity = Intensity::estimate(stack, &recipe.absorption);
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
+    let offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
+    let targets = Targets::corrected(&recipe.references, &energies_ev, offset.correction_ev(recipe.offset));
     let judged = JudgedPixels::collect(
         plan.grid.pixels(),
         targets.phases(),
@@ -64,11 +72,11 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
         },
     );
     let open = judged.open();
-    let mut origin = origin(stack, recipe, &targets, &intensity, noise_factor);
+    let mut origin = origin(stack, recipe, &targets, (&intensity, noise_factor, offset));
     name_model(&mut origin, model.as_deref());
     let mut map = judged.into_map(plan.clone(), &targets, origin);
     let outcome = consult(&mut map, &open, &view, &targets, &recipe.triage, model.take());
-    Settled { map, intensity, noise_factor, model_failure: outcome.err() }
+    Settled { map, intensity, noise_factor, energies_ev: targets.energies_ev, model_failure: outcome.err() }
 }
 
 /// Notes which model speaks.
@@ -84,8 +92,7 @@ pub(super) fn origin(
     stack: &Stack,
     recipe: &Recipe,
     targets: &Targets,
-    intensity: &Intensity,
-    noise_factor: f64,
+    (intensity, noise_factor, offset): (&Intensity, f64, EnergyOffset),
 ) -> Origin {
     let plan = stack.plan();
     let noise = if plan.detector.counts_per_photon.is_some() {
@@ -106,7 +113,7 @@ pub(super) fn origin(
         ("ring_current", "not applied".to_owned()),
         ("dead_time", "not applied".to_owned()),
         ("energies", if recipe.absorption.read_back { "read-back" } else { "set-points" }.to_owned()),
-        ("energy_offset", "not applied".to_owned()),
+        ("energy_offset", offset.report(targets.offset_ev)),
         ("registration", "not applied".to_owned()),
         ("noise", noise),
         (
@@ -123,6 +130,8 @@ pub(super) fn origin(
         model_sha256: String::new(),
         complete: stack.is_full(),
         normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        energy_offset: offset,
+        correction_ev: targets.offset_ev,
         calibrated_on: "uncalibrated".to_owned(),
         revision_reason: RevisionReason::Energy,
     }

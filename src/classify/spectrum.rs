@@ -100,10 +100,16 @@ impl Spectrum {
             let explained = if w_rr > 0.0 { w_xr.max(0.0).powi(2) / w_rr } else { 0.0 };
             chi2[k] = if weights > 0.0 { (w_xx - explained).max(0.0) as f32 } else { f32::NAN };
         }
+        self.edge(targets)
+    }
+
+    /// Number of energies, sides of the edge and edge jump.
+    #[must_use]
+    pub fn edge(&self, targets: &Targets) -> PixelSums {
         let jump =
             self.window_mean(targets, &targets.white_line) - self.window_mean(targets, &targets.pre_edge);
         let sides = targets.sides_of(self.used(targets).map(|(energy, _, _)| energy));
-        PixelSums { energies: n as u32, sides, edge_jump: jump as f32 }
+        PixelSums { energies: self.used(targets).count() as u32, sides, edge_jump: jump as f32 }
     }
 
     fn window_mean(&self, targets: &Targets, window: &[bool]) -> f64 {

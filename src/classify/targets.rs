@@ -11,8 +11,10 @@ use crate::reference::ReferenceSet;
 pub struct Targets {
     /// The phases.
     pub labels: Arc<[PhaseLabel]>,
-    /// Energies, eV, in the order of the plan.
+    /// Energies, eV, in the order of the plan, corrected by `offset_ev`.
     pub energies_ev: Vec<f64>,
+    /// What the energies were corrected by, eV.
+    pub offset_ev: f64,
     /// Whether the energy is used.
     pub used: Vec<bool>,
     /// Whether the energy is in the pre-edge window.
@@ -35,8 +37,17 @@ impl Targets {
     /// The references of `set` at `energies_ev`.
     #[must_use]
     pub fn new(set: &ReferenceSet, energies_ev: &[f64]) -> Self {
+        Self::corrected(set, energies_ev, 0.0)
+    }
+
+    /// The references of `set` at `energies_ev`, each corrected by `offset_ev`. An energy that the references reach
+    /// is not lost by its correction: beyond an end, the value at the end is taken.
+    #[must_use]
+    pub fn corrected(set: &ReferenceSet, uncorrected_ev: &[f64], offset_ev: f64) -> Self {
         let phases = set.len();
-        let columns: Vec<Option<Vec<f64>>> = energies_ev.iter().map(|&e| set.od_at(e)).collect();
+        let columns: Vec<Option<Vec<f64>>> =
+            uncorrected_ev.iter().map(|&e| column(set, e, offset_ev)).collect();
+        let energies_ev: Vec<f64> = uncorrected_ev.iter().map(|e| e + offset_ev).collect();
         let used: Vec<bool> = columns.iter().map(Option::is_some).collect();
         let count = used.iter().filter(|&&used| used).count().max(1) as f64;
         let mean: Vec<f64> =
@@ -57,10 +68,11 @@ impl Targets {
             edge_jump: Vec::new(),
             pre_edge_to_ev: set.pre_edge.to_ev,
             white_line_from_ev: set.white_line.from_ev,
-            energies_ev: energies_ev.to_vec(),
+            energies_ev,
+            offset_ev,
             used,
         };
-        targets.sides = targets.sides_of((0..energies_ev.len()).filter(|&e| targets.used[e]));
+        targets.sides = targets.sides_of((0..targets.used.len()).filter(|&e| targets.used[e]));
         targets.edge_jump = (0..phases).map(|k| targets.jump_of(k)).collect();
         targets
     }
@@ -106,9 +118,22 @@ impl Targets {
         })
     }
 
-    /// The energies that are not used because a reference does not reach them, eV.
+    /// The energies that are not used because a reference does not reach them, eV, as they were before the
+    /// correction.
     #[must_use]
     pub fn unused_ev(&self) -> Vec<f64> {
-        self.energies_ev.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(e, _)| *e).collect()
+        {
+            let energies = self.energies_ev.iter().zip(&self.used);
+            energies.filter(|(_, used)| !**used).map(|(e, _)| e - self.offset_ev).collect()
+        }
     }
+}
+
+/// Optical density of every reference at one energy; `None` where any does not reach it, corrected or not.
+fn column(set: &ReferenceSet, energy_ev: f64, offset_ev: f64) -> Option<Vec<f64>> {
+    let corrected_ev = energy_ev + offset_ev;
+    set.od_at(corrected_ev).or_else(|| {
+        set.od_at(energy_ev)?;
+        set.references.iter().map(|reference| reference.od_held_at(corrected_ev)).collect()
+    })
 }

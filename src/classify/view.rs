@@ -11,6 +11,7 @@ pub struct DensityView<'a> {
     /// Factor on every variance.
     noise_factor: f64,
     energies: usize,
+    pixels: usize,
 }
 
 impl<'a> DensityView<'a> {
@@ -24,13 +25,19 @@ impl<'a> DensityView<'a> {
             .filter(|(_, plane)| plane.measured() > 0)
             .map(|(e, plane)| (e, &**plane, Conversion::new(stack.plan(), e, intensity.plane(e), max_od)))
             .collect();
-        Self { planes, noise_factor, energies: stack.planes().len() }
+        Self { planes, noise_factor, energies: stack.planes().len(), pixels: stack.plan().grid.pixels() }
     }
 
     /// Number of energies of the plan.
     #[must_use]
     pub fn energies(&self) -> usize {
         self.energies
+    }
+
+    /// Number of pixels of the grid.
+    #[must_use]
+    pub fn pixels(&self) -> usize {
+        self.pixels
     }
 
     /// Writes the spectrum of `pixel` into `spectrum`, energies in the order of the plan. Returns how many

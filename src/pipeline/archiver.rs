@@ -133,11 +133,12 @@ pub fn spectra_of(stack: &Stack, settled: &Settled, max_od: f64) -> MeanSpectra 
     super::mapper::mean_spectra(&view, &settled.map)
 }
 
-/// One row per energy: the I0 that the settled map was made with.
+/// One row per energy: the I0 and the energy that the settled map was made with.
 #[must_use]
 pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
     let source = serde_json::to_value(settled.intensity.source()).ok();
     let source = source.and_then(|value| value.as_str().map(str::to_owned));
+    let offset = settled.map.origin.energy_offset;
     let row = |energy: usize| {
         let i0 = match settled.intensity.plane(energy) {
             PlaneIntensity::Unknown => None,
@@ -150,7 +151,13 @@ pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
                 (count > 0).then(|| sum / count as f64)
             }
         };
-        EnergyRow { i0, i0_source: i0.and(source.clone()), ..EnergyRow::default() }
+        EnergyRow {
+            i0,
+            i0_source: i0.and(source.clone()),
+            offset_ev: offset.is_trusted().then_some(offset.offset_ev),
+            corrected_ev: settled.energies_ev.get(energy).copied(),
+            ..EnergyRow::default()
+        }
     };
     (0..stack.planes().len()).map(row).collect()
 }

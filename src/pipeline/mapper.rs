@@ -245,11 +245,12 @@ impl Mapper {
         } else if let Some(trouble) = self.model.shelf().trouble() {
             scan.note_once(format!("without a GMVAE: {trouble}"));
         }
+        scan.note_offset(&map);
+        scan.summary.describe(&map);
         for energy in scan.look_at(&snapshot) {
             let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
             self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: None });
         }
-        scan.summary.describe(&map);
         scan.summary.last_update = Utc::now();
         if scan.summary.state == ScanState::Started {
             scan.summary.state = ScanState::Running;

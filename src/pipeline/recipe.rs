@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox};
 use crate::classify::correlation::Baseline;
-use crate::classify::{Recipe, Rule, TriageSettings};
+use crate::classify::{OffsetMode, Recipe, Rule, TriageSettings};
 use crate::model::{Backend, BackendChoice};
 use crate::recording::{RecordingError, read_spectrum};
 use crate::reference::ReferenceSet;
@@ -32,7 +32,11 @@ pub fn recipe(settings: &Settings, references: Arc<ReferenceSet>) -> Result<Reci
         settings::Baseline::None => Baseline::None,
         settings::Baseline::Linear => Baseline::Linear,
     };
-    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage })
+    let offset = match settings.energy.offset {
+        settings::OffsetMode::Report => OffsetMode::Report,
+        settings::OffsetMode::Correct => OffsetMode::Correct,
+    };
+    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage, offset })
 }
 
 fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError> {

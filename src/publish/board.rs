@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::MeanSpectra;
-use crate::classify::{PhaseMap, Status};
+use crate::classify::{OffsetSummary, PhaseMap, Status};
 use crate::scan::{Outcome, ScanKind, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -77,6 +77,8 @@ pub struct ScanSummary {
     pub fractions: Vec<PhaseFraction>,
     /// Number of pixels of each status.
     pub status_counts: BTreeMap<&'static str, usize>,
+    /// The energy offset, once there is a map.
+    pub energy_offset: Option<OffsetSummary>,
     /// Start of exposure.
     pub started: DateTime<Utc>,
     /// When the pipeline last had news of it.
@@ -122,6 +124,7 @@ impl ScanSummary {
             generation: 0,
             fractions: Vec::new(),
             status_counts: BTreeMap::new(),
+            energy_offset: None,
             started: plan.started,
             last_update: now,
             archive_path: None,
@@ -134,6 +137,7 @@ impl ScanSummary {
         self.generation = map.origin.generation;
         self.energies_done = map.origin.energies_done;
         self.energies_total = map.plan.energies_ev.len();
+        self.energy_offset = Some(map.origin.energy_offset.summary(map.origin.correction_ev));
         self.planned_values = map.plan.planned_values();
         self.fractions = map
             .phases

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{MeanSpectra, PublishError, ipc, table};
-use crate::classify::{PhaseMap, Status};
+use crate::classify::{OffsetSummary, PhaseMap, Status};
 use crate::scan::{Outcome, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -107,7 +107,7 @@ pub enum ScanNews<'a> {
 }
 
 /// How far a scan is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Progress {
     /// Index of the energy it is about, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +120,9 @@ pub struct Progress {
     pub measured_values: usize,
     /// Values planned.
     pub planned_values: usize,
+    /// The energy offset, once there is a map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_offset: Option<OffsetSummary>,
 }
 
 /// An event of a scan: topic `scan/<scan_id>`, no table.

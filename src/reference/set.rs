@@ -84,6 +84,16 @@ impl Reference {
     }
 }
 
+impl Reference {
+    /// Optical density at `energy_ev`, beyond the reference's range that of its nearest end; `None` where it has no
+    /// values.
+    #[must_use]
+    pub fn od_held_at(&self, energy_ev: f64) -> Option<f64> {
+        let (first, last) = (*self.energies_ev.first()?, *self.energies_ev.last()?);
+        self.od_at(energy_ev.max(first).min(last))
+    }
+}
+
 /// The references of one edge: at least two, at most 64, with distinct identifiers, in display order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferenceSet {

@@ -157,7 +157,7 @@ pub enum EnergySource {
 pub enum OffsetMode {
     /// Tell.
     Report,
-    /// Tell, and take it out.
+    /// Tell, and take it out where it is trusted.
     Correct,
 }
 

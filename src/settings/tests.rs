@@ -175,9 +175,9 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
 
 #[test]
 fn what_is_not_applied_yet_is_warned_of() {
-    let text = "[registration]\nmode = \"auto\"\n[energy]\noffset = \"correct\"\n[publish]\nbind = \"tcp://*:5556\"\n";
+    let text = "[registration]\nmode = \"auto\"\n[publish]\nbind = \"tcp://*:5556\"\n";
     let warnings = load(text).unwrap().warnings;
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("not applied in this version"));
 }
 

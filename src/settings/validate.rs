@@ -212,9 +212,6 @@ fn warnings(settings: &Settings) -> Vec<String> {
                 .into(),
         );
     }
-    if settings.energy.offset == OffsetMode::Correct {
-        warnings.push("energy.offset = \"correct\" is not applied in this version".into());
-    }
     if tcp(&settings.publish.bind).is_some_and(|(host, _)| !is_loopback(host)) {
         let bind = &settings.publish.bind;
         warnings.push(format!(

@@ -36,6 +36,7 @@ pub(super) struct MappedScan {
     last_spectra: Option<Instant>,
     complete: Vec<bool>,
     read_back_noted: bool,
+    offset_noted: bool,
 }
 
 impl MappedScan {
@@ -54,6 +55,7 @@ impl MappedScan {
             last_spectra: None,
             complete: Vec::new(),
             read_back_noted: false,
+            offset_noted: false,
         }
     }
 
@@ -151,6 +153,22 @@ impl MappedScan {
         }
     }
 
+    /// Says once that the energies of the scan are off.
+    pub(super) fn note_offset(&mut self, map: &PhaseMap) {
+        let offset = &map.origin.energy_offset;
+        if offset.is_alarming() && !self.offset_noted {
+            self.offset_noted = true;
+            tracing::warn!(
+                scan_id = self.scan_id(),
+                offset_ev = offset.offset_ev,
+                error_ev = offset.error_ev,
+                corrected_ev = map.origin.correction_ev,
+                "the energies of the scan are off against the references: {}",
+                offset.report(map.origin.correction_ev)
+            );
+        }
+    }
+
     pub(super) fn progress(&self) -> Progress {
         Progress {
             energy_index: None,
@@ -158,6 +176,7 @@ impl MappedScan {
             energies_total: self.summary.energies_total,
             measured_values: self.summary.measured_values,
             planned_values: self.summary.planned_values,
+            energy_offset: self.summary.energy_offset,
         }
     }
 

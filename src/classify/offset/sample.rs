@@ -1,0 +1,113 @@
+//! The pixels that the offset is estimated from: particles, spread evenly over the map.
+
+use super::*;
+use crate::classify::spectrum::Spectrum;
+
+/// Pixels that are looked at.
+const CANDIDATES: usize = 8192;
+/// Pixels that are used.
+const MOST_PIXELS: usize = 1024;
+
+/// Spectra of the pixels, ready for fits.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    energies: usize,
+    /// Weight 1/variance, 0 where there is no value: `[pixel * energies + energy]`.
+    pub weight: Vec<f64>,
+    /// Optical density less the pixel's weighted mean, times the weight.
+    pub weighted_od: Vec<f64>,
+    /// Per pixel: sum of weights, weighted sum of squares about the mean, number of values.
+    pub sums: Vec<(f64, f64, f64)>,
+}
+
+impl Sample {
+    /// The pixels of `view` with an edge, with enough of the energies `used`.
+    pub(super) fn new(
+        view: &DensityView<'_>,
+        targets: &Targets,
+        used: &[usize],
+        triage: &TriageSettings,
+    ) -> Self {
+        let particles = particles(view, targets, triage);
+        let stride = particles.len() as f64 / particles.len().min(MOST_PIXELS).max(1) as f64;
+        let chosen: Vec<usize> =
+            (0..particles.len().min(MOST_PIXELS)).map(|i| particles[(i as f64 * stride) as usize]).collect();
+        let n = used.len();
+        let mut position = vec![usize::MAX; targets.energies_ev.len()];
+        for (index, &energy) in used.iter().enumerate() {
+            position[energy] = index;
+        }
+        let mut sample = Self {
+            energies: n,
+            weight: vec![0.0; chosen.len() * n],
+            weighted_od: vec![0.0; chosen.len() * n],
+            sums: vec![(0.0, 0.0, 0.0); chosen.len()],
+        };
+        let rows = sample.weight.par_chunks_mut(n).zip(sample.weighted_od.par_chunks_mut(n));
+        rows.zip(&mut sample.sums).zip(&chosen).for_each_init(
+            Spectrum::default,
+            |spectrum, (((weight, od), sums), &pixel)| {
+                view.gather(pixel, spectrum);
+                *sums = load(spectrum, &position, weight, od);
+            },
+        );
+        sample
+    }
+
+    /// Number of pixels.
+    pub(super) fn pixels(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// Number of energies.
+    pub(super) fn energies(&self) -> usize {
+        self.energies
+    }
+}
+
+/// Fills one row.
+fn load(
+    spectrum: &Spectrum,
+    position: &[usize],
+    weight: &mut [f64],
+    weighted_od: &mut [f64],
+) -> (f64, f64, f64) {
+    let values = || {
+        (0..spectrum.len())
+            .filter(|&i| position[spectrum.energies[i]] != usize::MAX)
+            .map(|i| (position[spectrum.energies[i]], spectrum.od[i], 1.0 / spectrum.variance[i]))
+    };
+    let total: f64 = values().map(|(_, _, w)| w).sum();
+    let mean = values().map(|(_, od, w)| w * od).sum::<f64>() / total;
+    let (mut squares, mut count) = (0.0, 0.0);
+    for (at, od, w) in values() {
+        weight[at] = w;
+        weighted_od[at] = w * (od - mean);
+        squares += w * (od - mean).powi(2);
+        count += 1.0;
+    }
+    (total, squares, count)
+}
+
+/// Particles among pixels spread evenly over the map. The place within each equal part of the map is scattered, so
+/// that no column or line of the grid is preferred.
+fn particles(view: &DensityView<'_>, targets: &Targets, triage: &TriageSettings) -> Vec<usize> {
+    let pixels = view.pixels();
+    let candidates = pixels.min(CANDIDATES);
+    let keep = |spectrum: &mut Spectrum, slot: usize| {
+        let (from, to) = (slot * pixels / candidates, (slot + 1) * pixels / candidates);
+        let pixel = from + scatter(slot) % (to - from).max(1);
+        let masked = view.gather(pixel, spectrum);
+        let edge = spectrum.edge(targets);
+        let enough = edge.energies >= triage.min_energies.max(4) && edge.sides == [true; 2];
+        let empty = edge.edge_jump < triage.background_edge_jump;
+        (enough && !empty && usize::from(masked) <= spectrum.len()).then_some(pixel)
+    };
+    (0..candidates).into_par_iter().map_init(Spectrum::default, keep).flatten_iter().collect()
+}
+
+/// A number that looks random, always the same for the same index (the finaliser of a multiplicative hash).
+fn scatter(index: usize) -> usize {
+    let mixed = (index as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed ^ (mixed >> 29)) >> 8) as usize
+}
