@@ -83,7 +83,7 @@ struct Report<'a> {
 /// # Errors
 /// 64 for wrong arguments, 65 for references or a stack that cannot be used, 69 where the report cannot be written.
 pub(super) fn run(args: &AdviseArgs) -> Result<(), Failure> {
-    if !(args.counts >= 1.0 && args.counts <= 1e9) || !(8..=1000).contains(&args.energies) {
+    if !(1.0..=1e9).contains(&args.counts) || !(8..=1000).contains(&args.energies) {
         return Err(Failure::usage("--counts must be 1 to 1e9, --energies 8 to 1000"));
     }
     if args.draws > 1000 || !(32..=1024).contains(&args.size) {

@@ -54,8 +54,8 @@ pub struct Course {
     pub forecast_held: Option<f64>,
     /// Of all steps with a forecast, the share whose true change is above the interval.
     pub forecast_passed: Option<f64>,
-    /// Energies in the order of the first draw, as indices of the plan.
-    pub first_draw: Vec<usize>,
+    /// Step by step, of the first draw.
+    pub first_draw: Vec<Step>,
 }
 
 /// All orders over all draws.
@@ -103,13 +103,13 @@ fn summed(order: Order, draws: &[Vec<Step>]) -> Course {
     let at = |value: fn(&Step) -> f64| {
         (0..length).map(|index| median(draws.iter().map(|steps| value(&steps[index])))).collect()
     };
-    let told: Vec<(f64, [f64; 2])> = draws
+    let told: Vec<Told> = draws
         .iter()
         .flatten()
         .filter(|step| step.energies < length)
         .filter_map(|step| Some((step.changed, step.interval?)))
         .collect();
-    let share = |good: &dyn Fn(&(f64, [f64; 2])) -> bool| {
+    let share = |good: &dyn Fn(&Told) -> bool| {
         (!told.is_empty()).then(|| told.iter().filter(|told| good(told)).count() as f64 / told.len() as f64)
     };
     Course {
@@ -120,9 +120,12 @@ fn summed(order: Order, draws: &[Vec<Step>]) -> Course {
         balanced: at(|step| step.balanced),
         forecast_held: share(&|(changed, [low, high])| (*low..=*high).contains(changed)),
         forecast_passed: share(&|(changed, [_, high])| changed > high),
-        first_draw: draws.first().map_or_else(Vec::new, |steps| steps.iter().map(|s| s.energy).collect()),
+        first_draw: draws.first().cloned().unwrap_or_default(),
     }
 }
+
+/// What changed, and the interval that was told.
+type Told = (f64, [f64; 2]);
 
 /// The step from which on the accuracy is at least `share` of the last one.
 fn reached(steps: &[Step], share: f64) -> Option<&Step> {
