@@ -38,4 +38,4 @@ pub use view::DensityView;
 #[cfg(test)]
 mod map_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 //! 0 done; 64 usage or configuration; 65 bad data; 69 something needed is unavailable; 70 a bug of ours.
 //! Standard output carries results, standard error progress, warnings and errors.
 
+mod advise;
 mod archive;
 mod classify;
 pub mod config;
@@ -59,6 +60,8 @@ pub enum Command {
     Archive(archive::ArchiveArgs),
     /// Train a GMVAE for a set of references and export it as ONNX.
     Train(train::TrainArgs),
+    /// Which energies to plan for these references, and what following the live advice saves.
+    Advise(advise::AdviseArgs),
     /// Check or run an ONNX model.
     Model {
         /// What to do with it.
@@ -133,6 +136,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(&args),
         Command::Archive(args) => archive::run(args),
         Command::Train(args) => train::run(&args),
+        Command::Advise(args) => advise::run(&args),
         Command::Model { command } => model::run(&command),
     }
 }

@@ -3,6 +3,7 @@
 //! See ARCHITECTURE.md for the map of the modules and the one-way flow of data between them.
 
 pub mod absorption;
+pub mod advice;
 pub mod archive;
 pub mod classify;
 pub mod cli;

@@ -20,4 +20,4 @@ pub mod shelf;
 pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};
-pub use recipe::{backend, recipe};
+pub use recipe::{advice, backend, recipe};

@@ -50,6 +50,8 @@ pub struct Settings {
     pub energy: EnergySettings,
     /// `[classify]`.
     pub classify: ClassifySettings,
+    /// `[advice]`.
+    pub advice: AdviceSettings,
     /// `[limits]`.
     pub limits: LimitsSettings,
     /// `[publish]`.

@@ -144,6 +144,12 @@ impl LiveMap {
         DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor)
     }
 
+    /// The references at the energies of the plan, as the sums have them.
+    #[must_use]
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
     /// Number of the last generation.
     #[must_use]
     pub fn generation(&self) -> u64 {

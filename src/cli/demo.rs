@@ -182,10 +182,15 @@ async fn watch(
         if shown != Some(state) {
             let line = line(&entry.summary);
             bar.set_position(state.0 as u64);
+            let advice = entry.summary.advice.as_ref().map(|advice| advice.text.clone());
             if bar.is_hidden() && shown.is_none_or(|(energies, _)| energies != state.0) {
                 say(format_args!("energy {}/{}  {line}", state.0, entry.summary.energies_total));
+                advice.iter().for_each(|advice| say(format_args!("  {advice}")));
             }
-            bar.set_message(line);
+            bar.set_message(match advice {
+                Some(advice) => format!("{line}\n  {advice}"),
+                None => line,
+            });
             shown = Some(state);
         }
         let over = entry.summary.state.is_finished() || stop.is_cancelled();

@@ -21,7 +21,7 @@ use super::receive::run_source;
 use super::scans::{Patience, ScanLimits, Scans};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::workboard::Workboard;
-use super::{backend, recipe};
+use super::{advice, backend, recipe};
 use crate::archive::{self, ArchiveError};
 use crate::classify::Recipe;
 use crate::publish::board::Board;
@@ -314,6 +314,7 @@ impl Threads {
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),
                 recipe: app.recipe.clone(),
+                advice: advice(settings),
                 sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
             },
             Arc::clone(&workboard),

@@ -17,6 +17,7 @@ use super::archiver::ArchiveOrder;
 use super::scans::{ScanNotice, lock};
 use super::shelf::ModelHand;
 use super::workboard::{Work, Workboard};
+use crate::advice::AdviceSettings;
 use crate::classify::{Recipe, RevisionReason};
 use crate::publish::board::{Board, ScanState, ScanSummary};
 use crate::publish::message::{self, ScanNews};
@@ -35,6 +36,8 @@ pub struct MapperSettings {
     pub min_interval: Duration,
     /// How maps are made.
     pub recipe: Recipe,
+    /// What advice is told.
+    pub advice: AdviceSettings,
     /// Names of the sources.
     pub sources: Vec<String>,
 }
@@ -175,6 +178,7 @@ impl Mapper {
         let Some(stack) = scan.stack() else { return };
         let stack = lock(&stack).clone();
         scan.look_at(&stack);
+        scan.summary.advice = None;
         scan.summary.state = ScanState::Ended;
         scan.summary.outcome = Some(outcome.clone());
         let gaps = stack.sequence().gaps();
@@ -246,11 +250,14 @@ impl Mapper {
             scan.note_once(format!("without a GMVAE: {trouble}"));
         }
         scan.note_offset(&map);
-        scan.summary.describe(&map);
+        let advice = scan.advise(&snapshot, &map, &self.settings.advice);
+        let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
         for energy in scan.look_at(&snapshot) {
             let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
-            self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: None });
+            self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });
         }
+        scan.summary.describe(&map);
+        scan.summary.advice = advice;
         scan.summary.last_update = Utc::now();
         if scan.summary.state == ScanState::Started {
             scan.summary.state = ScanState::Running;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox};
+use crate::advice::AdviceSettings;
 use crate::classify::correlation::Baseline;
 use crate::classify::{OffsetMode, Recipe, Rule, TriageSettings};
 use crate::model::{Backend, BackendChoice};
@@ -63,6 +64,13 @@ fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError>
         }
     }
     Ok(absorption)
+}
+
+/// What `settings` say of advice.
+#[must_use]
+pub fn advice(settings: &Settings) -> AdviceSettings {
+    let settings::AdviceSettings { enabled, move_ms_per_ev, settle_ms, stop_below } = settings.advice;
+    AdviceSettings { enabled, move_ms_per_ev, settle_ms, stop_below }
 }
 
 /// The engine that `settings` ask for.

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::MeanSpectra;
+use crate::advice::Advice;
 use crate::classify::{OffsetSummary, PhaseMap, Status};
 use crate::scan::{Outcome, ScanKind, ScanPlan};
 use crate::stack::SeqRange;
@@ -73,6 +74,9 @@ pub struct ScanSummary {
     pub gaps: Vec<SeqRange>,
     /// Generation of the latest map, 0 while there is none.
     pub generation: u64,
+    /// What to measure next, and whether to stop, while the scan runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
     /// Share of each phase among the classified pixels, in the order of the legend.
     pub fractions: Vec<PhaseFraction>,
     /// Number of pixels of each status.
@@ -122,6 +126,7 @@ impl ScanSummary {
             planned_values: plan.planned_values(),
             gaps: Vec::new(),
             generation: 0,
+            advice: None,
             fractions: Vec::new(),
             status_counts: BTreeMap::new(),
             energy_offset: None,

@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 37] = [
+pub(super) const KEYS: [(&str, &str, Kind); 41] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("references", "dir", Text),
@@ -35,6 +35,10 @@ pub(super) const KEYS: [(&str, &str, Kind); 37] = [
     ("classify", "background_edge_jump", Toml),
     ("classify", "max_od", Toml),
     ("classify", "baseline", Text),
+    ("advice", "enabled", Toml),
+    ("advice", "move_ms_per_ev", Toml),
+    ("advice", "settle_ms", Toml),
+    ("advice", "stop_below", Toml),
     ("limits", "stack_bytes", Toml),
     ("limits", "total_bytes", Toml),
     ("limits", "open_scans", Toml),

@@ -211,6 +211,19 @@ pub struct ClassifySettings {
     pub baseline: Baseline,
 }
 
+/// `[advice]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AdviceSettings {
+    /// Whether there is any.
+    pub enabled: bool,
+    /// Time of a move of the monochromator, ms per eV.
+    pub move_ms_per_ev: f64,
+    /// Time it takes to settle, ms.
+    pub settle_ms: f64,
+    /// Share of best guesses below which the rest of a scan is not worth measuring.
+    pub stop_below: f64,
+}
+
 /// `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitsSettings {

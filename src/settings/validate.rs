@@ -48,6 +48,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         registration,
         energy,
         classify: classify(&mut reader)?,
+        advice: advice(&mut reader)?,
         limits: limits(&mut reader)?,
         publish: publish(&mut reader)?,
         http: http(&mut reader)?,
@@ -140,6 +141,15 @@ fn classify(reader: &mut Reader) -> Result<ClassifySettings> {
         max_od: reader.number("classify.max_od", 0.1, 100.0)?,
         baseline: reader
             .choice("classify.baseline", &[("none", Baseline::None), ("linear", Baseline::Linear)])?,
+    })
+}
+
+fn advice(reader: &mut Reader) -> Result<AdviceSettings> {
+    Ok(AdviceSettings {
+        enabled: reader.flag("advice.enabled")?,
+        move_ms_per_ev: reader.number("advice.move_ms_per_ev", 0.0, 1e6)?,
+        settle_ms: reader.number("advice.settle_ms", 0.0, 1e6)?,
+        stop_below: reader.number("advice.stop_below", 0.0, 1.0)?,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use crate::advice::{Advice, AdviceSettings, Situation, advise};
 use crate::classify::{DensityView, LiveMap, PhaseMap, PhaseSpectra, Recipe, Targets};
 use crate::pipeline::scans::{SharedStack, lock};
 use crate::publish::MeanSpectra;
@@ -113,6 +114,27 @@ impl MappedScan {
     pub(super) fn live(&mut self, snapshot: &Stack) -> &mut LiveMap {
         let generation = self.generation;
         self.live.get_or_insert_with(|| LiveMap::of(snapshot, self.recipe.clone(), generation))
+    }
+
+    /// Advice on the latest generation.
+    pub(super) fn advise(&self, stack: &Stack, map: &PhaseMap, settings: &AdviceSettings) -> Option<Advice> {
+        let live = self.live.as_ref()?;
+        let measured: Vec<bool> = stack.planes().iter().map(|plane| plane.measured() > 0).collect();
+        let latest = (0..measured.len())
+            .filter(|&energy| measured[energy])
+            .max_by_key(|&energy| (stack.plane(energy).first_time(), energy));
+        let view = live.view(stack);
+        let situation = Situation {
+            map,
+            view: &view,
+            references: &self.recipe.references,
+            targets: live.targets(),
+            measured: &measured,
+            at_ev: latest.map(|energy| stack.plan().energies_ev[energy]),
+            min_energies: self.recipe.triage.min_energies as usize,
+            max_od: self.recipe.absorption.max_od,
+        };
+        advise(&situation, settings)
     }
 
     /// Takes over what the stack says. Returns the energies that have become complete.
