@@ -7,6 +7,7 @@ mod archive;
 mod classify;
 pub mod config;
 mod demo;
+mod evaluate;
 pub mod model;
 pub mod references;
 mod run;
@@ -59,6 +60,8 @@ pub enum Command {
     Archive(archive::ArchiveArgs),
     /// Train a GMVAE for a set of references and export it as ONNX.
     Train(train::TrainArgs),
+    /// Measure what the maps are worth, on drawn scans with known answers or on a recorded stack.
+    Evaluate(evaluate::EvaluateArgs),
     /// Check or run an ONNX model.
     Model {
         /// What to do with it.
@@ -133,6 +136,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(&args),
         Command::Archive(args) => archive::run(args),
         Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Model { command } => model::run(&command),
     }
 }
