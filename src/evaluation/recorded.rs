@@ -82,6 +82,10 @@ pub struct RecordedMethod {
     pub classified: f64,
     /// Share of those that agree.
     pub right_of_classified: f64,
+    /// Share of pixels without a phase, such as those called background; they count as wrong.
+    pub unnamed: f64,
+    /// Share of the others that agree.
+    pub right_of_named: f64,
     /// Coverage and agreement, surest first.
     pub risk_coverage: Vec<[f64; 2]>,
 }
@@ -178,9 +182,13 @@ fn row(energies: usize, scored: &[usize], truth: &[u8], said: &[Said], phases: u
         if said.method == "pipeline" {
             scored.iter().for_each(|&p| reliability.push(f64::from(sure(p)), right(p)));
         }
+        let won = scored.iter().filter(|&&p| right(p)).count();
+        let named = scored.iter().filter(|&&p| said.phase[p] != NO_PHASE).count();
         methods.push(RecordedMethod {
             method: said.method,
-            plain: ratio(scored.iter().filter(|&&p| right(p)).count(), scored.len()),
+            plain: ratio(won, scored.len()),
+            unnamed: 1.0 - ratio(named, scored.len()),
+            right_of_named: ratio(won, named),
             balanced: recalls.iter().sum::<f64>() / recalls.len() as f64,
             coverage_at_97: curve.coverage_at(RIGHT),
             classified: said.classified.as_ref().map_or(f64::NAN, |_| ratio(classified.len(), scored.len())),

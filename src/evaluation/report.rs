@@ -332,13 +332,15 @@ impl Page {
             "coverage at 97 %",
             "classified",
             "right of these",
+            "unnamed",
+            "right of named",
             "ECE",
         ]);
         for row in rows {
             for method in &row.methods {
                 let ece = if method.method == "pipeline" { row.reliability.ece() } else { f64::NAN };
                 self.line(format_args!(
-                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                     row.energies,
                     row.pixels,
                     method.method,
@@ -347,6 +349,8 @@ impl Page {
                     figure(method.coverage_at_97),
                     figure(method.classified),
                     figure(method.right_of_classified),
+                    figure(method.unnamed),
+                    figure(method.right_of_named),
                     figure(ece)
                 ));
             }
