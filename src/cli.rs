@@ -8,6 +8,7 @@ mod archive;
 mod classify;
 pub mod config;
 mod demo;
+mod evaluate;
 pub mod model;
 pub mod references;
 mod run;
@@ -62,6 +63,8 @@ pub enum Command {
     Train(train::TrainArgs),
     /// Which energies to plan for these references, and what following the live advice saves.
     Advise(advise::AdviseArgs),
+    /// Measure what the maps are worth, on drawn scans with known answers or on a recorded stack.
+    Evaluate(evaluate::EvaluateArgs),
     /// Check or run an ONNX model.
     Model {
         /// What to do with it.
@@ -137,6 +140,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Archive(args) => archive::run(args),
         Command::Train(args) => train::run(&args),
         Command::Advise(args) => advise::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Model { command } => model::run(&command),
     }
 }

@@ -1,9 +1,60 @@
-//! What a model is worth: its accuracy on fresh synthesised spectra, beside correlation alone and the field's fit.
+//! The measuring instrument: what the maps are worth on whole scans with known answers, against the methods in use.
 //!
-//! Nothing that is scored here was seen in training: draws come from a seed of their own and from milder, fixed conditions. Still they
-//! come from the same references; measured stacks are the harder test.
+//! Scans are drawn from the references ([`ScanDraw`]: particles, domains, empty field, Poisson counts, one energy offset per scan), the
+//! pipeline makes its map of each as the daemon would, and Pearson, fits and the model alone judge the same pixels. Nothing that is
+//! scored here was seen in training. Still it comes from references; a recorded stack is the harder test. For `phasewatch train` there is
+//! also a quick table of single spectra. docs/evaluation.md says what the figures mean.
 
 mod baseline;
+mod cells;
+mod draw;
+mod field;
+mod foreign;
+mod foreign_curve;
+mod methods;
+pub mod metrics;
+mod nonnegative;
+mod pairs;
+mod recorded;
+mod report;
+mod study;
+mod subject;
 mod table;
+mod targets;
 
-pub use table::{Evaluation, EvaluationError, MixtureRow, PhaseRow, evaluate};
+pub use cells::{CellRow, MethodScore, PipelineScore, RIGHT, grid};
+pub use draw::{Conditions, Drawer, Filling, ScanDraw, Truth};
+pub use foreign::{ForeignRow, ScoreRow};
+pub use pairs::{MixtureCell, PairRow};
+pub use recorded::{RecordedMethod, RecordedReport, RecordedRow, recorded};
+pub use report::Report;
+pub use study::{Study, StudyPlan, study};
+pub use subject::{METHODS, PIPELINE, Subject};
+pub use table::{Evaluation, MixtureRow, PhaseRow, evaluate};
+pub use targets::{Target, name_of, of_recorded, of_study};
+
+/// Why there is no evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluationError {
+    /// References that cannot be drawn from.
+    #[error(transparent)]
+    References(#[from] crate::gmvae::TrainError),
+    /// A model that does not run.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+    /// A model that failed on the way.
+    #[error("the model failed: {0}")]
+    Engine(String),
+    /// A recorded stack that cannot be scored.
+    #[error("{0}")]
+    Recording(String),
+    /// An axis that does not meet the references.
+    #[error("{0}")]
+    Axis(#[from] crate::model::AxisError),
+    /// A plan that breaks a rule, such as an energy below 0.
+    #[error("a drawn scan: {0}")]
+    Plan(#[from] crate::scan::PlanError),
+    /// Values that do not fit their plan.
+    #[error("a drawn scan: {0}")]
+    Stack(#[from] crate::stack::StackError),
+}

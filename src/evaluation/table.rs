@@ -4,6 +4,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::EvaluationError;
 use super::baseline::{self, Shapes};
 use crate::gmvae::{Conditions, Matter, Synthesis, even};
 use crate::model::{Batch, Metadata, Model, ModelError, Projection};
@@ -99,20 +100,6 @@ pub fn evaluate(
         }
     }
     Ok(evaluation)
-}
-
-/// Why there is no evaluation.
-#[derive(Debug, thiserror::Error)]
-pub enum EvaluationError {
-    /// References that cannot be drawn from.
-    #[error(transparent)]
-    References(#[from] crate::gmvae::TrainError),
-    /// A model that does not run.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// An axis that does not meet the references.
-    #[error("{0}")]
-    Axis(#[from] crate::model::AxisError),
 }
 
 /// A scan, and everything prepared for it.

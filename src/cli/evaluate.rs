@@ -1,0 +1,188 @@
+//! `phasewatch evaluate`: what the maps are worth, on drawn scans with known answers or on a recorded stack.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, print, say};
+use crate::classify::Oracle;
+use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, recorded, study};
+use crate::model::Model;
+use crate::pipeline::{backend, recipe};
+use crate::recording::Recording;
+use crate::reference::ReferenceSet;
+use crate::settings::Settings;
+
+/// Scans per cell, where nothing else is asked for.
+const DRAWS: usize = 5;
+/// Scans per cell of the quick version.
+const QUICK_DRAWS: usize = 2;
+/// Numbers of energies of a recorded stack, where nothing else is asked for.
+const RECORDED_ENERGIES: [usize; 4] = [6, 8, 12, 20];
+
+/// What to evaluate.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Directory of reference spectra.
+    #[arg(long, value_name = "DIR")]
+    references: PathBuf,
+    /// ONNX model that the maps consult; without one, maps are made without.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Configuration file, for [i0], [energy], [classify] and [model].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A recorded stack to evaluate on, instead of drawn scans.
+    #[arg(long, value_name = "STACK")]
+    stack: Option<PathBuf>,
+    /// Numbers of energies, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    energies: Vec<usize>,
+    /// Incident counts, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    counts: Vec<f64>,
+    /// Magnitudes of the energy offset, eV, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    offsets: Vec<f64>,
+    /// What to measure: accuracy, mixtures, foreign; everything where it is not given.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    parts: Vec<Part>,
+    /// Scans per cell [default: 5, with --quick 2].
+    #[arg(long, value_name = "N")]
+    draws: Option<usize>,
+    /// Only a few telling cells: a minute or so.
+    #[arg(long)]
+    quick: bool,
+    /// Where everything random begins.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for report.json, report.md and the pictures; made where it is missing.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// The parts of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Part {
+    /// The tables of accuracy, and the calibration.
+    Accuracy,
+    /// Mixtures, pair by pair.
+    Mixtures,
+    /// Foreign matter.
+    Foreign,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// 64 for arguments and files that cannot be read, 65 for references, models and stacks that are wrong, 69 where nothing can be written.
+pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
+    let settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
+    let references = Arc::new(ReferenceSet::load(&args.references).map_err(super::references::failure)?);
+    let plan = plan(args)?;
+    let mut subject = Subject {
+        recipe: recipe(&settings, Arc::clone(&references)).map_err(Failure::data)?,
+        oracle: args.model.as_deref().map(|path| oracle(path, &settings, &references)).transpose()?,
+    };
+    let model_sha256 = subject.oracle.as_ref().map(|oracle| oracle.model().sha256().to_owned());
+    let bar = ProgressBar::new(0).with_style(style());
+    let mut progress = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let (study, recorded) = match &args.stack {
+        Some(path) => {
+            let recording = Recording::load(path).map_err(Failure::data)?;
+            let counts =
+                if args.energies.is_empty() { RECORDED_ENERGIES.to_vec() } else { args.energies.clone() };
+            let report = recorded(&mut subject, &recording, &counts, &mut progress).map_err(failure)?;
+            (None, Some(report))
+        }
+        None => (Some(study(&mut subject, plan, &mut progress).map_err(failure)?), None),
+    };
+    bar.finish_and_clear();
+    let report = Report::new(references.sha256.clone(), model_sha256, study, recorded);
+    let pictures: Vec<(String, String)> = Vec::new();
+    let markdown = report.markdown(&pictures);
+    print(&markdown);
+    if let Some(folder) = &args.out {
+        let mut json = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
+        json.push('\n');
+        write(folder, "report.json", &json)?;
+        write(folder, "report.md", &markdown)?;
+        say(format_args!("written to {}", folder.display()));
+    }
+    Ok(())
+}
+
+fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {
+    let draws = args.draws.unwrap_or(if args.quick { QUICK_DRAWS } else { DRAWS });
+    if !(1..=1000).contains(&draws) {
+        return Err(Failure::usage(format_args!("--draws is {draws}: it is 1 to 1000")));
+    }
+    let mut plan =
+        if args.quick { StudyPlan::quick(draws, args.seed) } else { StudyPlan::whole(draws, args.seed) };
+    let bad = |what: &str, value: f64, range: &str| {
+        Err(Failure::usage(format_args!("--{what} has {value}: it is {range}")))
+    };
+    if let Some(&n) = args.energies.iter().find(|n| !(2..=1000).contains(*n)) {
+        return bad("energies", n as f64, "2 to 1000");
+    }
+    if let Some(&n) = args.counts.iter().find(|n| !(1.0..=1e7).contains(*n)) {
+        return bad("counts", n, "1 to 10000000");
+    }
+    if let Some(&n) = args.offsets.iter().find(|n| !(0.0..=2.0).contains(*n)) {
+        return bad("offsets", n, "0 to 2 eV");
+    }
+    if !args.energies.is_empty() {
+        plan.energies.clone_from(&args.energies);
+    }
+    if !args.counts.is_empty() {
+        plan.counts.clone_from(&args.counts);
+    }
+    if !args.offsets.is_empty() {
+        plan.offsets_ev.clone_from(&args.offsets);
+    }
+    if !args.parts.is_empty() {
+        plan.pure = args.parts.contains(&Part::Accuracy);
+        plan.mixtures = args.parts.contains(&Part::Mixtures);
+        plan.foreign = args.parts.contains(&Part::Foreign);
+    }
+    Ok(plan)
+}
+
+/// The model, one copy per thread.
+fn oracle(path: &Path, settings: &Settings, references: &ReferenceSet) -> Result<Oracle, Failure> {
+    let open = || {
+        Model::open(path, &backend(&settings.model), Some(&references.sha256))
+            .map_err(|error| Failure::data(format_args!("{}: {error}", path.display())))
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let first = Oracle::new(open()?, settings.model.batch);
+    (1..threads.min(8)).try_fold(first, |oracle, _| Ok(oracle.with_copy(open()?)))
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("evaluating [{bar:40}] {pos}/{len}  {elapsed}  {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn failure(error: EvaluationError) -> Failure {
+    match error {
+        EvaluationError::References(_)
+        | EvaluationError::Axis(_)
+        | EvaluationError::Recording(_)
+        | EvaluationError::Plan(_) => Failure::data(error),
+        EvaluationError::Model(_) | EvaluationError::Engine(_) => Failure::data(error),
+        EvaluationError::Stack(_) => Failure::bug(error),
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = folder.join(name);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, text))
+        .map_err(|error| Failure::unavailable(format_args!("cannot write {}: {error}", path.display())))
+}
