@@ -40,6 +40,7 @@ fn recipe(references: ReferenceSet) -> Recipe {
         absorption: AbsorptionSettings { max_od: 3.0, ..AbsorptionSettings::default() },
         baseline: Baseline::None,
         triage: TriageSettings::default(),
+        offset: crate::classify::OffsetMode::Report,
     }
 }
 
