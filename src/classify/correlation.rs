@@ -118,6 +118,9 @@ pub struct PixelSums {
     pub sides: [bool; 2],
     /// OD: mean over the white line less mean over the pre-edge; NaN while either has no energy.
     pub edge_jump: f32,
+    /// chi² of a constant alone, the noise factor applied: what there is to explain. Not from these sums: whoever
+    /// reads the evidence fills it in.
+    pub signal: f32,
 }
 
 impl Correlator {
@@ -470,6 +473,17 @@ impl<'a> CorrelationReader<'a> {
             } else {
                 f32::NAN
             },
+            signal: 0.0,
         }
+    }
+
+    /// The energies that `pixel` has seen, in the order of the plan.
+    pub fn energies(&self, pixel: usize) -> impl Iterator<Item = usize> + '_ {
+        let correlator = self.correlator;
+        (0..correlator.seen.len()).filter(move |&energy| {
+            let count = correlator.seen_count[energy];
+            count == correlator.pixels
+                || count > 0 && correlator.seen[energy][pixel / 64] >> (pixel % 64) & 1 == 1
+        })
     }
 }

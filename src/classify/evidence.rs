@@ -82,8 +82,9 @@ impl Evidence {
             });
     }
 
-    /// Writes the chi² of each reference for `pixel` into `out`: NaN where nothing was measured.
-    pub fn read(&self, pixel: usize, out: &mut [f32]) {
+    /// Writes the chi² of each reference for `pixel` into `out`: NaN where nothing was measured. Returns the chi² of
+    /// a constant alone.
+    pub fn read(&self, pixel: usize, out: &mut [f32]) -> f32 {
         let size = (FIRST + 3 * self.phases) * BLOCK;
         let base = pixel / BLOCK * size + pixel % BLOCK;
         let sum = |field: usize| f64::from(self.sums[base + field * BLOCK]);
@@ -97,6 +98,7 @@ impl Evidence {
             let explained = if c_rr > 0.0 { c_xr * c_xr / c_rr } else { 0.0 };
             *out = if w > 0.0 { (c_xx - explained).max(0.0) as f32 } else { f32::NAN };
         }
+        c_xx as f32
     }
 }
 

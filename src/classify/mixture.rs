@@ -111,6 +111,50 @@ impl MixtureFit {
         })
     }
 
+    /// chi² of phase `k` alone.
+    #[must_use]
+    pub fn single(&self, k: usize) -> f64 {
+        let rr = self.rr[k * self.mean.len() + k];
+        if rr > 0.0 { (self.xx - self.xr[k].max(0.0).powi(2) / rr).max(0.0) } else { self.xx }
+    }
+
+    /// chi² of a constant alone.
+    #[must_use]
+    pub fn signal(&self) -> f64 {
+        self.xx
+    }
+
+    /// Energies that the moments are of.
+    #[must_use]
+    pub fn energies(&self) -> usize {
+        self.energies
+    }
+
+    /// Every pair of phases.
+    pub fn pairs(&self) -> impl Iterator<Item = PairFit> + '_ {
+        let k = self.mean.len();
+        (0..k).flat_map(move |i| (i + 1..k).filter_map(move |j| self.pair(i, j)))
+    }
+
+    /// What phase `k` has that no mixture of `i` and `j` has, as a share of its variance with the weights of the spectrum:
+    /// 0 where a mixture looks exactly like it. 1 where only a negative amount would do.
+    #[must_use]
+    pub fn own_part(&self, k: usize, i: usize, j: usize) -> f64 {
+        let n = self.mean.len();
+        let rr = |a: usize, b: usize| self.rr[a.max(b) * n + a.min(b)];
+        let (ii, jj, ij) = (rr(i, i), rr(j, j), rr(i, j));
+        let determinant = ii * jj - ij * ij;
+        if determinant <= 1e-12 * ii * jj {
+            return 1.0;
+        }
+        let a = (rr(k, i) * jj - rr(k, j) * ij) / determinant;
+        let b = (rr(k, j) * ii - rr(k, i) * ij) / determinant;
+        if a < 0.0 || b < 0.0 {
+            return 1.0;
+        }
+        (1.0 - (a * rr(k, i) + b * rr(k, j)) / rr(k, k)).max(0.0)
+    }
+
     /// The pair that leaves the least.
     #[must_use]
     pub fn best(&self) -> Option<PairFit> {

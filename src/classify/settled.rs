@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use super::confidence::CALIBRATED_ON;
 use super::consult::{PosteriorModel, consult};
+use super::contrast::Contrast;
 use super::correlation::Baseline;
-use super::judged::{Judged, JudgedPixels};
+use super::judged::{Measured, MeasuredPixels};
 use super::spectrum::Spectrum;
 use super::view::DensityView;
-use super::{Origin, PhaseMap, Reading, RevisionReason, Targets, TriageSettings, judge};
+use super::{Origin, PhaseMap, RevisionReason, Targets, TriageSettings};
 use crate::absorption::{AbsorptionSettings, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
 use crate::stack::Stack;
@@ -50,24 +52,23 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
-    let judged = JudgedPixels::collect(
+    let measured = MeasuredPixels::collect(
         plan.grid.pixels(),
-        targets.phases(),
-        Spectrum::default,
-        |spectrum, pixel, correlations, chi2| {
+        &targets,
+        &recipe.triage,
+        || (Spectrum::default(), Contrast::default()),
+        |(spectrum, contrast), pixel, correlations, chi2| {
             let masked = view.gather(pixel, spectrum);
             let seen = spectrum.len() as u16;
             let sums = spectrum.read(&targets, recipe.baseline, correlations, chi2);
-            let reading = Reading { correlations, chi2, sums, seen, masked };
-            let verdict = judge(&reading, &targets, &recipe.triage);
-            Judged { verdict, edge_jump: sums.edge_jump, seen, masked }
+            let contrast = Arc::clone(contrast.of(&targets, spectrum.energies.iter().copied()));
+            Measured { sums, seen, masked, contrast }
         },
     );
-    let open = judged.open();
     let mut origin = origin(stack, recipe, &targets, &intensity, noise_factor);
     name_model(&mut origin, model.as_deref());
-    let mut map = judged.into_map(plan.clone(), &targets, origin);
-    let outcome = consult(&mut map, &open, &view, &targets, &recipe.triage, model.take());
+    let (mut map, open) = measured.judge(plan.clone(), &targets, &recipe.triage, origin);
+    let outcome = consult(&mut map, &open, &measured, &view, &targets, &recipe.triage, model.take());
     Settled { map, intensity, noise_factor, model_failure: outcome.err() }
 }
 
@@ -123,7 +124,7 @@ pub(super) fn origin(
         model_sha256: String::new(),
         complete: stack.is_full(),
         normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
-        calibrated_on: "uncalibrated".to_owned(),
+        calibrated_on: CALIBRATED_ON.to_owned(),
         revision_reason: RevisionReason::Energy,
     }
 }

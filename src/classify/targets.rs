@@ -23,6 +23,10 @@ pub struct Targets {
     pub sides: [bool; 2],
     /// Optical densities less each reference's mean over the used energies: `[energy * phases + phase]`.
     od: Vec<f64>,
+    /// Change of optical density with energy, per eV, laid out as `od`.
+    slope: Vec<f64>,
+    /// Optical densities above each reference's lowest, laid out as `od`.
+    height: Vec<f64>,
     /// Energies less their mean over the used ones.
     centred_ev: Vec<f64>,
     /// Edge jump of each reference over the energies of the scan; NaN where a window has none.
@@ -45,6 +49,7 @@ impl Targets {
             .iter()
             .flat_map(|column| (0..phases).map(|k| column.as_ref().map_or(0.0, |od| od[k] - mean[k])))
             .collect();
+        let (slope, height) = errors(set, energies_ev, &columns);
         let used_energies = || energies_ev.iter().zip(&used).filter(|(_, used)| **used).map(|(e, _)| *e);
         let centre = used_energies().sum::<f64>() / count;
         let mut targets = Self {
@@ -53,6 +58,8 @@ impl Targets {
             white_line: energies_ev.iter().map(|&e| set.white_line.contains(e)).collect(),
             sides: [false; 2],
             od,
+            slope,
+            height,
             centred_ev: energies_ev.iter().map(|e| e - centre).collect(),
             edge_jump: Vec::new(),
             pre_edge_to_ev: set.pre_edge.to_ev,
@@ -90,6 +97,20 @@ impl Targets {
         &self.od[energy * self.phases()..(energy + 1) * self.phases()]
     }
 
+    /// Change of every phase's optical density with energy at energy `energy`, per eV.
+    #[must_use]
+    #[inline]
+    pub fn slope(&self, energy: usize) -> &[f64] {
+        &self.slope[energy * self.phases()..(energy + 1) * self.phases()]
+    }
+
+    /// Optical density of every phase at energy `energy` above the lowest of that phase.
+    #[must_use]
+    #[inline]
+    pub fn height(&self, energy: usize) -> &[f64] {
+        &self.height[energy * self.phases()..(energy + 1) * self.phases()]
+    }
+
     /// Energy `energy` less the mean energy, eV.
     #[must_use]
     #[inline]
@@ -111,4 +132,34 @@ impl Targets {
     pub fn unused_ev(&self) -> Vec<f64> {
         self.energies_ev.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(e, _)| *e).collect()
     }
+}
+
+/// Slopes and heights of the references, `[energy * phases + phase]`: what an error of the energy or of the
+/// amplitude would change.
+fn errors(set: &ReferenceSet, energies_ev: &[f64], columns: &[Option<Vec<f64>>]) -> (Vec<f64>, Vec<f64>) {
+    /// Half of the step over which a slope is taken, eV.
+    const HALF_EV: f64 = 0.05;
+    let phases = set.len();
+    let lowest: Vec<f64> = set
+        .references
+        .iter()
+        .map(|reference| reference.od.iter().copied().fold(f64::INFINITY, f64::min))
+        .collect();
+    let (mut slope, mut height) = (Vec::new(), Vec::new());
+    for (&energy_ev, column) in energies_ev.iter().zip(columns) {
+        let Some(od) = column else {
+            slope.resize(slope.len() + phases, 0.0);
+            height.resize(height.len() + phases, 0.0);
+            continue;
+        };
+        for (k, reference) in set.references.iter().enumerate() {
+            // At an end of a reference the step goes to one side only.
+            let at = |energy_ev: f64| reference.od_at(energy_ev).map(|od| (energy_ev, od));
+            let (e0, od0) = at(energy_ev - HALF_EV).unwrap_or((energy_ev, od[k]));
+            let (e1, od1) = at(energy_ev + HALF_EV).unwrap_or((energy_ev, od[k]));
+            slope.push(if e1 > e0 { (od1 - od0) / (e1 - e0) } else { 0.0 });
+            height.push(od[k] - lowest[k]);
+        }
+    }
+    (slope, height)
 }

@@ -1,0 +1,147 @@
+//! The readings of one spectrum: each phase alone, each pair of phases along the beam, or none of them.
+//!
+//! Every reading has a likelihood from its weighted fit (scaled as [`super::confidence`] says) and a probability
+//! beforehand: [`MIXTURE_PRIOR`] for any mixture, shared by the pairs in proportion to the product of their phases'
+//! priors, so that many pairs have no better chance than few; the rest for the phases alone. A mixture has a share to
+//! choose and pays for it: of shares evenly spread beforehand only those within the error fit (Occam's factor). So
+//! one phase is the simpler reading, and of two that describe a spectrum equally well it wins, with a confidence
+//! that leaves room for the other.
+//!
+//! *Unknown* is not weighed against the rest, since nothing says what it would look like: it is what even the best
+//! pair leaves too much of, by the noise and by the scan's own misfit.
+
+use super::confidence::{Scale, log_sum};
+use super::mixture::{MixtureFit, PairFit};
+use super::{NO_PHASE, NO_READINGS};
+
+/// Probability of two phases along the beam, beforehand.
+const MIXTURE_PRIOR: f64 = 0.15;
+/// Deviations of chi² that even the best pair must leave before a spectrum is unknown.
+const UNKNOWN_DEVIATIONS: f64 = 6.0;
+/// The least part of chi² that is left of what is unknown; any instrument leaves less of what is known.
+const UNKNOWN_PART: f64 = 0.01;
+/// A reading is named beside the best one where its log odds are within this.
+const NAMED_ODDS: f64 = 2.5;
+/// What two readings of a spectrum must differ by, as a share of its variance, to be told apart in practice:
+/// a relative error of 2 % of the references, twice over.
+const TELLING_PART: f64 = 0.0016;
+
+/// One reading: a phase, then [`NO_PHASE`], or two phases.
+pub(super) type ReadingId = [u8; 2];
+
+/// The readings of one spectrum, weighed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Readings {
+    /// Log probability of each phase alone.
+    pub singles: Vec<f64>,
+    /// Each pair with its log probability.
+    pub pairs: Vec<(PairFit, f64)>,
+    /// Probability of any mixture.
+    pub mixture: f64,
+    /// Reduced chi² of the best fit of all.
+    pub best_reduced: f64,
+    /// By how many deviations chi² of the best fit is above what noise and misfit leave.
+    pub deviations: f64,
+    /// Share of the variance that the best fit leaves.
+    pub left: f64,
+}
+
+impl Readings {
+    /// Weighs the readings of the spectrum in `fit`; `log_prior` is empty for equal priors.
+    pub(super) fn weigh(&mut self, fit: &MixtureFit, scale: &Scale<'_>, log_prior: &[f32], phases: usize) {
+        let chi2 = |k: usize| fit.single(k);
+        let Some(least) = (0..phases).min_by(|&a, &b| chi2(a).total_cmp(&chi2(b))) else { return };
+        let (floor, signal) = (chi2(least), fit.signal());
+        let dispersion = scale.dispersion(floor, signal);
+        self.pairs.clear();
+        self.pairs.extend(fit.pairs().map(|pair| (pair, 0.0)));
+        let best_chi2 = self.pairs.iter().map(|(pair, _)| f64::from(pair.chi2)).fold(floor, f64::min);
+        let freedom = (scale.freedom - 1.0).max(1.0);
+        let expected = 1.0 + scale.excess(best_chi2, signal) / freedom;
+        self.best_reduced = best_chi2 / freedom;
+        self.deviations = (best_chi2 / expected - freedom) / (2.0 * freedom).sqrt();
+        self.left = if signal > 0.0 { best_chi2 / signal } else { 0.0 };
+        let own = (0.5 * (1.0 + self.best_reduced / expected)).max(1.0);
+        let pair_dispersion = scale.pair_dispersion(floor, signal) * own;
+
+        // Priors, normalised: a phase p_k (1 - m), a pair m 2 p_i p_j / (1 - sum p²).
+        let prior = |k: usize| log_prior.get(k).map_or(0.0, |&p| f64::from(p));
+        let norm = log_sum((0..phases).map(prior));
+        let square: f64 = (0..phases).map(|k| (2.0 * (prior(k) - norm)).exp()).sum();
+        let pair_norm = (2.0 * MIXTURE_PRIOR / (1.0 - square).max(1e-6)).ln();
+        self.singles.clear();
+        self.singles.extend((0..phases).map(|k| {
+            let evidence = scale.evidence(least, k, chi2(k) - floor, dispersion, phases);
+            (1.0 - MIXTURE_PRIOR).ln() + prior(k) - norm - 0.5 * evidence
+        }));
+        for (pair, score) in &mut self.pairs {
+            let [i, j] = pair.pair.map(usize::from);
+            let gain = (floor - f64::from(pair.chi2)) / pair_dispersion;
+            // Of shares from 0 to 1 those within the error; at an end only half of them.
+            let error = f64::from(pair.share_error) * (pair_dispersion / own).sqrt();
+            let width = ((2.0 * std::f64::consts::PI).sqrt() * error).min(1.0);
+            let width = if pair.share >= 1.0 { 0.5 * width } else { width };
+            *score = pair_norm + prior(i) + prior(j) - 2.0 * norm + 0.5 * gain + width.max(1e-9).ln();
+        }
+        let all = log_sum(self.singles.iter().copied().chain(self.pairs.iter().map(|p| p.1)));
+        self.singles.iter_mut().for_each(|score| *score -= all);
+        self.pairs.iter_mut().for_each(|(_, score)| *score -= all);
+        self.mixture = self.pairs.iter().map(|(_, score)| score.exp()).sum();
+    }
+
+    /// Whether the spectrum is like none of the references, nor like two of them.
+    pub(super) fn is_unknown(&self, misfit: f64) -> bool {
+        self.deviations > UNKNOWN_DEVIATIONS && self.left > UNKNOWN_PART + 2.0 * misfit
+    }
+
+    /// The pair of the highest probability.
+    pub(super) fn best_pair(&self) -> Option<(PairFit, f64)> {
+        self.pairs.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Probability that `phase` is the phase, or the larger part of a mixture.
+    pub(super) fn mostly(&self, phase: u8) -> f64 {
+        let alone = self.singles.get(phase as usize).map_or(0.0, |score| score.exp());
+        let larger = self.pairs.iter().filter(|(pair, _)| pair.pair[0] == phase);
+        alone + larger.map(|(_, score)| score.exp()).sum::<f64>()
+    }
+
+    /// The reading `first`, and another one that describes the spectrum about as well and shares no phase with
+    /// it, the likelier first; [`NO_READINGS`] where there is none. A mixture is not named beside a mixture.
+    pub(super) fn alternatives(&self, first: ReadingId) -> [u8; 4] {
+        let is_pair = first[1] != NO_PHASE;
+        let (own, other) = if is_pair {
+            let own = self.pairs.iter().find(|(pair, _)| same(pair.pair, first)).map(|p| p.1);
+            let alone = (0..self.singles.len()).filter(|&k| !first.contains(&(k as u8)));
+            let other = alone.max_by(|&a, &b| self.singles[a].total_cmp(&self.singles[b]));
+            (own, other.map(|k| ([k as u8, NO_PHASE], self.singles[k])))
+        } else {
+            let own = self.singles.get(first[0] as usize).copied();
+            let apart =
+                self.pairs.iter().filter(|(pair, _)| !pair.pair.contains(&first[0]) && pair.share < 0.95);
+            (own, apart.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(pair, score)| (pair.pair, *score)))
+        };
+        let (Some(own), Some((other, score))) = (own, other) else { return NO_READINGS };
+        // The prior, and the price of a share, are no reason not to name a mixture: what counts is how well it fits.
+        let allowance = if is_pair { 0.0 } else { 3.0 };
+        match score - own {
+            odds if odds > 0.0 => [other[0], other[1], first[0], first[1]],
+            odds if odds > -NAMED_ODDS - allowance => [first[0], first[1], other[0], other[1]],
+            _ => NO_READINGS,
+        }
+    }
+}
+
+/// Whether the energies and references could tell the readings apart with any number of counts: false where what
+/// distinguishes them is smaller than what references miss.
+pub(super) fn distinguishable(fit: &MixtureFit, readings: [u8; 4], misfit: f64) -> bool {
+    let (one, two) = match readings {
+        [k, NO_PHASE, i, j] | [i, j, k, NO_PHASE] if j != NO_PHASE => (k, [i, j]),
+        _ => return true,
+    };
+    fit.own_part(one.into(), two[0].into(), two[1].into()) > TELLING_PART + misfit
+}
+
+fn same(a: ReadingId, b: ReadingId) -> bool {
+    a == b || a == [b[1], b[0]]
+}
