@@ -74,7 +74,8 @@ fn scenario(counts: f64, energies: usize, seed: u64, boundary_px: f64) -> Scenar
     scenario.beam.photons = counts;
     scenario.beam.second_order = 0.0;
     scenario.detector.dark = 0.0;
-    scenario.specimen = Specimen { particles: 12, thickness_nm: [120.0, 360.0], boundary_px, ..scenario.specimen };
+    scenario.specimen =
+        Specimen { particles: 12, thickness_nm: [120.0, 360.0], boundary_px, ..scenario.specimen };
     scenario
 }
 
@@ -152,7 +153,9 @@ fn pearson(map: &PhaseMap, pixel: usize) -> usize {
 
 fn pure(scans: u64) {
     let set = nvpf::reference_set();
-    println!("refs      counts   n | pixels pearson  best | classified right | mixture unknown | ECE  coverage97");
+    println!(
+        "refs      counts   n | pixels pearson  best | classified right | mixture unknown | ECE  coverage97"
+    );
     for mismatched in [false, true] {
         for counts in [300.0, 1000.0, 3000.0, 10_000.0] {
             for energies in [8, 12, 30, 75] {
@@ -165,7 +168,10 @@ fn pure(scans: u64) {
                     let scan = scan(&sample, &set, scenario(counts, energies, 1000 + seed, 0.0));
                     for (pixel, &truth) in scan.truth.phase.iter().enumerate() {
                         let status = scan.map.status[pixel];
-                        if truth < 0 || status == Status::Background || scan.map.phase[pixel] == NO_PHASE && status != Status::Unknown {
+                        if truth < 0
+                            || status == Status::Background
+                            || scan.map.phase[pixel] == NO_PHASE && status != Status::Unknown
+                        {
                             n += usize::from(truth >= 0);
                             continue;
                         }
@@ -203,7 +209,9 @@ fn pure(scans: u64) {
 
 fn mixed(scans: u64) {
     let set = nvpf::reference_set();
-    for (mismatched, counts, energies) in [(false, 3000.0, 30), (false, 1000.0, 30), (false, 10_000.0, 30), (true, 3000.0, 30)] {
+    for (mismatched, counts, energies) in
+        [(false, 3000.0, 30), (false, 1000.0, 30), (false, 10_000.0, 30), (true, 3000.0, 30)]
+    {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let mut pairs: BTreeMap<(i16, i16), [usize; 8]> = BTreeMap::new();
         let mut pure = [0_usize; 5];
@@ -220,7 +228,11 @@ fn mixed(scans: u64) {
                 let said = [map.phase[pixel] as i16, map.runner_up[pixel] as i16];
                 let status = map.status[pixel];
                 let pair_right = said.contains(&truth) && said.contains(&second);
-                let right = if status == Status::Mixture { pair_right } else { said[0] == truth && status != Status::Unknown };
+                let right = if status == Status::Mixture {
+                    pair_right
+                } else {
+                    said[0] == truth && status != Status::Unknown
+                };
                 reliability.add(map.confidence[pixel], right);
                 if share > 0.99 {
                     let bin = match status {
@@ -239,19 +251,38 @@ fn mixed(scans: u64) {
                 entry[0] += 1;
                 entry[1] += usize::from(status == Status::Mixture && pair_right);
                 entry[2] += usize::from(status == Status::Mixture && !pair_right);
-                entry[3] += usize::from(status == Status::Classified && (said[0] == truth || said[0] == second));
-                entry[4] += usize::from(status == Status::Classified && said[0] != truth && said[0] != second);
+                entry[3] +=
+                    usize::from(status == Status::Classified && (said[0] == truth || said[0] == second));
+                entry[4] +=
+                    usize::from(status == Status::Classified && said[0] != truth && said[0] != second);
                 entry[5] += usize::from(status == Status::Ambiguous);
                 entry[6] += usize::from(status == Status::Unknown);
                 entry[7] += usize::from(map.readings.get(pixel).is_some_and(|r| r[0] != NO_PHASE));
             }
         }
-        println!("mismatched {mismatched} counts {counts} energies {energies}: ECE {:.3} {}", reliability.error(), reliability.curve());
-        println!("  pure: right {} wrong {} mixture {} unknown {} ambiguous {}", pure[0], pure[1], pure[2], pure[3], pure[4]);
+        println!(
+            "mismatched {mismatched} counts {counts} energies {energies}: ECE {:.3} {}",
+            reliability.error(),
+            reliability.curve()
+        );
+        println!(
+            "  pure: right {} wrong {} mixture {} unknown {} ambiguous {}",
+            pure[0], pure[1], pure[2], pure[3], pure[4]
+        );
         println!("  pair    pixels  right-pair wrong-pair one-of-both third ambiguous unknown readings");
         for (pair, e) in pairs {
             let share = |i: usize| e[i] as f64 / e[0] as f64;
-            println!("  {pair:?} {:6}  {:.3}  {:.3}  {:.3}  {:.3}  {:.3}  {:.3}  {:.3}", e[0], share(1), share(2), share(3), share(4), share(5), share(6), share(7));
+            println!(
+                "  {pair:?} {:6}  {:.3}  {:.3}  {:.3}  {:.3}  {:.3}  {:.3}  {:.3}",
+                e[0],
+                share(1),
+                share(2),
+                share(3),
+                share(4),
+                share(5),
+                share(6),
+                share(7)
+            );
         }
     }
 }
@@ -301,15 +332,23 @@ fn foreign(scans: u64) {
         }
         println!(
             "mismatched {mismatched}: {} foreign, {} known; AUC by fit_chi2 {:.4}, by correlation {:.4}; unknown {:.3} of foreign, {:.4} of known",
-            of_foreign.len(), of_known.len(), auc(&of_foreign, &of_known), auc(&by_r.0, &by_r.1),
-            unknown as f64 / of_foreign.len() as f64, false_unknown as f64 / of_known.len() as f64,
+            of_foreign.len(),
+            of_known.len(),
+            auc(&of_foreign, &of_known),
+            auc(&by_r.0, &by_r.1),
+            unknown as f64 / of_foreign.len() as f64,
+            false_unknown as f64 / of_known.len() as f64,
         );
     }
 }
 
 fn real_stack() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/als-fe-l-71214078");
-    let hdr = std::fs::read_dir(&dir).unwrap().flatten().map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "hdr"));
+    let hdr = std::fs::read_dir(&dir)
+        .unwrap()
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.extension().is_some_and(|e| e == "hdr"));
     let Some(hdr) = hdr else { return eprintln!("no recorded stack: skipped") };
     let recording = Recording::load(&hdr).unwrap();
     let set = ReferenceSet::load(&phasewatch_references()).unwrap();
@@ -349,9 +388,25 @@ fn real_stack() {
             pixels.push((map.confidence[pixel], right));
         }
         let share = |part: usize| part as f64 / all as f64;
+        let majority = (0..map.len())
+            .filter(|&i| {
+                truth[i].is_some_and(|t| {
+                    let other = if map.share[i] >= 0.5 { map.phase[i] } else { map.runner_up[i] };
+                    t == other
+                })
+            })
+            .count();
+        println!("   fit of both {:.3}", share(majority));
         println!(
             "n {n}: pearson {:.3} best {:.3} classified {:.3} right {:.3} ECE {:.3} coverage97 {:.3} {:?} {}",
-            share(p), share(b), share(c), cr as f64 / c.max(1) as f64, reliability.error(), coverage(pixels), statuses, reliability.curve()
+            share(p),
+            share(b),
+            share(c),
+            cr as f64 / c.max(1) as f64,
+            reliability.error(),
+            coverage(pixels),
+            statuses,
+            reliability.curve()
         );
     }
 }

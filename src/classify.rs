@@ -23,7 +23,9 @@ pub use consult::PosteriorModel;
 pub use live::LiveMap;
 pub use mean_spectra::PhaseSpectra;
 pub use oracle::Oracle;
-pub use phase_map::{Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseLabel, PhaseMap, RevisionReason, Status};
+pub use phase_map::{
+    Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseLabel, PhaseMap, RevisionReason, Status,
+};
 pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;
 pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};

@@ -40,7 +40,7 @@ impl Scale<'_> {
     /// of no phase.
     pub(super) fn dispersion(&self, best: f64, signal: f64) -> f64 {
         let excess = self.excess(best, signal);
-        let expected = 1.0 + excess / self.freedom;
+        let expected: f64 = 1.0;
         // One pixel's own residual is noisy, so it counts half.
         let own = 0.5 * (1.0 + best / self.freedom / expected);
         (1.0 + ALIGNED * excess).max(expected) * own.max(1.0)
@@ -57,7 +57,14 @@ impl Scale<'_> {
     }
 
     /// Evidence of phase `best` over `rival`, whose chi² is larger by `difference`.
-    pub(super) fn evidence(&self, best: usize, rival: usize, difference: f64, dispersion: f64, phases: usize) -> f64 {
+    pub(super) fn evidence(
+        &self,
+        best: usize,
+        rival: usize,
+        difference: f64,
+        dispersion: f64,
+        phases: usize,
+    ) -> f64 {
         let q = self.contrast.get(best * phases + rival).map_or(0.0, |&q| f64::from(q));
         let scaled = difference / dispersion;
         if q.is_finite() { scaled / (1.0 + q * scaled) } else { 0.0 }

@@ -14,7 +14,8 @@ use super::spectrum::Spectrum;
 use super::triage::Rule;
 use super::view::DensityView;
 use super::{
-    Ambiguity, Method, NO_PHASE, NO_READINGS, PhaseMap, Status, Targets, TriageSettings, Verdict,
+    Ambiguity, Method, NO_PHASE, NO_READINGS, PhaseMap, Reading, Status, Targets, TriageSettings, Verdict,
+    judge,
 };
 
 /// Probability that the fits must give a pair before the model's word makes it a mixture.
@@ -107,6 +108,7 @@ struct Instruments {
     spectrum: Spectrum,
     fit: MixtureFit,
     readings: Readings,
+    chi2: Vec<f32>,
 }
 
 /// What the fits say of one pixel.
@@ -132,15 +134,20 @@ impl Instruments {
     ) -> Look {
         let mut verdict = *first;
         let counts = self.spectrum.incident_counts();
+        let mut reading = measured.reading(pixel);
+        self.spectrum.blur(reading.misfit);
         if !self.fit.load(&self.spectrum, targets) {
             return Look { verdict, pair: None, best: None, best_reduced: f32::NAN, counts };
         }
-        let reading = measured.reading(pixel);
+        self.chi2.clear();
+        self.chi2.extend((0..targets.phases()).map(|k| self.fit.single(k) as f32));
+        (reading.chi2, reading.sums.signal) = (&self.chi2, self.fit.signal() as f32);
+        verdict = judge(&reading, targets, settings);
         self.readings.weigh(&self.fit, &reading.scale(), reading.log_prior, targets.phases());
         let best = self.readings.best_pair();
         let best_reduced = self.readings.best_reduced as f32;
         if settings.rule == Rule::Evidence || verdict.status == Status::Ambiguous {
-            self.decide(&mut verdict, best, reading.misfit, settings);
+            self.decide(&mut verdict, best, &reading, settings);
         }
         let (i, j) = (verdict.phase, verdict.runner_up);
         let pair = (j != NO_PHASE).then(|| self.fit.pair(i.into(), j.into())).flatten();
@@ -152,10 +159,10 @@ impl Instruments {
         &self,
         verdict: &mut Verdict,
         best: Option<(PairFit, f64)>,
-        misfit: f64,
+        reading: &Reading<'_>,
         settings: &TriageSettings,
     ) {
-        let readings = &self.readings;
+        let (readings, misfit, sums) = (&self.readings, reading.misfit, &reading.sums);
         if readings.is_unknown(misfit) {
             verdict.status = Status::Unknown;
             verdict.ambiguity = Ambiguity::Reference;
@@ -165,7 +172,9 @@ impl Instruments {
         }
         verdict.confidence = readings.mostly(verdict.phase) as f32;
         let pair = best.filter(|(pair, score)| {
-            score.exp() >= f64::from(settings.min_mixture) && pair.share + pair.share_error < 1.0
+            sums.white_line
+                && score.exp() >= f64::from(settings.min_mixture)
+                && pair.share + pair.share_error < 1.0
         });
         if let Some((pair, score)) = pair {
             verdict.status = Status::Mixture;

@@ -118,6 +118,8 @@ pub struct PixelSums {
     pub sides: [bool; 2],
     /// OD: mean over the white line less mean over the pre-edge; NaN while either has no energy.
     pub edge_jump: f32,
+    /// Whether any of them lies in the white-line window.
+    pub white_line: bool,
     /// chi² of a constant alone, the noise factor applied: what there is to explain. Not from these sums: whoever
     /// reads the evidence fills it in.
     pub signal: f32,
@@ -473,6 +475,7 @@ impl<'a> CorrelationReader<'a> {
             } else {
                 f32::NAN
             },
+            white_line: own.white > 0.0,
             signal: 0.0,
         }
     }

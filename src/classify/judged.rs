@@ -53,7 +53,8 @@ impl MeasuredPixels {
             .zip(chi2.par_chunks_mut(BLOCK * phases))
             .enumerate()
             .map_init(&state, |state, (block, (correlations, chi2))| {
-                let each = correlations.chunks_exact_mut(phases).zip(chi2.chunks_exact_mut(phases)).enumerate();
+                let each =
+                    correlations.chunks_exact_mut(phases).zip(chi2.chunks_exact_mut(phases)).enumerate();
                 each.map(|(i, (r, chi2))| read(state, block * BLOCK + i, r, chi2)).collect()
             })
             .collect();

@@ -29,7 +29,8 @@ impl Pool {
 
     /// Takes a pixel's chi² of each phase, the chi² of no phase at all, and the degrees of freedom.
     pub(super) fn push(&mut self, chi2: &[f32], signal: f32, freedom: f64) {
-        let best = (0..chi2.len()).filter(|&k| !chi2[k].is_nan()).min_by(|&a, &b| chi2[a].total_cmp(&chi2[b]));
+        let best =
+            (0..chi2.len()).filter(|&k| !chi2[k].is_nan()).min_by(|&a, &b| chi2[a].total_cmp(&chi2[b]));
         let Some(best) = best else { return };
         let explained = f64::from(signal) - f64::from(chi2[best]);
         if explained > 0.0 {

@@ -57,7 +57,7 @@ impl Readings {
         self.pairs.extend(fit.pairs().map(|pair| (pair, 0.0)));
         let best_chi2 = self.pairs.iter().map(|(pair, _)| f64::from(pair.chi2)).fold(floor, f64::min);
         let freedom = (scale.freedom - 1.0).max(1.0);
-        let expected = 1.0 + scale.excess(best_chi2, signal) / freedom;
+        let expected = 1.0;
         self.best_reduced = best_chi2 / freedom;
         self.deviations = (best_chi2 / expected - freedom) / (2.0 * freedom).sqrt();
         self.left = if signal > 0.0 { best_chi2 / signal } else { 0.0 };

@@ -49,6 +49,15 @@ impl Spectrum {
         counts.sum::<f64>() / self.len() as f64
     }
 
+    /// Adds to every variance `part` of the variance of the optical densities over the energies: what the references
+    /// miss is no smaller where the noise is.
+    pub fn blur(&mut self, part: f64) {
+        let n = self.len() as f64;
+        let mean = self.od.iter().sum::<f64>() / n;
+        let spread = self.od.iter().map(|od| (od - mean).powi(2)).sum::<f64>() / n;
+        self.variance.iter_mut().for_each(|variance| *variance += part * spread);
+    }
+
     fn used<'a>(&'a self, targets: &'a Targets) -> impl Iterator<Item = (usize, f64, f64)> + 'a {
         (0..self.len())
             .map(|i| (self.energies[i], self.od[i], self.variance[i]))
@@ -112,7 +121,8 @@ impl Spectrum {
         let jump =
             self.window_mean(targets, &targets.white_line) - self.window_mean(targets, &targets.pre_edge);
         let sides = targets.sides_of(self.used(targets).map(|(energy, _, _)| energy));
-        PixelSums { energies: n as u32, sides, edge_jump: jump as f32, signal: signal as f32 }
+        let white_line = self.used(targets).any(|(energy, _, _)| targets.white_line[energy]);
+        PixelSums { energies: n as u32, sides, edge_jump: jump as f32, white_line, signal: signal as f32 }
     }
 
     fn window_mean(&self, targets: &Targets, window: &[bool]) -> f64 {

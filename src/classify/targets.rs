@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::PhaseLabel;
-use crate::reference::ReferenceSet;
+use crate::reference::{Reference, ReferenceSet, Window};
 
 /// The references of a set at the energies of one scan. Where any reference does not reach, the energy is not
 /// used: a correlation over different energies for different references would compare the incomparable.
@@ -31,6 +31,9 @@ pub struct Targets {
     centred_ev: Vec<f64>,
     /// Edge jump of each reference over the energies of the scan; NaN where a window has none.
     pub edge_jump: Vec<f64>,
+    /// Part of the references' edge jump that the energies of the scan show, up to 1: few energies may miss the
+    /// white line's peak.
+    pub jump_part: f64,
     pre_edge_to_ev: f64,
     white_line_from_ev: f64,
 }
@@ -62,6 +65,7 @@ impl Targets {
             height,
             centred_ev: energies_ev.iter().map(|e| e - centre).collect(),
             edge_jump: Vec::new(),
+            jump_part: 1.0,
             pre_edge_to_ev: set.pre_edge.to_ev,
             white_line_from_ev: set.white_line.from_ev,
             energies_ev: energies_ev.to_vec(),
@@ -69,7 +73,26 @@ impl Targets {
         };
         targets.sides = targets.sides_of((0..energies_ev.len()).filter(|&e| targets.used[e]));
         targets.edge_jump = (0..phases).map(|k| targets.jump_of(k)).collect();
+        targets.jump_part = targets.jump_part_of(set);
         targets
+    }
+
+    /// Edge jump over the scan's energies, by that over the references' own, on average over the phases.
+    fn jump_part_of(&self, set: &ReferenceSet) -> f64 {
+        /// A smaller part would call noise a sample.
+        const LEAST: f64 = 0.3;
+        let full = |reference: &Reference| {
+            let mean = |window: Window| {
+                let inside = || {
+                    let points = reference.energies_ev.iter().zip(&reference.od);
+                    points.filter(move |(energy_ev, _)| window.contains(**energy_ev)).map(|(_, od)| *od)
+                };
+                inside().sum::<f64>() / inside().count() as f64
+            };
+            mean(set.white_line) - mean(set.pre_edge)
+        };
+        let part = self.edge_jump.iter().sum::<f64>() / set.references.iter().map(full).sum::<f64>();
+        if part.is_nan() { 1.0 } else { part.clamp(LEAST, 1.0) }
     }
 
     fn jump_of(&self, phase: usize) -> f64 {

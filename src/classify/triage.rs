@@ -2,7 +2,7 @@
 //!
 //! In this order: *unmeasured* (no value); *saturated* (more than half of what was measured is unusable);
 //! *ambiguous* for want of energies (no verdict before [`TriageSettings::min_energies`] on both sides of the
-//! edge); *background* (edge jump below its limit); *classified*; else *ambiguous*. All that have a best guess are
+//! edge, one of them in the white line); *background* (edge jump below its limit); *classified*; else *ambiguous*. All that have a best guess are
 //! looked at again ([`super::consult`]): they may be two phases along the beam, or nothing known.
 //!
 //! References may correlate at 0.98 with each other, so a high coefficient alone says nothing. The default rule
@@ -57,7 +57,7 @@ impl Default for TriageSettings {
         Self {
             rule: Rule::Evidence,
             min_energies: 6,
-            min_delta_chi2: 9.0,
+            min_delta_chi2: 4.0,
             min_correlation: 0.9,
             min_margin: 0.02,
             background_edge_jump: 0.1,
@@ -159,7 +159,7 @@ pub(super) fn prejudge(
         return Some(Verdict::none(Status::Ambiguous, Ambiguity::Noise));
     }
     // NaN, where a window has no energy, is no reason to call a pixel empty.
-    if reading.sums.edge_jump < settings.background_edge_jump {
+    if reading.sums.edge_jump < settings.background_edge_jump * targets.jump_part as f32 {
         return Some(Verdict::none(Status::Background, Ambiguity::None));
     }
     reading
@@ -214,6 +214,8 @@ fn judge_with(reading: &Reading<'_>, log_prior: &[f32], settings: &TriageSetting
         Rule::Evidence => 2.0 * (score(best) - score(second)) >= f64::from(settings.min_delta_chi2),
         Rule::Margin => correlation - reading.correlations[second] >= settings.min_margin,
     };
+    // Where the energies miss the white line, what is left to tell by is what backgrounds do as well.
+    let clear = clear && reading.sums.white_line;
     let (status, ambiguity) = match (fits, clear) {
         (true, true) => (Status::Classified, Ambiguity::None),
         (true, false) => (Status::Ambiguous, Ambiguity::Noise),
@@ -259,7 +261,8 @@ mod tests {
     }
 
     fn reading<'a>(correlations: &'a [f32], chi2: &'a [f32]) -> Reading<'a> {
-        let sums = PixelSums { energies: 8, sides: [true, true], edge_jump: 0.5, signal: 1000.0 };
+        let sums =
+            PixelSums { energies: 8, sides: [true, true], edge_jump: 0.5, white_line: true, signal: 1000.0 };
         Reading { correlations, chi2, sums, seen: 8, masked: 0, log_prior: &[], misfit: 0.0, contrast: &[] }
     }
 
@@ -317,7 +320,8 @@ mod tests {
         assert_eq!(status(|r| (r.seen, r.masked) = (3, 5)), Status::Saturated);
         assert_eq!(status(|r| (r.seen, r.masked) = (4, 4)), Status::Classified);
         assert_eq!(status(|r| r.sums.edge_jump = 0.05), Status::Background);
-        assert_eq!(status(|r| r.sums.edge_jump = f32::NAN), Status::Classified);
+        assert_eq!(status(|r| r.sums.edge_jump = f32::NAN), Status::Classified, "no pre-edge planned");
+        assert_eq!(status(|r| r.sums.white_line = false), Status::Ambiguous);
         assert_eq!(judge_with(&[f32::NAN; 3], &[0.0; 3], |_| {}).ambiguity, Ambiguity::Reference);
     }
 
