@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::judged::{MeasuredPixels, set_verdict};
 use super::mixture::{MixtureFit, PairFit};
-use super::readings::{Readings, distinguishable};
+use super::readings::{MIXTURE_PRIOR, Readings, mixture_prior};
 use super::spectrum::Spectrum;
 use super::triage::Rule;
 use super::view::DensityView;
@@ -20,6 +20,9 @@ use super::{
 
 /// Probability that the fits must give a pair before the model's word makes it a mixture.
 const MODEL_PAIR: f64 = 0.3;
+
+/// Pixels that are asked how common mixtures are.
+const PRIOR_PIXELS: usize = 2048;
 
 /// Whoever can say which cluster a spectrum belongs to.
 pub trait PosteriorModel: Send {
@@ -56,15 +59,21 @@ pub(super) fn consult(
     settings: &TriageSettings,
     model: Option<&mut (dyn PosteriorModel + '_)>,
 ) -> Result<(), String> {
-    let shown: &PhaseMap = map;
-    let looks: Vec<Look> = open
-        .par_iter()
-        .with_min_len(64)
-        .map_init(Instruments::default, |instruments, &pixel| {
-            view.gather(pixel, &mut instruments.spectrum);
-            instruments.look(measured, targets, settings, &first_verdict(shown, pixel), pixel)
-        })
-        .collect();
+    let look = |pixels: Vec<usize>, mixture_prior: f64| -> Vec<Look> {
+        pixels
+            .into_par_iter()
+            .with_min_len(64)
+            .map_init(Instruments::default, |instruments, pixel| {
+                view.gather(pixel, &mut instruments.spectrum);
+                instruments.look(measured, targets, settings, mixture_prior, pixel)
+            })
+            .collect()
+    };
+    // A part of the pixels, evenly spread, tells how common mixtures are in this scan.
+    let asked = open.iter().copied().step_by(open.len().div_ceil(PRIOR_PIXELS).max(1)).collect();
+    let odds: Vec<f64> =
+        look(asked, MIXTURE_PRIOR).iter().map(|look| look.mixture_odds).filter(|odds| !odds.is_nan()).collect();
+    let looks = look(open.to_vec(), mixture_prior(&odds));
     for (&pixel, look) in open.iter().zip(&looks) {
         set_verdict(map, pixel, &look.verdict);
         set_share(map, pixel, look.pair.as_ref());
@@ -86,22 +95,6 @@ pub(super) fn consult(
     Ok(())
 }
 
-/// The verdict that the map has of a pixel.
-fn first_verdict(map: &PhaseMap, pixel: usize) -> Verdict {
-    Verdict {
-        status: map.status[pixel],
-        phase: map.phase[pixel],
-        runner_up: map.runner_up[pixel],
-        method: map.method[pixel],
-        delta_chi2: map.delta_chi2[pixel],
-        confidence: map.confidence[pixel],
-        fit_chi2: map.fit_chi2[pixel],
-        ambiguity: map.ambiguity[pixel],
-        smoothed: map.smoothed[pixel],
-        readings: map.readings[pixel],
-    }
-}
-
 /// What one thread needs to look at one pixel after the other.
 #[derive(Default)]
 struct Instruments {
@@ -119,6 +112,8 @@ struct Look {
     /// The best pair and its probability.
     best: Option<(PairFit, f64)>,
     best_reduced: f32,
+    /// Log odds of a mixture over one phase, both equally likely beforehand; NaN where it is neither.
+    mixture_odds: f64,
     /// Incident counts, from the noise.
     counts: f64,
 }
@@ -129,21 +124,28 @@ impl Instruments {
         measured: &MeasuredPixels,
         targets: &Targets,
         settings: &TriageSettings,
-        first: &Verdict,
+        mixture_prior: f64,
         pixel: usize,
     ) -> Look {
-        let mut verdict = *first;
         let counts = self.spectrum.incident_counts();
         let mut reading = measured.reading(pixel);
         self.spectrum.blur(reading.misfit);
         if !self.fit.load(&self.spectrum, targets) {
-            return Look { verdict, pair: None, best: None, best_reduced: f32::NAN, counts };
+            let verdict = judge(&reading, targets, settings);
+            let (best_reduced, mixture_odds) = (f32::NAN, f64::NAN);
+            return Look { verdict, pair: None, best: None, best_reduced, mixture_odds, counts };
         }
         self.chi2.clear();
         self.chi2.extend((0..targets.phases()).map(|k| self.fit.single(k) as f32));
         (reading.chi2, reading.sums.signal) = (&self.chi2, self.fit.signal() as f32);
-        verdict = judge(&reading, targets, settings);
-        self.readings.weigh(&self.fit, &reading.scale(), reading.log_prior, targets.phases());
+        let mut verdict = judge(&reading, targets, settings);
+        self.readings.weigh(
+            &self.fit,
+            &reading.scale(),
+            reading.log_prior,
+            targets.phases(),
+            mixture_prior,
+        );
         let best = self.readings.best_pair();
         let best_reduced = self.readings.best_reduced as f32;
         if settings.rule == Rule::Evidence || verdict.status == Status::Ambiguous {
@@ -151,7 +153,9 @@ impl Instruments {
         }
         let (i, j) = (verdict.phase, verdict.runner_up);
         let pair = (j != NO_PHASE).then(|| self.fit.pair(i.into(), j.into())).flatten();
-        Look { verdict, pair, best, best_reduced, counts }
+        let odds = self.readings.mixture_odds(mixture_prior);
+        let mixture_odds = if self.readings.is_unknown(reading.misfit) { f64::NAN } else { odds };
+        Look { verdict, pair, best, best_reduced, mixture_odds, counts }
     }
 
     /// The verdict after the fits.
@@ -186,20 +190,44 @@ impl Instruments {
             verdict.readings = readings.alternatives(pair.pair);
             return;
         }
-        verdict.readings = readings.alternatives([verdict.phase, NO_PHASE]);
-        if verdict.confidence < settings.min_confidence && verdict.ambiguity != Ambiguity::Reference {
-            verdict.status = Status::Ambiguous;
-            verdict.ambiguity = Ambiguity::Noise;
+        let mixed = readings.mixed() > 0.5;
+        if mixed {
+            self.guess_larger(verdict);
         }
-        if verdict.status == Status::Ambiguous && readings.mixture > 0.5 {
-            verdict.ambiguity = Ambiguity::Mixture;
+        verdict.readings = match best {
+            Some((pair, _)) if mixed => readings.alternatives(pair.pair),
+            _ => readings.alternatives([verdict.phase, NO_PHASE]),
+        };
+        let clear = verdict.confidence >= settings.min_confidence;
+        if verdict.ambiguity != Ambiguity::Reference && (mixed || !clear) {
+            verdict.status = Status::Ambiguous;
+            verdict.ambiguity = if mixed { Ambiguity::Mixture } else { Ambiguity::Noise };
         }
         if verdict.status == Status::Ambiguous
             && verdict.readings != NO_READINGS
-            && !distinguishable(&self.fit, verdict.readings, misfit)
+            && !readings.distinguishable(&self.fit, verdict.readings, misfit)
         {
             verdict.ambiguity = Ambiguity::Indistinguishable;
         }
+    }
+}
+
+impl Instruments {
+    /// Where two phases along the beam are likelier than one, the best guess is what is likeliest to be the larger
+    /// part.
+    fn guess_larger(&self, verdict: &mut Verdict) {
+        let likely = |not: u8| {
+            let phases = (0..self.chi2.len() as u8).filter(|&phase| phase != not);
+            phases.max_by(|&a, &b| self.readings.mostly(a).total_cmp(&self.readings.mostly(b)))
+        };
+        let Some(phase) = likely(NO_PHASE) else { return };
+        if phase == verdict.phase {
+            return;
+        }
+        verdict.delta_chi2 = if phase == verdict.runner_up { -verdict.delta_chi2 } else { f32::NAN };
+        verdict.runner_up = likely(phase).unwrap_or(NO_PHASE);
+        verdict.phase = phase;
+        verdict.confidence = self.readings.mostly(phase) as f32;
     }
 }
 

@@ -123,6 +123,8 @@ pub struct PixelSums {
     /// chi² of a constant alone, the noise factor applied: what there is to explain. Not from these sums: whoever
     /// reads the evidence fills it in.
     pub signal: f32,
+    /// Amount of the reference that leaves the least chi², in units of the reference; filled in likewise.
+    pub amount: f32,
 }
 
 impl Correlator {
@@ -477,6 +479,7 @@ impl<'a> CorrelationReader<'a> {
             },
             white_line: own.white > 0.0,
             signal: 0.0,
+            amount: 0.0,
         }
     }
 

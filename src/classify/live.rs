@@ -279,7 +279,8 @@ impl LiveMap {
             || (correlator.reader(targets), Contrast::default()),
             |(reader, contrast), pixel, correlations, chi2| {
                 let mut sums = reader.read(pixel, correlations);
-                sums.signal = self.evidence.read(pixel, chi2) / noise;
+                let (signal, amount) = self.evidence.read(pixel, chi2);
+                (sums.signal, sums.amount) = (signal / noise, amount);
                 chi2.iter_mut().for_each(|chi2| *chi2 /= noise);
                 let seen = self.seen[pixel];
                 let contrast = Arc::clone(contrast.of(targets, reader.energies(pixel)));

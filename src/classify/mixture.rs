@@ -136,23 +136,26 @@ impl MixtureFit {
         (0..k).flat_map(move |i| (i + 1..k).filter_map(move |j| self.pair(i, j)))
     }
 
-    /// What phase `k` has that no mixture of `i` and `j` has, as a share of its variance with the weights of the spectrum:
-    /// 0 where a mixture looks exactly like it. 1 where only a negative amount would do.
+    /// What a mixture of phases (each with its amount) has that no mixture of `i` and `j` has, as a share of its
+    /// variance with the weights of the spectrum: 0 where the two look exactly alike, 1 where only a negative amount
+    /// would do.
     #[must_use]
-    pub fn own_part(&self, k: usize, i: usize, j: usize) -> f64 {
+    pub fn own_part(&self, mixture: &[(usize, f64)], [i, j]: [usize; 2]) -> f64 {
         let n = self.mean.len();
         let rr = |a: usize, b: usize| self.rr[a.max(b) * n + a.min(b)];
+        let with = |k: usize| mixture.iter().map(|&(m, amount)| amount * rr(m, k)).sum::<f64>();
+        let own: f64 = mixture.iter().map(|&(m, amount)| amount * with(m)).sum();
         let (ii, jj, ij) = (rr(i, i), rr(j, j), rr(i, j));
         let determinant = ii * jj - ij * ij;
-        if determinant <= 1e-12 * ii * jj {
+        if determinant <= 1e-12 * ii * jj || own <= 0.0 {
             return 1.0;
         }
-        let a = (rr(k, i) * jj - rr(k, j) * ij) / determinant;
-        let b = (rr(k, j) * ii - rr(k, i) * ij) / determinant;
+        let a = (with(i) * jj - with(j) * ij) / determinant;
+        let b = (with(j) * ii - with(i) * ij) / determinant;
         if a < 0.0 || b < 0.0 {
             return 1.0;
         }
-        (1.0 - (a * rr(k, i) + b * rr(k, j)) / rr(k, k)).max(0.0)
+        (1.0 - (a * with(i) + b * with(j)) / own).max(0.0)
     }
 
     /// The pair that leaves the least.

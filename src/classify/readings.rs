@@ -1,7 +1,7 @@
 //! The readings of one spectrum: each phase alone, each pair of phases along the beam, or none of them.
 //!
 //! Every reading has a likelihood from its weighted fit (scaled as [`super::confidence`] says) and a probability
-//! beforehand: [`MIXTURE_PRIOR`] for any mixture, shared by the pairs in proportion to the product of their phases'
+//! beforehand: that of any mixture is estimated from all pixels of the scan ([`mixture_prior`]) and shared by the pairs in proportion to the product of their phases'
 //! priors, so that many pairs have no better chance than few; the rest for the phases alone. A mixture has a share to
 //! choose and pays for it: of shares evenly spread beforehand only those within the error fit (Occam's factor). So
 //! one phase is the simpler reading, and of two that describe a spectrum equally well it wins, with a confidence
@@ -14,14 +14,22 @@ use super::confidence::{Scale, log_sum};
 use super::mixture::{MixtureFit, PairFit};
 use super::{NO_PHASE, NO_READINGS};
 
-/// Probability of two phases along the beam, beforehand.
-const MIXTURE_PRIOR: f64 = 0.15;
+/// Probability of two phases along the beam before anything is known of the scan.
+pub(super) const MIXTURE_PRIOR: f64 = 0.15;
+/// What that probability can become once the scan's pixels were asked.
+const MIXTURE_PRIORS: [f64; 2] = [0.03, 0.6];
 /// Deviations of chi² that even the best pair must leave before a spectrum is unknown.
 const UNKNOWN_DEVIATIONS: f64 = 6.0;
 /// The least part of chi² that is left of what is unknown; any instrument leaves less of what is known.
 const UNKNOWN_PART: f64 = 0.01;
 /// A reading is named beside the best one where its log odds are within this.
 const NAMED_ODDS: f64 = 2.5;
+/// And this much more for a mixture beside one phase: what its prior and its share cost.
+const MIXTURE_ALLOWANCE: f64 = 3.0;
+/// Share of one phase from which a pixel may go by its name.
+const PURE_SHARE: f64 = 0.8;
+/// A mixture with more of one phase than this is that phase.
+const MOSTLY_ONE: f32 = 0.95;
 /// What two readings of a spectrum must differ by, as a share of its variance, to be told apart in practice:
 /// a relative error of 2 % of the references, twice over.
 const TELLING_PART: f64 = 0.0016;
@@ -48,7 +56,14 @@ pub(super) struct Readings {
 
 impl Readings {
     /// Weighs the readings of the spectrum in `fit`; `log_prior` is empty for equal priors.
-    pub(super) fn weigh(&mut self, fit: &MixtureFit, scale: &Scale<'_>, log_prior: &[f32], phases: usize) {
+    pub(super) fn weigh(
+        &mut self,
+        fit: &MixtureFit,
+        scale: &Scale<'_>,
+        log_prior: &[f32],
+        phases: usize,
+        mixture_prior: f64,
+    ) {
         let chi2 = |k: usize| fit.single(k);
         let Some(least) = (0..phases).min_by(|&a, &b| chi2(a).total_cmp(&chi2(b))) else { return };
         let (floor, signal) = (chi2(least), fit.signal());
@@ -68,11 +83,11 @@ impl Readings {
         let prior = |k: usize| log_prior.get(k).map_or(0.0, |&p| f64::from(p));
         let norm = log_sum((0..phases).map(prior));
         let square: f64 = (0..phases).map(|k| (2.0 * (prior(k) - norm)).exp()).sum();
-        let pair_norm = (2.0 * MIXTURE_PRIOR / (1.0 - square).max(1e-6)).ln();
+        let pair_norm = (2.0 * mixture_prior / (1.0 - square).max(1e-6)).ln();
         self.singles.clear();
         self.singles.extend((0..phases).map(|k| {
             let evidence = scale.evidence(least, k, chi2(k) - floor, dispersion, phases);
-            (1.0 - MIXTURE_PRIOR).ln() + prior(k) - norm - 0.5 * evidence
+            (1.0 - mixture_prior).ln() + prior(k) - norm - 0.5 * evidence
         }));
         for (pair, score) in &mut self.pairs {
             let [i, j] = pair.pair.map(usize::from);
@@ -102,46 +117,103 @@ impl Readings {
     /// Probability that `phase` is the phase, or the larger part of a mixture.
     pub(super) fn mostly(&self, phase: u8) -> f64 {
         let alone = self.singles.get(phase as usize).map_or(0.0, |score| score.exp());
-        let larger = self.pairs.iter().filter(|(pair, _)| pair.pair[0] == phase);
-        alone + larger.map(|(_, score)| score.exp()).sum::<f64>()
+        let part = |(pair, score): &(PairFit, f64)| {
+            let larger = normal((f64::from(pair.share) - 0.5) / f64::from(pair.share_error).max(1e-6));
+            match pair.pair {
+                [one, _] if one == phase => score.exp() * larger,
+                [_, two] if two == phase => score.exp() * (1.0 - larger),
+                _ => 0.0,
+            }
+        };
+        alone + self.pairs.iter().map(part).sum::<f64>()
     }
 
-    /// The reading `first`, and another one that describes the spectrum about as well and shares no phase with
-    /// it, the likelier first; [`NO_READINGS`] where there is none. A mixture is not named beside a mixture.
+    /// Probability of two phases of which neither makes up [`PURE_SHARE`] or more.
+    pub(super) fn mixed(&self) -> f64 {
+        let below = |pair: &PairFit| {
+            normal((PURE_SHARE - f64::from(pair.share)) / f64::from(pair.share_error).max(1e-6))
+        };
+        self.pairs.iter().map(|(pair, score)| score.exp() * below(pair)).sum()
+    }
+
+    /// Log odds of a mixture over one phase, were both equally likely beforehand.
+    pub(super) fn mixture_odds(&self, mixture_prior: f64) -> f64 {
+        let logit = |p: f64| (p / (1.0 - p)).ln();
+        logit(self.mixture.clamp(1e-12, 1.0 - 1e-12)) - logit(mixture_prior)
+    }
+
+    /// The reading `first`, and the best other one, the likelier first; [`NO_READINGS`] where no other describes
+    /// the spectrum about as well. A phase and a mixture with it are one reading with a larger or a smaller share.
     pub(super) fn alternatives(&self, first: ReadingId) -> [u8; 4] {
         let is_pair = first[1] != NO_PHASE;
-        let (own, other) = if is_pair {
-            let own = self.pairs.iter().find(|(pair, _)| same(pair.pair, first)).map(|p| p.1);
-            let alone = (0..self.singles.len()).filter(|&k| !first.contains(&(k as u8)));
-            let other = alone.max_by(|&a, &b| self.singles[a].total_cmp(&self.singles[b]));
-            (own, other.map(|k| ([k as u8, NO_PHASE], self.singles[k])))
+        let own = if is_pair {
+            self.pairs.iter().find(|(pair, _)| same(pair.pair, first)).map(|p| p.1)
         } else {
-            let own = self.singles.get(first[0] as usize).copied();
-            let apart =
-                self.pairs.iter().filter(|(pair, _)| !pair.pair.contains(&first[0]) && pair.share < 0.95);
-            (own, apart.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(pair, score)| (pair.pair, *score)))
+            self.singles.get(first[0] as usize).copied()
         };
+        let alone = (0..self.singles.len())
+            .map(|k| ([k as u8, NO_PHASE], self.singles[k]))
+            .filter(|(id, _)| is_pair && !first.contains(&id[0]));
+        let mixed = self
+            .pairs
+            .iter()
+            .filter(|(pair, _)| pair.share < MOSTLY_ONE && !same(pair.pair, first))
+            .filter(|(pair, _)| is_pair || !pair.pair.contains(&first[0]))
+            .map(|(pair, score)| (pair.pair, *score));
+        let other = alone.chain(mixed).max_by(|a, b| a.1.total_cmp(&b.1));
         let (Some(own), Some((other, score))) = (own, other) else { return NO_READINGS };
         // The prior, and the price of a share, are no reason not to name a mixture: what counts is how well it fits.
-        let allowance = if is_pair { 0.0 } else { 3.0 };
+        let allowance = if is_pair { 0.0 } else { MIXTURE_ALLOWANCE };
         match score - own {
             odds if odds > 0.0 => [other[0], other[1], first[0], first[1]],
             odds if odds > -NAMED_ODDS - allowance => [first[0], first[1], other[0], other[1]],
             _ => NO_READINGS,
         }
     }
+
+    /// Whether any number of counts could tell two readings apart: false where what distinguishes them is
+    /// smaller than what references miss.
+    pub(super) fn distinguishable(&self, fit: &MixtureFit, readings: [u8; 4], misfit: f64) -> bool {
+        let [a, b, c, d] = readings;
+        let amounts = |one: u8, two: u8| {
+            if two == NO_PHASE {
+                return vec![(usize::from(one), 1.0)];
+            }
+            let fitted = self.pairs.iter().find(|(pair, _)| same(pair.pair, [one, two]));
+            let share = fitted.map_or(0.5, |(pair, _)| f64::from(pair.share));
+            let [larger, smaller] = fitted.map_or([one, two], |(pair, _)| pair.pair);
+            vec![(usize::from(larger), share), (usize::from(smaller), 1.0 - share)]
+        };
+        let part = match (b == NO_PHASE, d == NO_PHASE) {
+            (_, false) => fit.own_part(&amounts(a, b), [c.into(), d.into()]),
+            (false, true) => fit.own_part(&amounts(c, d), [a.into(), b.into()]),
+            (true, true) => 1.0,
+        };
+        part > TELLING_PART + misfit
+    }
 }
 
-/// Whether the energies and references could tell the readings apart with any number of counts: false where what
-/// distinguishes them is smaller than what references miss.
-pub(super) fn distinguishable(fit: &MixtureFit, readings: [u8; 4], misfit: f64) -> bool {
-    let (one, two) = match readings {
-        [k, NO_PHASE, i, j] | [i, j, k, NO_PHASE] if j != NO_PHASE => (k, [i, j]),
-        _ => return true,
-    };
-    fit.own_part(one.into(), two[0].into(), two[1].into()) > TELLING_PART + misfit
+/// The probability of a mixture in a scan, from the log odds of its pixels: the value that reproduces itself as the
+/// mean of what the pixels then say.
+pub(super) fn mixture_prior(odds: &[f64]) -> f64 {
+    if odds.is_empty() {
+        return MIXTURE_PRIOR;
+    }
+    let [least, most] = MIXTURE_PRIORS;
+    let mut prior = MIXTURE_PRIOR;
+    for _ in 0..25 {
+        let logit = (prior / (1.0 - prior)).ln();
+        let sum: f64 = odds.iter().map(|odds| 1.0 / (1.0 + (-(odds + logit)).exp())).sum();
+        prior = (sum / odds.len() as f64).clamp(least, most);
+    }
+    prior
 }
 
 fn same(a: ReadingId, b: ReadingId) -> bool {
     a == b || a == [b[1], b[0]]
+}
+
+/// The cumulative normal distribution, by its logistic approximation (to 0.01).
+fn normal(z: f64) -> f64 {
+    1.0 / (1.0 + (-1.5976 * z - 0.07056 * z.powi(3)).exp())
 }

@@ -85,7 +85,7 @@ impl Spectrum {
             c_xe += x * e;
             c_ee += e * e;
         }
-        let mut signal = 0.0;
+        let (mut signal, mut most, mut amount) = (0.0, -1.0, f64::NAN);
         let weights: f64 = self.used(targets).map(|(_, _, variance)| 1.0 / variance).sum();
         let weighted_x = self.used(targets).map(|(_, od, variance)| od / variance).sum::<f64>() / weights;
         for k in 0..targets.phases() {
@@ -116,13 +116,23 @@ impl Spectrum {
                 if enough { (rest_xr / scale.sqrt()).clamp(-1.0, 1.0) as f32 } else { f32::NAN };
             signal = w_xx;
             let explained = if w_rr > 0.0 { w_xr.max(0.0).powi(2) / w_rr } else { 0.0 };
+            if explained > most {
+                (most, amount) = (explained, w_xr.max(0.0) / w_rr);
+            }
             chi2[k] = if weights > 0.0 { (w_xx - explained).max(0.0) as f32 } else { f32::NAN };
         }
         let jump =
             self.window_mean(targets, &targets.white_line) - self.window_mean(targets, &targets.pre_edge);
         let sides = targets.sides_of(self.used(targets).map(|(energy, _, _)| energy));
         let white_line = self.used(targets).any(|(energy, _, _)| targets.white_line[energy]);
-        PixelSums { energies: n as u32, sides, edge_jump: jump as f32, white_line, signal: signal as f32 }
+        PixelSums {
+            energies: n as u32,
+            sides,
+            edge_jump: jump as f32,
+            white_line,
+            signal: signal as f32,
+            amount: amount as f32,
+        }
     }
 
     fn window_mean(&self, targets: &Targets, window: &[bool]) -> f64 {

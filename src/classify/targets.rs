@@ -31,9 +31,11 @@ pub struct Targets {
     centred_ev: Vec<f64>,
     /// Edge jump of each reference over the energies of the scan; NaN where a window has none.
     pub edge_jump: Vec<f64>,
-    /// Part of the references' edge jump that the energies of the scan show, up to 1: few energies may miss the
-    /// white line's peak.
-    pub jump_part: f64,
+    /// Edge jump of each reference over its own energies.
+    pub full_jump: Vec<f64>,
+    /// Whether the energies of the scan show a pixel's edge jump as its references have it: enough of them in the
+    /// white line, and on its peak.
+    pub jump_is_told: bool,
     pre_edge_to_ev: f64,
     white_line_from_ev: f64,
 }
@@ -65,7 +67,8 @@ impl Targets {
             height,
             centred_ev: energies_ev.iter().map(|e| e - centre).collect(),
             edge_jump: Vec::new(),
-            jump_part: 1.0,
+            full_jump: set.references.iter().map(|reference| full_jump(set, reference)).collect(),
+            jump_is_told: true,
             pre_edge_to_ev: set.pre_edge.to_ev,
             white_line_from_ev: set.white_line.from_ev,
             energies_ev: energies_ev.to_vec(),
@@ -73,26 +76,16 @@ impl Targets {
         };
         targets.sides = targets.sides_of((0..energies_ev.len()).filter(|&e| targets.used[e]));
         targets.edge_jump = (0..phases).map(|k| targets.jump_of(k)).collect();
-        targets.jump_part = targets.jump_part_of(set);
+        targets.jump_is_told = targets.is_jump_told();
         targets
     }
 
-    /// Edge jump over the scan's energies, by that over the references' own, on average over the phases.
-    fn jump_part_of(&self, set: &ReferenceSet) -> f64 {
-        /// A smaller part would call noise a sample.
-        const LEAST: f64 = 0.3;
-        let full = |reference: &Reference| {
-            let mean = |window: Window| {
-                let inside = || {
-                    let points = reference.energies_ev.iter().zip(&reference.od);
-                    points.filter(move |(energy_ev, _)| window.contains(**energy_ev)).map(|(_, od)| *od)
-                };
-                inside().sum::<f64>() / inside().count() as f64
-            };
-            mean(set.white_line) - mean(set.pre_edge)
-        };
-        let part = self.edge_jump.iter().sum::<f64>() / set.references.iter().map(full).sum::<f64>();
-        if part.is_nan() { 1.0 } else { part.clamp(LEAST, 1.0) }
+    fn is_jump_told(&self) -> bool {
+        /// Fewest energies in the white line, and least part of the references' own jump.
+        const TOLD: (usize, f64) = (3, 0.7);
+        let inside = (0..self.energies_ev.len()).filter(|&e| self.white_line[e] && self.used[e]).count();
+        let part = self.edge_jump.iter().sum::<f64>() / self.full_jump.iter().sum::<f64>();
+        inside >= TOLD.0 && (part.is_nan() || part >= TOLD.1)
     }
 
     fn jump_of(&self, phase: usize) -> f64 {
@@ -155,6 +148,18 @@ impl Targets {
     pub fn unused_ev(&self) -> Vec<f64> {
         self.energies_ev.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(e, _)| *e).collect()
     }
+}
+
+/// Edge jump of a reference over its own energies; NaN where a window has none.
+fn full_jump(set: &ReferenceSet, reference: &Reference) -> f64 {
+    let mean = |window: Window| {
+        let inside = || {
+            let points = reference.energies_ev.iter().zip(&reference.od);
+            points.filter(move |(energy_ev, _)| window.contains(**energy_ev)).map(|(_, od)| *od)
+        };
+        inside().sum::<f64>() / inside().count() as f64
+    };
+    mean(set.white_line) - mean(set.pre_edge)
 }
 
 /// Slopes and heights of the references, `[energy * phases + phase]`: what an error of the energy or of the

@@ -158,8 +158,7 @@ pub(super) fn prejudge(
     if reading.sums.energies < settings.min_energies || !sides {
         return Some(Verdict::none(Status::Ambiguous, Ambiguity::Noise));
     }
-    // NaN, where a window has no energy, is no reason to call a pixel empty.
-    if reading.sums.edge_jump < settings.background_edge_jump * targets.jump_part as f32 {
+    if is_background(reading, targets, settings.background_edge_jump) {
         return Some(Verdict::none(Status::Background, Ambiguity::None));
     }
     reading
@@ -167,6 +166,24 @@ pub(super) fn prejudge(
         .iter()
         .all(|r| r.is_nan())
         .then(|| Verdict::none(Status::Ambiguous, Ambiguity::Reference))
+}
+
+/// Whether the edge jump is below `limit`: that of the windows, or, where the energies show too little of the white
+/// line, the one that the best fit stands for. NaN, where a window has no energy, is no reason to call a pixel empty.
+fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
+    /// What a fitted jump may be wrong by, relative to itself, and in standard errors.
+    const ERROR: (f32, f32) = (0.2, 2.0);
+    let of_windows = reading.sums.edge_jump < limit;
+    if targets.jump_is_told || !of_windows {
+        return of_windows;
+    }
+    let Some(best) = (0..reading.chi2.len()).min_by(|&a, &b| reading.chi2[a].total_cmp(&reading.chi2[b])) else {
+        return of_windows;
+    };
+    let jump = reading.sums.amount * targets.full_jump[best] as f32;
+    let explained = (reading.sums.signal - reading.chi2[best]).max(f32::MIN_POSITIVE);
+    let error = jump / explained.sqrt();
+    jump.is_nan() || jump * (1.0 + ERROR.0) + ERROR.1 * error < limit || jump < ERROR.1 * error
 }
 
 /// Judges one pixel.
@@ -262,7 +279,7 @@ mod tests {
 
     fn reading<'a>(correlations: &'a [f32], chi2: &'a [f32]) -> Reading<'a> {
         let sums =
-            PixelSums { energies: 8, sides: [true, true], edge_jump: 0.5, white_line: true, signal: 1000.0 };
+            PixelSums { energies: 8, sides: [true, true], edge_jump: 0.5, white_line: true, signal: 1000.0, amount: 1.0 };
         Reading { correlations, chi2, sums, seen: 8, masked: 0, log_prior: &[], misfit: 0.0, contrast: &[] }
     }
 
