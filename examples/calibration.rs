@@ -1,7 +1,7 @@
 //! Measures what the verdict is worth on whole simulated scans: accuracy, coverage, calibration of `confidence`,
 //! mixtures, foreign spectra. The constants of `classify::confidence` were chosen with what this prints.
 //!
-//! `cargo run --example calibration -- [pure|mixed|foreign|stack] [scans]`
+//! `cargo run --example calibration -- [pure|mixed|twin|foreign|stack] [scans]`
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -287,6 +287,41 @@ fn mixed(scans: u64) {
     }
 }
 
+/// What becomes of a phase that a mixture of two others looks exactly like, and of that mixture.
+fn twin(scans: u64) {
+    let mut set = nvpf::reference_set();
+    let mixed: Vec<f64> =
+        set.references[0].od.iter().zip(&set.references[2].od).map(|(a, b)| 0.4 * a + 0.6 * b).collect();
+    set.references[1].od = mixed;
+    let (mut phase, mut pair) = (BTreeMap::new(), BTreeMap::new());
+    for seed in 0..scans {
+        let scan = scan(&set, &set, scenario(3000.0, 30, 4000 + seed, 3.0));
+        let map = &scan.map;
+        for (pixel, &truth) in scan.truth.phase.iter().enumerate() {
+            let (share, second) = (scan.truth.share[pixel], scan.truth.second[pixel]);
+            let named = map.readings[pixel][0] != NO_PHASE;
+            let word = format!(
+                "{} phase {} ambiguity {} readings {named}",
+                map.status[pixel].name(),
+                map.phase[pixel],
+                map.ambiguity[pixel].name()
+            );
+            let entry = match (truth, second) {
+                (1, _) if share > 0.99 => phase.entry(word).or_insert((0, 0.0)),
+                (0, 2) | (2, 0) if share < 0.7 => pair.entry(word).or_insert((0, 0.0)),
+                _ => continue,
+            };
+            *entry = (entry.0 + 1, entry.1 + map.confidence[pixel]);
+        }
+    }
+    for (name, list) in [("the phase itself", phase), ("the mixture that looks like it, 0.3 to 0.7", pair)] {
+        println!("{name}:");
+        for (word, (n, confidence)) in list {
+            println!("  {n:6} {word}, mean confidence {:.2}", confidence / n as f32);
+        }
+    }
+}
+
 fn auc(foreign: &[f32], known: &[f32]) -> f64 {
     let mut all: Vec<(f32, bool)> =
         foreign.iter().map(|&s| (s, true)).chain(known.iter().map(|&s| (s, false))).collect();
@@ -385,7 +420,9 @@ fn real_stack() {
             c += usize::from(map.status[pixel] == Status::Classified);
             cr += usize::from(map.status[pixel] == Status::Classified && right);
             reliability.add(map.confidence[pixel], right);
-            pixels.push((map.confidence[pixel], right));
+            // A mixture's confidence is that of the pair: such a pixel is not covered.
+            let mixture = map.status[pixel] == Status::Mixture;
+            pixels.push((if mixture { 0.0 } else { map.confidence[pixel] }, right));
         }
         let share = |part: usize| part as f64 / all as f64;
         let majority = (0..map.len())
@@ -421,6 +458,7 @@ fn main() {
     match what.as_str() {
         "pure" => pure(scans),
         "mixed" => mixed(scans),
+        "twin" => twin(scans),
         "foreign" => foreign(scans),
         _ => real_stack(),
     }

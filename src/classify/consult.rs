@@ -21,6 +21,9 @@ use super::{
 /// Probability that the fits must give a pair before the model's word makes it a mixture.
 const MODEL_PAIR: f64 = 0.3;
 
+/// Most confidence of a reading that another one equals: between them only the prior decides, and that is a guess.
+const MATTER_OF_PRIOR: f32 = 0.9;
+
 /// Pixels that are asked how common mixtures are.
 const PRIOR_PIXELS: usize = 2048;
 
@@ -71,8 +74,11 @@ pub(super) fn consult(
     };
     // A part of the pixels, evenly spread, tells how common mixtures are in this scan.
     let asked = open.iter().copied().step_by(open.len().div_ceil(PRIOR_PIXELS).max(1)).collect();
-    let odds: Vec<f64> =
-        look(asked, MIXTURE_PRIOR).iter().map(|look| look.mixture_odds).filter(|odds| !odds.is_nan()).collect();
+    let odds: Vec<f64> = look(asked, MIXTURE_PRIOR)
+        .iter()
+        .map(|look| look.mixture_odds)
+        .filter(|odds| !odds.is_nan())
+        .collect();
     let looks = look(open.to_vec(), mixture_prior(&odds));
     for (&pixel, look) in open.iter().zip(&looks) {
         set_verdict(map, pixel, &look.verdict);
@@ -139,13 +145,7 @@ impl Instruments {
         self.chi2.extend((0..targets.phases()).map(|k| self.fit.single(k) as f32));
         (reading.chi2, reading.sums.signal) = (&self.chi2, self.fit.signal() as f32);
         let mut verdict = judge(&reading, targets, settings);
-        self.readings.weigh(
-            &self.fit,
-            &reading.scale(),
-            reading.log_prior,
-            targets.phases(),
-            mixture_prior,
-        );
+        self.readings.weigh(&self.fit, &reading.scale(), reading.log_prior, targets.phases(), mixture_prior);
         let best = self.readings.best_pair();
         let best_reduced = self.readings.best_reduced as f32;
         if settings.rule == Rule::Evidence || verdict.status == Status::Ambiguous {
@@ -188,6 +188,11 @@ impl Instruments {
             verdict.delta_chi2 = f32::NAN;
             verdict.fit_chi2 = readings.best_reduced as f32;
             verdict.readings = readings.alternatives(pair.pair);
+            if verdict.readings != NO_READINGS
+                && !readings.distinguishable(&self.fit, verdict.readings, misfit)
+            {
+                verdict.ambiguity = Ambiguity::Indistinguishable;
+            }
             return;
         }
         let mixed = readings.mixed() > 0.5;
@@ -203,11 +208,10 @@ impl Instruments {
             verdict.status = Status::Ambiguous;
             verdict.ambiguity = if mixed { Ambiguity::Mixture } else { Ambiguity::Noise };
         }
-        if verdict.status == Status::Ambiguous
-            && verdict.readings != NO_READINGS
-            && !readings.distinguishable(&self.fit, verdict.readings, misfit)
-        {
+        // Of a classified pixel, too: the simpler reading is taken, and the other one told.
+        if verdict.readings != NO_READINGS && !readings.distinguishable(&self.fit, verdict.readings, misfit) {
             verdict.ambiguity = Ambiguity::Indistinguishable;
+            verdict.confidence = verdict.confidence.min(MATTER_OF_PRIOR);
         }
     }
 }

@@ -10,6 +10,9 @@ use super::triage::prejudge;
 use super::{NO_PHASE, Origin, PhaseMap, Reading, Status, Targets, TriageSettings, Verdict, judge};
 use crate::scan::ScanPlan;
 
+/// The misfit, squared, that may hide where the noise had to be estimated from the same spectra.
+const HIDDEN_MISFIT: f64 = 0.02;
+
 /// What was measured of one pixel.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
@@ -36,12 +39,14 @@ pub(super) struct MeasuredPixels {
 }
 
 impl MeasuredPixels {
-    /// Reads all pixels, block by block in parallel, then estimates the misfit of the references. `read` gets the
+    /// Reads all pixels, block by block in parallel, then estimates the misfit of the references. `noise_is_known`: it
+    /// follows from the counts and was not estimated. `read` gets the
     /// pixel, room for its correlations and for its chi²; `state` makes what it keeps from pixel to pixel.
     pub(super) fn collect<S>(
         pixels: usize,
         targets: &Targets,
         settings: &TriageSettings,
+        noise_is_known: bool,
         state: impl Fn() -> S + Sync + Send,
         read: impl Fn(&mut S, usize, &mut [f32], &mut [f32]) -> Measured + Sync + Send,
     ) -> Self {
@@ -60,7 +65,8 @@ impl MeasuredPixels {
             .collect();
         let pixels = blocks.into_iter().flatten().collect();
         let mut measured = Self { pixels, correlations, chi2, log_prior: Vec::new(), misfit: 0.0, phases };
-        measured.misfit = measured.estimate_misfit(targets, settings);
+        let least = if noise_is_known { 0.0 } else { HIDDEN_MISFIT };
+        measured.misfit = measured.estimate_misfit(targets, settings).max(least);
         measured
     }
 

@@ -276,6 +276,7 @@ impl LiveMap {
             plan.grid.pixels(),
             targets,
             triage,
+            plan.detector.counts_per_photon.is_some(),
             || (correlator.reader(targets), Contrast::default()),
             |(reader, contrast), pixel, correlations, chi2| {
                 let mut sums = reader.read(pixel, correlations);

@@ -17,7 +17,7 @@ use super::{NO_PHASE, NO_READINGS};
 /// Probability of two phases along the beam before anything is known of the scan.
 pub(super) const MIXTURE_PRIOR: f64 = 0.15;
 /// What that probability can become once the scan's pixels were asked.
-const MIXTURE_PRIORS: [f64; 2] = [0.03, 0.6];
+const MIXTURE_PRIORS: [f64; 2] = [0.03, 0.3];
 /// Deviations of chi² that even the best pair must leave before a spectrum is unknown.
 const UNKNOWN_DEVIATIONS: f64 = 6.0;
 /// The least part of chi² that is left of what is unknown; any instrument leaves less of what is known.
@@ -26,6 +26,12 @@ const UNKNOWN_PART: f64 = 0.01;
 const NAMED_ODDS: f64 = 2.5;
 /// And this much more for a mixture beside one phase: what its prior and its share cost.
 const MIXTURE_ALLOWANCE: f64 = 3.0;
+/// Shares at which a pair is weighed; even, so that none is one half.
+const SHARES: usize = 20;
+/// Error of a share below which its best value stands for all: less than the step.
+const FINE_SHARE: f64 = 0.03;
+/// Log likelihood, relative to the best phase alone, below which a pair is not worth a closer look.
+const HOPELESS: f64 = -12.0;
 /// Share of one phase from which a pixel may go by its name.
 const PURE_SHARE: f64 = 0.8;
 /// A mixture with more of one phase than this is that phase.
@@ -37,13 +43,26 @@ const TELLING_PART: f64 = 0.0016;
 /// One reading: a phase, then [`NO_PHASE`], or two phases.
 pub(super) type ReadingId = [u8; 2];
 
+/// A pair of phases, weighed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PairReading {
+    /// The best fit.
+    pub fit: PairFit,
+    /// Log probability of the pair.
+    pub score: f64,
+    /// Probability, given the pair, that the first of `fit.pair` is the larger part.
+    pub first_larger: f64,
+    /// Probability, given the pair, that neither makes up [`PURE_SHARE`].
+    pub mixed: f64,
+}
+
 /// The readings of one spectrum, weighed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readings {
     /// Log probability of each phase alone.
     pub singles: Vec<f64>,
-    /// Each pair with its log probability.
-    pub pairs: Vec<(PairFit, f64)>,
+    /// Each pair.
+    pub pairs: Vec<PairReading>,
     /// Probability of any mixture.
     pub mixture: f64,
     /// Reduced chi² of the best fit of all.
@@ -69,8 +88,13 @@ impl Readings {
         let (floor, signal) = (chi2(least), fit.signal());
         let dispersion = scale.dispersion(floor, signal);
         self.pairs.clear();
-        self.pairs.extend(fit.pairs().map(|pair| (pair, 0.0)));
-        let best_chi2 = self.pairs.iter().map(|(pair, _)| f64::from(pair.chi2)).fold(floor, f64::min);
+        self.pairs.extend(fit.pairs().map(|fit| PairReading {
+            fit,
+            score: 0.0,
+            first_larger: 1.0,
+            mixed: 0.0,
+        }));
+        let best_chi2 = self.pairs.iter().map(|pair| f64::from(pair.fit.chi2)).fold(floor, f64::min);
         let freedom = (scale.freedom - 1.0).max(1.0);
         let expected = 1.0;
         self.best_reduced = best_chi2 / freedom;
@@ -89,19 +113,15 @@ impl Readings {
             let evidence = scale.evidence(least, k, chi2(k) - floor, dispersion, phases);
             (1.0 - mixture_prior).ln() + prior(k) - norm - 0.5 * evidence
         }));
-        for (pair, score) in &mut self.pairs {
-            let [i, j] = pair.pair.map(usize::from);
-            let gain = (floor - f64::from(pair.chi2)) / pair_dispersion;
-            // Of shares from 0 to 1 those within the error; at an end only half of them.
-            let error = f64::from(pair.share_error) * (pair_dispersion / own).sqrt();
-            let width = ((2.0 * std::f64::consts::PI).sqrt() * error).min(1.0);
-            let width = if pair.share >= 1.0 { 0.5 * width } else { width };
-            *score = pair_norm + prior(i) + prior(j) - 2.0 * norm + 0.5 * gain + width.max(1e-9).ln();
+        for pair in &mut self.pairs {
+            let [i, j] = pair.fit.pair.map(usize::from);
+            let evidence = pair.weigh(fit, floor, pair_dispersion);
+            pair.score = pair_norm + prior(i) + prior(j) - 2.0 * norm + evidence;
         }
-        let all = log_sum(self.singles.iter().copied().chain(self.pairs.iter().map(|p| p.1)));
+        let all = log_sum(self.singles.iter().copied().chain(self.pairs.iter().map(|p| p.score)));
         self.singles.iter_mut().for_each(|score| *score -= all);
-        self.pairs.iter_mut().for_each(|(_, score)| *score -= all);
-        self.mixture = self.pairs.iter().map(|(_, score)| score.exp()).sum();
+        self.pairs.iter_mut().for_each(|pair| pair.score -= all);
+        self.mixture = self.pairs.iter().map(|pair| pair.score.exp()).sum();
     }
 
     /// Whether the spectrum is like none of the references, nor like two of them.
@@ -111,29 +131,23 @@ impl Readings {
 
     /// The pair of the highest probability.
     pub(super) fn best_pair(&self) -> Option<(PairFit, f64)> {
-        self.pairs.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))
+        self.pairs.iter().map(|pair| (pair.fit, pair.score)).max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// Probability that `phase` is the phase, or the larger part of a mixture.
     pub(super) fn mostly(&self, phase: u8) -> f64 {
         let alone = self.singles.get(phase as usize).map_or(0.0, |score| score.exp());
-        let part = |(pair, score): &(PairFit, f64)| {
-            let larger = normal((f64::from(pair.share) - 0.5) / f64::from(pair.share_error).max(1e-6));
-            match pair.pair {
-                [one, _] if one == phase => score.exp() * larger,
-                [_, two] if two == phase => score.exp() * (1.0 - larger),
-                _ => 0.0,
-            }
+        let part = |pair: &PairReading| match pair.fit.pair {
+            [one, _] if one == phase => pair.score.exp() * pair.first_larger,
+            [_, two] if two == phase => pair.score.exp() * (1.0 - pair.first_larger),
+            _ => 0.0,
         };
         alone + self.pairs.iter().map(part).sum::<f64>()
     }
 
     /// Probability of two phases of which neither makes up [`PURE_SHARE`] or more.
     pub(super) fn mixed(&self) -> f64 {
-        let below = |pair: &PairFit| {
-            normal((PURE_SHARE - f64::from(pair.share)) / f64::from(pair.share_error).max(1e-6))
-        };
-        self.pairs.iter().map(|(pair, score)| score.exp() * below(pair)).sum()
+        self.pairs.iter().map(|pair| pair.score.exp() * pair.mixed).sum()
     }
 
     /// Log odds of a mixture over one phase, were both equally likely beforehand.
@@ -147,7 +161,7 @@ impl Readings {
     pub(super) fn alternatives(&self, first: ReadingId) -> [u8; 4] {
         let is_pair = first[1] != NO_PHASE;
         let own = if is_pair {
-            self.pairs.iter().find(|(pair, _)| same(pair.pair, first)).map(|p| p.1)
+            self.pairs.iter().find(|pair| same(pair.fit.pair, first)).map(|pair| pair.score)
         } else {
             self.singles.get(first[0] as usize).copied()
         };
@@ -157,9 +171,9 @@ impl Readings {
         let mixed = self
             .pairs
             .iter()
-            .filter(|(pair, _)| pair.share < MOSTLY_ONE && !same(pair.pair, first))
-            .filter(|(pair, _)| is_pair || !pair.pair.contains(&first[0]))
-            .map(|(pair, score)| (pair.pair, *score));
+            .filter(|pair| pair.fit.share < MOSTLY_ONE && !same(pair.fit.pair, first))
+            .filter(|pair| is_pair || !pair.fit.pair.contains(&first[0]))
+            .map(|pair| (pair.fit.pair, pair.score));
         let other = alone.chain(mixed).max_by(|a, b| a.1.total_cmp(&b.1));
         let (Some(own), Some((other, score))) = (own, other) else { return NO_READINGS };
         // The prior, and the price of a share, are no reason not to name a mixture: what counts is how well it fits.
@@ -179,9 +193,9 @@ impl Readings {
             if two == NO_PHASE {
                 return vec![(usize::from(one), 1.0)];
             }
-            let fitted = self.pairs.iter().find(|(pair, _)| same(pair.pair, [one, two]));
-            let share = fitted.map_or(0.5, |(pair, _)| f64::from(pair.share));
-            let [larger, smaller] = fitted.map_or([one, two], |(pair, _)| pair.pair);
+            let fitted = self.pairs.iter().find(|pair| same(pair.fit.pair, [one, two]));
+            let share = fitted.map_or(0.5, |pair| f64::from(pair.fit.share));
+            let [larger, smaller] = fitted.map_or([one, two], |pair| pair.fit.pair);
             vec![(usize::from(larger), share), (usize::from(smaller), 1.0 - share)]
         };
         let part = match (b == NO_PHASE, d == NO_PHASE) {
@@ -213,7 +227,29 @@ fn same(a: ReadingId, b: ReadingId) -> bool {
     a == b || a == [b[1], b[0]]
 }
 
-/// The cumulative normal distribution, by its logistic approximation (to 0.01).
-fn normal(z: f64) -> f64 {
-    1.0 / (1.0 + (-1.5976 * z - 0.07056 * z.powi(3)).exp())
+impl PairReading {
+    /// Log of the likelihood over that of the chi² `floor`, on average over the shares from 0 to 1.
+    fn weigh(&mut self, fit: &MixtureFit, floor: f64, dispersion: f64) -> f64 {
+        let PairFit { pair, share, share_error, chi2 } = self.fit;
+        let gain = 0.5 * (floor - f64::from(chi2)) / dispersion;
+        let error = f64::from(share_error) * dispersion.sqrt();
+        if gain < HOPELESS || error < FINE_SHARE {
+            // A narrow peak: its height times its width; at an end only half of it.
+            let width = (2.0 * std::f64::consts::PI).sqrt() * error;
+            let width = if share >= 1.0 { 0.5 * width } else { width };
+            self.mixed = f64::from(u8::from(f64::from(share) < PURE_SHARE));
+            return gain + width.clamp(1e-9, 1.0).ln();
+        }
+        let (mut all, mut larger, mut mixed) = (0.0, 0.0, 0.0);
+        for step in 0..SHARES {
+            let share = (step as f64 + 0.5) / SHARES as f64;
+            let chi2 = fit.at_share(pair.map(usize::from), share);
+            let likelihood = (0.5 * (floor - chi2) / dispersion - gain).exp();
+            all += likelihood;
+            larger += if share > 0.5 { likelihood } else { 0.0 };
+            mixed += if share > 1.0 - PURE_SHARE && share < PURE_SHARE { likelihood } else { 0.0 };
+        }
+        (self.first_larger, self.mixed) = (larger / all, mixed / all);
+        gain + (all / SHARES as f64).ln()
+    }
 }

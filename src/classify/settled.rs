@@ -56,6 +56,7 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
         plan.grid.pixels(),
         &targets,
         &recipe.triage,
+        plan.detector.counts_per_photon.is_some(),
         || (Spectrum::default(), Contrast::default()),
         |(spectrum, contrast), pixel, correlations, chi2| {
             let masked = view.gather(pixel, spectrum);

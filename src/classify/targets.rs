@@ -82,7 +82,7 @@ impl Targets {
 
     fn is_jump_told(&self) -> bool {
         /// Fewest energies in the white line, and least part of the references' own jump.
-        const TOLD: (usize, f64) = (3, 0.7);
+        const TOLD: (usize, f64) = (8, 0.7);
         let inside = (0..self.energies_ev.len()).filter(|&e| self.white_line[e] && self.used[e]).count();
         let part = self.edge_jump.iter().sum::<f64>() / self.full_jump.iter().sum::<f64>();
         inside >= TOLD.0 && (part.is_nan() || part >= TOLD.1)

@@ -177,7 +177,8 @@ fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     if targets.jump_is_told || !of_windows {
         return of_windows;
     }
-    let Some(best) = (0..reading.chi2.len()).min_by(|&a, &b| reading.chi2[a].total_cmp(&reading.chi2[b])) else {
+    let Some(best) = (0..reading.chi2.len()).min_by(|&a, &b| reading.chi2[a].total_cmp(&reading.chi2[b]))
+    else {
         return of_windows;
     };
     let jump = reading.sums.amount * targets.full_jump[best] as f32;
@@ -278,8 +279,14 @@ mod tests {
     }
 
     fn reading<'a>(correlations: &'a [f32], chi2: &'a [f32]) -> Reading<'a> {
-        let sums =
-            PixelSums { energies: 8, sides: [true, true], edge_jump: 0.5, white_line: true, signal: 1000.0, amount: 1.0 };
+        let sums = PixelSums {
+            energies: 8,
+            sides: [true, true],
+            edge_jump: 0.5,
+            white_line: true,
+            signal: 1000.0,
+            amount: 1.0,
+        };
         Reading { correlations, chi2, sums, seen: 8, masked: 0, log_prior: &[], misfit: 0.0, contrast: &[] }
     }
 
