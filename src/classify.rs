@@ -1,13 +1,16 @@
 //! From optical density to phases: correlation with the references, triage, the phase map.
 
 pub mod composition;
+mod confidence;
 mod consult;
+mod contrast;
 pub mod correlation;
 pub mod evidence;
 mod judged;
 mod live;
 mod mean_spectra;
 mod messages;
+mod misfit;
 pub mod mixture;
 pub mod moments;
 pub mod neighbours;
@@ -15,6 +18,7 @@ mod offset;
 mod oracle;
 mod phase_map;
 pub mod population;
+mod readings;
 mod settled;
 pub mod spectrum;
 mod targets;
@@ -29,7 +33,7 @@ pub use offset::{
     EnergyOffset, MAX_OFFSET_EV, OffsetDoubt, OffsetMode, OffsetSummary, WARN_EV, estimate_offset,
 };
 pub use oracle::Oracle;
-pub use phase_map::{Ambiguity, Method, NO_PHASE, Origin, PhaseMap, RevisionReason, Status};
+pub use phase_map::{Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseMap, RevisionReason, Status};
 pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;
 pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};

@@ -7,15 +7,25 @@
 
 use rayon::prelude::*;
 
-use super::judged::set_verdict;
+use super::judged::{MeasuredPixels, set_verdict};
 use super::mixture::{MixtureFit, PairFit};
+use super::readings::{MIXTURE_PRIOR, Readings, mixture_prior};
 use super::spectrum::Spectrum;
+use super::triage::Rule;
 use super::view::DensityView;
-use super::{Ambiguity, Method, NO_PHASE, PhaseMap, Status, Targets, TriageSettings, Verdict};
+use super::{
+    Ambiguity, Method, NO_PHASE, NO_READINGS, PhaseMap, Reading, Status, Targets, TriageSettings, Verdict,
+    judge,
+};
 
-/// chi² (scaled) by which a pair has to be better than one phase before it counts as a mixture: what 3 sigma
-/// would be for the one parameter more.
-const PAIR_GAIN: f32 = 9.0;
+/// Probability that the fits must give a pair before the model's word makes it a mixture.
+const MODEL_PAIR: f64 = 0.3;
+
+/// Most confidence of a reading that another one equals: between them only the prior decides, and that is a guess.
+const MATTER_OF_PRIOR: f32 = 0.9;
+
+/// Pixels that are asked how common mixtures are.
+const PRIOR_PIXELS: usize = 2048;
 
 /// Whoever can say which cluster a spectrum belongs to.
 pub trait PosteriorModel: Send {
@@ -24,6 +34,12 @@ pub trait PosteriorModel: Send {
 
     /// Digest of the model.
     fn sha256(&self) -> &str;
+
+    /// Whether its training found the model better than the fits at this many energies and incident counts; `None`
+    /// where it does not say. Where it is no better it is not asked.
+    fn earns_place(&self, _energies: usize, _counts: f64) -> Option<bool> {
+        None
+    }
 
     /// Posteriors of several pixels, `[pixel * clusters + cluster]`, NaN for a pixel with too few values.
     /// `od` and `sigma` hold one row of `energies_ev.len()` per pixel, NaN where there is no value.
@@ -40,55 +56,208 @@ pub trait PosteriorModel: Send {
 pub(super) fn consult(
     map: &mut PhaseMap,
     open: &[usize],
+    measured: &MeasuredPixels,
     view: &DensityView<'_>,
     targets: &Targets,
     settings: &TriageSettings,
     model: Option<&mut (dyn PosteriorModel + '_)>,
 ) -> Result<(), String> {
-    let fits: Vec<Fits> = open
-        .par_iter()
-        .map_init(
-            || (Spectrum::default(), MixtureFit::default()),
-            |(spectrum, fit), &pixel| {
-                view.gather(pixel, spectrum);
-                let pair = [map.phase[pixel], map.runner_up[pixel]];
-                Fits::new(spectrum, fit, targets, pair)
-            },
-        )
+    let look = |pixels: Vec<usize>, mixture_prior: f64| -> Vec<Look> {
+        pixels
+            .into_par_iter()
+            .with_min_len(64)
+            .map_init(Instruments::default, |instruments, pixel| {
+                view.gather(pixel, &mut instruments.spectrum);
+                instruments.look(measured, targets, settings, mixture_prior, pixel)
+            })
+            .collect()
+    };
+    // A part of the pixels, evenly spread, tells how common mixtures are in this scan.
+    let asked = open.iter().copied().step_by(open.len().div_ceil(PRIOR_PIXELS).max(1)).collect();
+    let odds: Vec<f64> = look(asked, MIXTURE_PRIOR)
+        .iter()
+        .map(|look| look.mixture_odds)
+        .filter(|odds| !odds.is_nan())
         .collect();
-    let posteriors = match model {
-        Some(model) if !open.is_empty() => Some(ask(map, open, view, targets, model)),
-        _ => None,
-    };
-    let (clusters, posteriors, outcome) = match posteriors {
-        Some(Ok(posteriors)) => (map.origin.clusters.clone(), posteriors, Ok(())),
-        Some(Err(error)) => (Vec::new(), Vec::new(), Err(error)),
-        None => (Vec::new(), Vec::new(), Ok(())),
-    };
-    for (index, (&pixel, fits)) in open.iter().zip(&fits).enumerate() {
-        let posterior = posteriors.get(index * clusters.len()..(index + 1) * clusters.len()).unwrap_or(&[]);
-        decide(map, pixel, fits, posterior, &clusters, settings);
+    let looks = look(open.to_vec(), mixture_prior(&odds));
+    for (&pixel, look) in open.iter().zip(&looks) {
+        set_verdict(map, pixel, &look.verdict);
+        set_share(map, pixel, look.pair.as_ref());
     }
-    outcome
+    let Some(model) = model else { return Ok(()) };
+    let undecided: Vec<usize> =
+        (0..open.len()).filter(|&index| looks[index].verdict.status == Status::Ambiguous).collect();
+    let counts = median(undecided.iter().map(|&index| looks[index].counts).collect());
+    let energies = undecided.iter().map(|&index| map.energies_seen[open[index]]).max().unwrap_or(0);
+    if undecided.is_empty() || model.earns_place(usize::from(energies), counts) == Some(false) {
+        return Ok(());
+    }
+    let pixels: Vec<usize> = undecided.iter().map(|&index| open[index]).collect();
+    let posteriors = ask(map, &pixels, view, targets, model)?;
+    let clusters = map.origin.clusters.clone();
+    for (posterior, index) in posteriors.chunks_exact(clusters.len().max(1)).zip(undecided) {
+        hear(map, open[index], &looks[index], posterior, &clusters, settings);
+    }
+    Ok(())
 }
 
-/// The fits of one pixel.
-struct Fits {
-    best: Option<PairFit>,
+/// What one thread needs to look at one pixel after the other.
+#[derive(Default)]
+struct Instruments {
+    spectrum: Spectrum,
+    fit: MixtureFit,
+    readings: Readings,
+    chi2: Vec<f32>,
+}
+
+/// What the fits say of one pixel.
+struct Look {
+    verdict: Verdict,
+    /// The fit of the verdict's two phases.
+    pair: Option<PairFit>,
+    /// The best pair and its probability.
+    best: Option<(PairFit, f64)>,
     best_reduced: f32,
-    /// The fit of `phase` and `runner_up`.
-    own: Option<PairFit>,
+    /// Log odds of a mixture over one phase, both equally likely beforehand; NaN where it is neither.
+    mixture_odds: f64,
+    /// Incident counts, from the noise.
+    counts: f64,
 }
 
-impl Fits {
-    fn new(spectrum: &Spectrum, fit: &mut MixtureFit, targets: &Targets, [phase, second]: [u8; 2]) -> Self {
-        if !fit.load(spectrum, targets) {
-            return Self { best: None, best_reduced: f32::NAN, own: None };
+impl Instruments {
+    fn look(
+        &mut self,
+        measured: &MeasuredPixels,
+        targets: &Targets,
+        settings: &TriageSettings,
+        mixture_prior: f64,
+        pixel: usize,
+    ) -> Look {
+        let counts = self.spectrum.incident_counts();
+        let mut reading = measured.reading(pixel);
+        self.spectrum.blur(reading.misfit);
+        if !self.fit.load(&self.spectrum, targets) {
+            let verdict = judge(&reading, targets, settings);
+            let (best_reduced, mixture_odds) = (f32::NAN, f64::NAN);
+            return Look { verdict, pair: None, best: None, best_reduced, mixture_odds, counts };
         }
-        let best = fit.best();
-        let best_reduced = best.map_or(f32::NAN, |best| fit.reduced(&best));
-        Self { best, best_reduced, own: fit.pair(phase as usize, second as usize) }
+        self.chi2.clear();
+        self.chi2.extend((0..targets.phases()).map(|k| self.fit.single(k) as f32));
+        (reading.chi2, reading.sums.signal) = (&self.chi2, self.fit.signal() as f32);
+        let mut verdict = judge(&reading, targets, settings);
+        self.readings.weigh(&self.fit, &reading.scale(), reading.log_prior, targets.phases(), mixture_prior);
+        let best = self.readings.best_pair();
+        let best_reduced = self.readings.best_reduced as f32;
+        if settings.rule == Rule::Evidence || verdict.status == Status::Ambiguous {
+            self.decide(&mut verdict, best, &reading, settings);
+        }
+        let (i, j) = (verdict.phase, verdict.runner_up);
+        let pair = (j != NO_PHASE).then(|| self.fit.pair(i.into(), j.into())).flatten();
+        let odds = self.readings.mixture_odds(mixture_prior);
+        let mixture_odds = if self.readings.is_unknown(reading.misfit) { f64::NAN } else { odds };
+        Look { verdict, pair, best, best_reduced, mixture_odds, counts }
     }
+
+    /// The verdict after the fits.
+    fn decide(
+        &self,
+        verdict: &mut Verdict,
+        best: Option<(PairFit, f64)>,
+        reading: &Reading<'_>,
+        settings: &TriageSettings,
+    ) {
+        let (readings, misfit, sums) = (&self.readings, reading.misfit, &reading.sums);
+        if readings.is_unknown(misfit) {
+            verdict.status = Status::Unknown;
+            verdict.ambiguity = Ambiguity::Reference;
+            verdict.fit_chi2 = readings.best_reduced as f32;
+            verdict.confidence = confidence_of_unknown(readings.deviations);
+            return;
+        }
+        verdict.confidence = readings.mostly(verdict.phase) as f32;
+        let pair = best.filter(|(pair, score)| {
+            sums.white_line
+                && score.exp() >= f64::from(settings.min_mixture)
+                && pair.share + pair.share_error < 1.0
+        });
+        if let Some((pair, score)) = pair {
+            verdict.status = Status::Mixture;
+            verdict.ambiguity = Ambiguity::None;
+            verdict.confidence = score.exp() as f32;
+            [verdict.phase, verdict.runner_up] = pair.pair;
+            verdict.delta_chi2 = f32::NAN;
+            verdict.fit_chi2 = readings.best_reduced as f32;
+            verdict.readings = readings.alternatives(pair.pair);
+            if verdict.readings != NO_READINGS
+                && !readings.distinguishable(&self.fit, verdict.readings, misfit)
+            {
+                verdict.ambiguity = Ambiguity::Indistinguishable;
+            }
+            return;
+        }
+        let mixed = readings.mixed() > 0.5;
+        if mixed {
+            self.guess_larger(verdict);
+        }
+        verdict.readings = match best {
+            Some((pair, _)) if mixed => readings.alternatives(pair.pair),
+            _ => readings.alternatives([verdict.phase, NO_PHASE]),
+        };
+        let clear = verdict.confidence >= settings.min_confidence;
+        if verdict.ambiguity != Ambiguity::Reference && (mixed || !clear) {
+            verdict.status = Status::Ambiguous;
+            verdict.ambiguity = if mixed { Ambiguity::Mixture } else { Ambiguity::Noise };
+        }
+        // Of a classified pixel, too: the simpler reading is taken, and the other one told.
+        if verdict.readings != NO_READINGS && !readings.distinguishable(&self.fit, verdict.readings, misfit) {
+            verdict.ambiguity = Ambiguity::Indistinguishable;
+            verdict.confidence = verdict.confidence.min(MATTER_OF_PRIOR);
+        }
+    }
+}
+
+impl Instruments {
+    /// Where two phases along the beam are likelier than one, the best guess is what is likeliest to be the larger
+    /// part.
+    fn guess_larger(&self, verdict: &mut Verdict) {
+        let likely = |not: u8| {
+            let phases = (0..self.chi2.len() as u8).filter(|&phase| phase != not);
+            phases.max_by(|&a, &b| self.readings.mostly(a).total_cmp(&self.readings.mostly(b)))
+        };
+        let Some(phase) = likely(NO_PHASE) else { return };
+        if phase == verdict.phase {
+            return;
+        }
+        verdict.delta_chi2 = if phase == verdict.runner_up { -verdict.delta_chi2 } else { f32::NAN };
+        verdict.runner_up = likely(phase).unwrap_or(NO_PHASE);
+        verdict.phase = phase;
+        verdict.confidence = self.readings.mostly(phase) as f32;
+    }
+}
+
+/// Rises with what is left over; one half where the limit is.
+fn confidence_of_unknown(deviations: f64) -> f32 {
+    (1.0 - 0.5 * (-(deviations - 6.0).max(0.0) / 6.0).exp()) as f32
+}
+
+/// Writes the share of the map's phase, where `pair` is the fit of its phase and its runner-up.
+fn set_share(map: &mut PhaseMap, pixel: usize, pair: Option<&PairFit>) {
+    let said = [map.phase[pixel], map.runner_up[pixel]];
+    let fitted = pair.filter(|pair| said == pair.pair || said == [pair.pair[1], pair.pair[0]]);
+    (map.share[pixel], map.share_error[pixel]) = match fitted {
+        Some(pair) if pair.pair[0] == said[0] => (pair.share, pair.share_error),
+        Some(pair) => (1.0 - pair.share, pair.share_error),
+        None => (f32::NAN, f32::NAN),
+    };
+}
+
+/// The middle value; NaN of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    if values.is_empty() {
+        return f64::NAN;
+    }
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
 fn ask(
@@ -133,84 +302,57 @@ fn ask(
     Ok(posteriors)
 }
 
-fn decide(
+/// Takes in what the model says of an undecided pixel.
+fn hear(
     map: &mut PhaseMap,
     pixel: usize,
-    fits: &Fits,
+    look: &Look,
     posterior: &[f32],
     clusters: &[String],
     settings: &TriageSettings,
 ) {
-    let phases = map.phases.len();
-    let energies = f32::from(map.energies_seen[pixel]);
-    // chi² of the best single phase, unscaled again.
-    let single = map.fit_chi2[pixel] * (energies - 2.0).max(1.0);
-    let mixed = fits.best.filter(|best| {
-        (single - best.chi2) / fits.best_reduced.max(1.0) >= PAIR_GAIN && best.share + best.share_error < 1.0
-    });
-    if map.status[pixel] == Status::Classified && mixed.is_none() {
-        // Doubtful, but no pair does better: the references are at fault, and that is in `fit_chi2`.
-        return;
-    }
-    let mut verdict = Verdict {
-        status: Status::Ambiguous,
-        phase: map.phase[pixel],
-        runner_up: map.runner_up[pixel],
-        method: map.method[pixel],
-        delta_chi2: map.delta_chi2[pixel],
-        confidence: map.confidence[pixel],
-        fit_chi2: map.fit_chi2[pixel],
-        ambiguity: if mixed.is_some() { Ambiguity::Mixture } else { map.ambiguity[pixel] },
-        doubtful: false,
-    };
-    let mut pair = fits.own;
     let winner = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).filter(|(_, p)| !p.is_nan());
-    if let Some((cluster, &p)) = winner {
-        let name = clusters[cluster].as_str();
-        let phase = map.phases.iter().position(|label| label.id == name);
-        match (phase, mixed) {
-            (Some(phase), _)
-                if p >= settings.min_posterior
-                    && map.correlations[pixel * phases + phase] >= settings.min_correlation =>
-            {
-                verdict.status = Status::Classified;
-                verdict.method = Method::Gmvae;
-                verdict.ambiguity = Ambiguity::None;
-                verdict.confidence = p;
-                if verdict.phase != phase as u8 {
-                    // The evidence was that of the other phase over this one.
-                    let swapped = verdict.runner_up == phase as u8;
-                    verdict.delta_chi2 = if swapped { -verdict.delta_chi2 } else { f32::NAN };
-                    verdict.runner_up = verdict.phase;
-                    verdict.phase = phase as u8;
-                }
+    let Some((cluster, &p)) = winner else { return };
+    let phases = map.phases.len();
+    let name = clusters[cluster].as_str();
+    let mut verdict = look.verdict;
+    let mut pair = look.pair;
+    match (map.phases.iter().position(|label| label.id == name), look.best) {
+        (Some(phase), _)
+            if p >= settings.min_posterior
+                && map.correlations[pixel * phases + phase] >= settings.min_correlation =>
+        {
+            verdict.status = Status::Classified;
+            verdict.method = Method::Gmvae;
+            verdict.ambiguity = Ambiguity::None;
+            verdict.confidence = p;
+            if verdict.phase != phase as u8 {
+                // The evidence was that of the other phase over this one.
+                let swapped = verdict.runner_up == phase as u8;
+                verdict.delta_chi2 = if swapped { -verdict.delta_chi2 } else { f32::NAN };
+                pair = pair.filter(|_| swapped);
+                verdict.runner_up = verdict.phase;
+                verdict.phase = phase as u8;
             }
-            (None, Some(best)) if name == "mixture" && p >= 0.5 => {
-                verdict.status = Status::Mixture;
-                verdict.method = Method::Gmvae;
-                verdict.confidence = p;
-                [verdict.phase, verdict.runner_up] = best.pair;
-                verdict.delta_chi2 = f32::NAN;
-                verdict.fit_chi2 = fits.best_reduced;
-                pair = Some(best);
-            }
-            (None, _) if name != "mixture" && p >= settings.min_posterior => {
-                verdict.status = Status::Unknown;
-                verdict.method = Method::Gmvae;
-                verdict.confidence = p;
-                verdict.ambiguity = Ambiguity::Reference;
-            }
-            _ => {}
         }
+        (None, Some((best, score))) if name == "mixture" && p >= 0.5 && score.exp() >= MODEL_PAIR => {
+            verdict.status = Status::Mixture;
+            verdict.method = Method::Gmvae;
+            verdict.ambiguity = Ambiguity::None;
+            verdict.confidence = score.exp() as f32;
+            [verdict.phase, verdict.runner_up] = best.pair;
+            verdict.delta_chi2 = f32::NAN;
+            verdict.fit_chi2 = look.best_reduced;
+            pair = Some(best);
+        }
+        (None, _) if name != "mixture" && p >= settings.min_posterior => {
+            verdict.status = Status::Unknown;
+            verdict.method = Method::Gmvae;
+            verdict.confidence = p;
+            verdict.ambiguity = Ambiguity::Reference;
+        }
+        _ => return,
     }
     set_verdict(map, pixel, &verdict);
-    if let Some(pair) = pair
-        && verdict.phase != NO_PHASE
-        && pair.pair.contains(&verdict.phase)
-        && pair.pair.contains(&verdict.runner_up)
-    {
-        let first = pair.pair[0] == verdict.phase;
-        map.share[pixel] = if first { pair.share } else { 1.0 - pair.share };
-        map.share_error[pixel] = pair.share_error;
-    }
+    set_share(map, pixel, pair.as_ref());
 }

@@ -118,6 +118,13 @@ pub struct PixelSums {
     pub sides: [bool; 2],
     /// OD: mean over the white line less mean over the pre-edge; NaN while either has no energy.
     pub edge_jump: f32,
+    /// Whether any of them lies in the white-line window.
+    pub white_line: bool,
+    /// chi² of a constant alone, the noise factor applied: what there is to explain. Not from these sums: whoever
+    /// reads the evidence fills it in.
+    pub signal: f32,
+    /// Amount of the reference that leaves the least chi², in units of the reference; filled in likewise.
+    pub amount: f32,
 }
 
 impl Correlator {
@@ -470,6 +477,19 @@ impl<'a> CorrelationReader<'a> {
             } else {
                 f32::NAN
             },
+            white_line: own.white > 0.0,
+            signal: 0.0,
+            amount: 0.0,
         }
+    }
+
+    /// The energies that `pixel` has seen, in the order of the plan.
+    pub fn energies(&self, pixel: usize) -> impl Iterator<Item = usize> + '_ {
+        let correlator = self.correlator;
+        (0..correlator.seen.len()).filter(move |&energy| {
+            let count = correlator.seen_count[energy];
+            count == correlator.pixels
+                || count > 0 && correlator.seen[energy][pixel / 64] >> (pixel % 64) & 1 == 1
+        })
     }
 }

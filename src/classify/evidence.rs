@@ -82,21 +82,27 @@ impl Evidence {
             });
     }
 
-    /// Writes the chi² of each reference for `pixel` into `out`: NaN where nothing was measured.
-    pub fn read(&self, pixel: usize, out: &mut [f32]) {
+    /// Writes the chi² of each reference for `pixel` into `out`: NaN where nothing was measured. Returns the chi² of
+    /// a constant alone, and the amount of the reference that leaves the least.
+    pub fn read(&self, pixel: usize, out: &mut [f32]) -> (f32, f32) {
         let size = (FIRST + 3 * self.phases) * BLOCK;
         let base = pixel / BLOCK * size + pixel % BLOCK;
         let sum = |field: usize| f64::from(self.sums[base + field * BLOCK]);
         let (w, wx) = (sum(W), sum(WX));
         let c_xx = sum(WXX) - wx * wx / w;
+        let (mut most, mut amount) = (-1.0, f64::NAN);
         for (k, out) in out.iter_mut().enumerate() {
             let field = FIRST + 3 * k;
             let (wr, wrr, wxr) = (sum(field), sum(field + 1), sum(field + 2));
             let c_rr = wrr - wr * wr / w;
             let c_xr = (wxr - wx * wr / w).max(0.0);
             let explained = if c_rr > 0.0 { c_xr * c_xr / c_rr } else { 0.0 };
+            if explained > most {
+                (most, amount) = (explained, c_xr / c_rr);
+            }
             *out = if w > 0.0 { (c_xx - explained).max(0.0) as f32 } else { f32::NAN };
         }
+        (c_xx as f32, amount as f32)
     }
 }
 

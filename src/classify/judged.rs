@@ -1,74 +1,131 @@
-//! The judged pixels of one generation, and the phase map they make.
+//! The pixels of one generation: what was measured of each, the verdicts, and the phase map they make.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::correlation::BLOCK;
-use super::{NO_PHASE, Origin, PhaseMap, Status, Targets, Verdict};
+use super::correlation::{BLOCK, PixelSums};
+use super::misfit::Pool;
+use super::triage::prejudge;
+use super::{NO_PHASE, Origin, PhaseMap, Reading, Status, Targets, TriageSettings, Verdict, judge};
 use crate::scan::ScanPlan;
 
-/// What a generation says of one pixel.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Judged {
-    pub verdict: Verdict,
-    pub edge_jump: f32,
+/// The misfit, squared, that may hide where the noise had to be estimated from the same spectra.
+const HIDDEN_MISFIT: f64 = 0.02;
+
+/// What was measured of one pixel.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    pub sums: PixelSums,
     pub seen: u16,
     pub masked: u16,
+    /// What the energies it has seen can tell, see [`super::contrast`].
+    pub contrast: Arc<[f32]>,
 }
 
-/// Every pixel of one generation.
+/// Every pixel of one generation, before any verdict.
 #[derive(Clone, Debug)]
-pub(super) struct JudgedPixels {
-    pub pixels: Vec<Judged>,
+pub(super) struct MeasuredPixels {
+    pub pixels: Vec<Measured>,
     /// `[pixel * phases + phase]`.
     pub correlations: Vec<f32>,
+    /// `[pixel * phases + phase]`.
+    chi2: Vec<f32>,
+    /// Logarithm of each phase's prior, `[pixel * phases + phase]`; empty: all the same.
+    pub log_prior: Vec<f32>,
+    /// Relative misfit of the references in this scan, squared.
+    pub misfit: f64,
+    phases: usize,
 }
 
-impl JudgedPixels {
-    /// Judges all pixels, block by block in parallel. `judge` gets the pixel, room for its correlations and for
-    /// its chi²; `state` makes what it keeps from pixel to pixel.
+impl MeasuredPixels {
+    /// Reads all pixels, block by block in parallel, then estimates the misfit of the references. `noise_is_known`: it
+    /// follows from the counts and was not estimated. `read` gets the
+    /// pixel, room for its correlations and for its chi²; `state` makes what it keeps from pixel to pixel.
     pub(super) fn collect<S>(
         pixels: usize,
-        phases: usize,
+        targets: &Targets,
+        settings: &TriageSettings,
+        noise_is_known: bool,
         state: impl Fn() -> S + Sync + Send,
-        judge: impl Fn(&mut S, usize, &mut [f32], &mut [f32]) -> Judged + Sync + Send,
+        read: impl Fn(&mut S, usize, &mut [f32], &mut [f32]) -> Measured + Sync + Send,
     ) -> Self {
+        let phases = targets.phases();
         let mut correlations = vec![f32::NAN; pixels * phases];
-        let blocks: Vec<Vec<Judged>> = correlations
+        let mut chi2 = vec![f32::NAN; pixels * phases];
+        let blocks: Vec<Vec<Measured>> = correlations
             .par_chunks_mut(BLOCK * phases)
+            .zip(chi2.par_chunks_mut(BLOCK * phases))
             .enumerate()
-            .map_init(
-                || (state(), vec![0.0_f32; phases]),
-                |(state, chi2), (block, correlations)| {
-                    let each = correlations.chunks_exact_mut(phases).enumerate();
-                    each.map(|(i, r)| judge(state, block * BLOCK + i, r, chi2)).collect()
-                },
-            )
+            .map_init(&state, |state, (block, (correlations, chi2))| {
+                let each =
+                    correlations.chunks_exact_mut(phases).zip(chi2.chunks_exact_mut(phases)).enumerate();
+                each.map(|(i, (r, chi2))| read(state, block * BLOCK + i, r, chi2)).collect()
+            })
             .collect();
-        Self { pixels: blocks.into_iter().flatten().collect(), correlations }
+        let pixels = blocks.into_iter().flatten().collect();
+        let mut measured = Self { pixels, correlations, chi2, log_prior: Vec::new(), misfit: 0.0, phases };
+        let least = if noise_is_known { 0.0 } else { HIDDEN_MISFIT };
+        measured.misfit = measured.estimate_misfit(targets, settings).max(least);
+        measured
     }
 
-    /// The pixels that have a best guess but no verdict, or a doubtful one, in order.
-    pub(super) fn open(&self) -> Vec<usize> {
-        let open =
-            |judged: &Judged| judged.verdict.status == Status::Ambiguous && judged.verdict.phase != NO_PHASE;
-        (0..self.pixels.len()).filter(|&pixel| open(&self.pixels[pixel])).collect()
+    /// One pixel, as triage wants it.
+    pub(super) fn reading(&self, pixel: usize) -> Reading<'_> {
+        let row = pixel * self.phases..(pixel + 1) * self.phases;
+        let Measured { sums, seen, masked, contrast } = &self.pixels[pixel];
+        Reading {
+            correlations: &self.correlations[row.clone()],
+            chi2: &self.chi2[row.clone()],
+            sums: *sums,
+            seen: *seen,
+            masked: *masked,
+            log_prior: self.log_prior.get(row).unwrap_or(&[]),
+            misfit: self.misfit,
+            contrast,
+        }
     }
 
-    /// The map, without what only some pixels have.
-    pub(super) fn into_map(self, plan: Arc<ScanPlan>, targets: &Targets, origin: Origin) -> PhaseMap {
+    /// From every pixel that may be one phase: in order, so that the estimate is always the same.
+    fn estimate_misfit(&self, targets: &Targets, settings: &TriageSettings) -> f64 {
+        let mut pool = Pool::new(self.phases);
+        for pixel in 0..self.pixels.len() {
+            let reading = self.reading(pixel);
+            let fits = reading.correlations.iter().any(|&r| r >= settings.min_correlation);
+            if fits && prejudge(&reading, targets, settings).is_none() {
+                pool.push(reading.chi2, reading.sums.signal, reading.scale().freedom);
+            }
+        }
+        pool.relative()
+    }
+
+    /// The map of the first verdicts, and the pixels that are to be looked at again, in order: those with a best
+    /// guess.
+    pub(super) fn judge(
+        &self,
+        plan: Arc<ScanPlan>,
+        targets: &Targets,
+        settings: &TriageSettings,
+        origin: Origin,
+    ) -> (PhaseMap, Vec<usize>) {
         let mut map = PhaseMap::unmeasured(plan, targets.labels.clone(), origin);
-        for (pixel, judged) in self.pixels.iter().enumerate() {
-            map.edge_jump[pixel] = judged.edge_jump;
-            map.energies_seen[pixel] = judged.seen;
-            map.energies_masked[pixel] = judged.masked;
+        map.correlations.copy_from_slice(&self.correlations);
+        let verdicts: Vec<Verdict> = (0..self.pixels.len())
+            .into_par_iter()
+            .with_min_len(BLOCK)
+            .map(|pixel| judge(&self.reading(pixel), targets, settings))
+            .collect();
+        let mut open = Vec::new();
+        for (pixel, (measured, verdict)) in self.pixels.iter().zip(&verdicts).enumerate() {
+            map.edge_jump[pixel] = measured.sums.edge_jump;
+            map.energies_seen[pixel] = measured.seen;
+            map.energies_masked[pixel] = measured.masked;
+            set_verdict(&mut map, pixel, verdict);
+            if matches!(verdict.status, Status::Ambiguous | Status::Classified) && verdict.phase != NO_PHASE {
+                open.push(pixel);
+            }
         }
-        map.correlations = self.correlations;
-        for (pixel, judged) in self.pixels.iter().enumerate() {
-            set_verdict(&mut map, pixel, &judged.verdict);
-        }
-        map
+        (map, open)
     }
 }
 
@@ -89,4 +146,6 @@ pub(super) fn set_verdict(map: &mut PhaseMap, pixel: usize, verdict: &Verdict) {
     map.confidence[pixel] = verdict.confidence;
     map.fit_chi2[pixel] = verdict.fit_chi2;
     map.ambiguity[pixel] = verdict.ambiguity;
+    map.smoothed[pixel] = verdict.smoothed;
+    map.readings[pixel] = verdict.readings;
 }

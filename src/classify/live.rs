@@ -5,15 +5,18 @@
 //! and put in again. What it holds is always what the two-pass values of [`super::settle`] would be, to the
 //! digits of `f32`.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::consult::{PosteriorModel, consult};
+use super::contrast::Contrast;
 use super::correlation::Correlator;
 use super::evidence::{Evidence, Values};
-use super::judged::{Judged, JudgedPixels};
+use super::judged::{Measured, MeasuredPixels};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
-use super::{EnergyOffset, PhaseMap, Reading, RevisionReason, Targets, estimate_offset, judge};
+use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
 use crate::absorption::{Conversion, Intensity, PlaneIntensity, energies_ev, noise_factor};
 use crate::stack::{PlaneChange, Stack};
 
@@ -313,31 +316,32 @@ impl LiveMap {
         let plan = stack.plan();
         let noise = self.noise_factor as f32;
         let (correlator, targets) = (&self.correlator, &self.targets);
-        let judged = JudgedPixels::collect(
+        let triage = &self.recipe.triage;
+        let measured = MeasuredPixels::collect(
             plan.grid.pixels(),
-            targets.phases(),
-            || correlator.reader(targets),
-            |reader, pixel, correlations, chi2| {
-                let sums = reader.read(pixel, correlations);
-                self.evidence.read(pixel, chi2);
+            targets,
+            triage,
+            plan.detector.counts_per_photon.is_some(),
+            || (correlator.reader(targets), Contrast::default()),
+            |(reader, contrast), pixel, correlations, chi2| {
+                let mut sums = reader.read(pixel, correlations);
+                let (signal, amount) = self.evidence.read(pixel, chi2);
+                (sums.signal, sums.amount) = (signal / noise, amount);
                 chi2.iter_mut().for_each(|chi2| *chi2 /= noise);
                 let seen = self.seen[pixel];
-                let masked = self.measured[pixel] - seen;
-                let reading = Reading { correlations, chi2, sums, seen, masked };
-                let verdict = judge(&reading, targets, &self.recipe.triage);
-                Judged { verdict, edge_jump: sums.edge_jump, seen, masked }
+                let contrast = Arc::clone(contrast.of(targets, reader.energies(pixel)));
+                Measured { sums, seen, masked: self.measured[pixel] - seen, contrast }
             },
         );
-        let open = judged.open();
         let mut origin =
             origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset));
         origin.generation = self.generation;
         origin.revision_reason = reason;
         origin.complete = false;
         name_model(&mut origin, model.as_deref());
-        let mut map = judged.into_map(plan.clone(), targets, origin);
+        let (mut map, open) = measured.judge(plan.clone(), targets, triage, origin);
         let view = DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor);
-        let outcome = consult(&mut map, &open, &view, targets, &self.recipe.triage, model.take());
+        let outcome = consult(&mut map, &open, &measured, &view, targets, triage, model.take());
         (map, outcome.err())
     }
 }

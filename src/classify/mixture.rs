@@ -111,6 +111,64 @@ impl MixtureFit {
         })
     }
 
+    /// chi² of phase `k` alone.
+    #[must_use]
+    pub fn single(&self, k: usize) -> f64 {
+        let rr = self.rr[k * self.mean.len() + k];
+        if rr > 0.0 { (self.xx - self.xr[k].max(0.0).powi(2) / rr).max(0.0) } else { self.xx }
+    }
+
+    /// chi² of phases `i` and `j` in the shares `share` and `1 - share`, their amount fitted.
+    #[must_use]
+    pub fn at_share(&self, [i, j]: [usize; 2], share: f64) -> f64 {
+        let k = self.mean.len();
+        let rr = |a: usize, b: usize| self.rr[a.max(b) * k + a.min(b)];
+        let rest = 1.0 - share;
+        let with = (share * self.xr[i] + rest * self.xr[j]).max(0.0);
+        let own = share * share * rr(i, i) + 2.0 * share * rest * rr(i, j) + rest * rest * rr(j, j);
+        if own > 0.0 { (self.xx - with * with / own).max(0.0) } else { self.xx }
+    }
+
+    /// chi² of a constant alone.
+    #[must_use]
+    pub fn signal(&self) -> f64 {
+        self.xx
+    }
+
+    /// Energies that the moments are of.
+    #[must_use]
+    pub fn energies(&self) -> usize {
+        self.energies
+    }
+
+    /// Every pair of phases.
+    pub fn pairs(&self) -> impl Iterator<Item = PairFit> + '_ {
+        let k = self.mean.len();
+        (0..k).flat_map(move |i| (i + 1..k).filter_map(move |j| self.pair(i, j)))
+    }
+
+    /// What a mixture of phases (each with its amount) has that no mixture of `i` and `j` has, as a share of its
+    /// variance with the weights of the spectrum: 0 where the two look exactly alike, 1 where only a negative amount
+    /// would do.
+    #[must_use]
+    pub fn own_part(&self, mixture: &[(usize, f64)], [i, j]: [usize; 2]) -> f64 {
+        let n = self.mean.len();
+        let rr = |a: usize, b: usize| self.rr[a.max(b) * n + a.min(b)];
+        let with = |k: usize| mixture.iter().map(|&(m, amount)| amount * rr(m, k)).sum::<f64>();
+        let own: f64 = mixture.iter().map(|&(m, amount)| amount * with(m)).sum();
+        let (ii, jj, ij) = (rr(i, i), rr(j, j), rr(i, j));
+        let determinant = ii * jj - ij * ij;
+        if determinant <= 1e-12 * ii * jj || own <= 0.0 {
+            return 1.0;
+        }
+        let a = (with(i) * jj - with(j) * ij) / determinant;
+        let b = (with(j) * ii - with(i) * ij) / determinant;
+        if a < 0.0 || b < 0.0 {
+            return 1.0;
+        }
+        (1.0 - (a * with(i) + b * with(j)) / own).max(0.0)
+    }
+
     /// The pair that leaves the least.
     #[must_use]
     pub fn best(&self) -> Option<PairFit> {

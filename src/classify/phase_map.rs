@@ -14,6 +14,9 @@ use crate::scan::ScanPlan;
 /// In a phase column: no phase.
 pub const NO_PHASE: u8 = u8::MAX;
 
+/// In the column of readings: one reading only.
+pub const NO_READINGS: [u8; 4] = [NO_PHASE; 4];
+
 /// What is known of a pixel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -208,6 +211,9 @@ pub struct PhaseMap {
     pub posterior: Vec<f32>,
     /// Accumulated dose, MGy; empty where there is none to tell.
     pub dose_mgy: Vec<f32>,
+    /// Two readings of the pixel that describe it about equally well, the likelier first, each of one phase
+    /// (then [`NO_PHASE`]) or of two; or [`NO_READINGS`].
+    pub readings: Vec<[u8; 4]>,
 }
 
 /// What a map was made from; it becomes the table's metadata.
@@ -264,6 +270,7 @@ impl PhaseMap {
             correlations: vec![f32::NAN; n * k],
             posterior: vec![f32::NAN; n * clusters],
             dose_mgy: Vec::new(),
+            readings: vec![NO_READINGS; n],
             plan,
             phases,
             origin,
@@ -279,8 +286,8 @@ impl PhaseMap {
     /// Bytes that the columns take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        // Eight columns of numbers, two of counts, six of one byte.
-        self.len() * (8 * 4 + 2 * 2 + 6)
+        // Eight columns of numbers, two of counts, six of one byte, one of four.
+        self.len() * (8 * 4 + 2 * 2 + 6 + 4)
             + 4 * (self.correlations.len() + self.posterior.len() + self.dose_mgy.len())
     }
 

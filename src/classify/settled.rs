@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use super::confidence::CALIBRATED_ON;
 use super::consult::{PosteriorModel, consult};
+use super::contrast::Contrast;
 use super::correlation::Baseline;
-use super::judged::{Judged, JudgedPixels};
+use super::judged::{Measured, MeasuredPixels};
 use super::spectrum::Spectrum;
 use super::view::DensityView;
 use super::{
-    EnergyOffset, OffsetMode, Origin, PhaseMap, Reading, RevisionReason, Targets, TriageSettings,
-    estimate_offset, judge,
+    EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings, estimate_offset,
 };
 use crate::absorption::{AbsorptionSettings, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
@@ -58,24 +59,24 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
     let offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
     let targets = Targets::corrected(&recipe.references, &energies_ev, offset.correction_ev(recipe.offset));
-    let judged = JudgedPixels::collect(
+    let measured = MeasuredPixels::collect(
         plan.grid.pixels(),
-        targets.phases(),
-        Spectrum::default,
-        |spectrum, pixel, correlations, chi2| {
+        &targets,
+        &recipe.triage,
+        plan.detector.counts_per_photon.is_some(),
+        || (Spectrum::default(), Contrast::default()),
+        |(spectrum, contrast), pixel, correlations, chi2| {
             let masked = view.gather(pixel, spectrum);
             let seen = spectrum.len() as u16;
             let sums = spectrum.read(&targets, recipe.baseline, correlations, chi2);
-            let reading = Reading { correlations, chi2, sums, seen, masked };
-            let verdict = judge(&reading, &targets, &recipe.triage);
-            Judged { verdict, edge_jump: sums.edge_jump, seen, masked }
+            let contrast = Arc::clone(contrast.of(&targets, spectrum.energies.iter().copied()));
+            Measured { sums, seen, masked, contrast }
         },
     );
-    let open = judged.open();
     let mut origin = origin(stack, recipe, &targets, (&intensity, noise_factor, offset));
     name_model(&mut origin, model.as_deref());
-    let mut map = judged.into_map(plan.clone(), &targets, origin);
-    let outcome = consult(&mut map, &open, &view, &targets, &recipe.triage, model.take());
+    let (mut map, open) = measured.judge(plan.clone(), &targets, &recipe.triage, origin);
+    let outcome = consult(&mut map, &open, &measured, &view, &targets, &recipe.triage, model.take());
     Settled { map, intensity, noise_factor, energies_ev: targets.energies_ev, model_failure: outcome.err() }
 }
 
@@ -132,7 +133,7 @@ pub(super) fn origin(
         normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
         energy_offset: offset,
         correction_ev: targets.offset_ev,
-        calibrated_on: "uncalibrated".to_owned(),
+        calibrated_on: CALIBRATED_ON.to_owned(),
         revision_reason: RevisionReason::Energy,
     }
 }

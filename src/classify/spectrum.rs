@@ -42,6 +42,22 @@ impl Spectrum {
         self.energies.is_empty()
     }
 
+    /// Incident counts that the noise of the values stands for: the mean of exp(OD)/variance, NaN of no value.
+    #[must_use]
+    pub fn incident_counts(&self) -> f64 {
+        let counts = self.od.iter().zip(&self.variance).map(|(od, variance)| od.exp() / variance);
+        counts.sum::<f64>() / self.len() as f64
+    }
+
+    /// Adds to every variance `part` of the variance of the optical densities over the energies: what the references
+    /// miss is no smaller where the noise is.
+    pub fn blur(&mut self, part: f64) {
+        let n = self.len() as f64;
+        let mean = self.od.iter().sum::<f64>() / n;
+        let spread = self.od.iter().map(|od| (od - mean).powi(2)).sum::<f64>() / n;
+        self.variance.iter_mut().for_each(|variance| *variance += part * spread);
+    }
+
     fn used<'a>(&'a self, targets: &'a Targets) -> impl Iterator<Item = (usize, f64, f64)> + 'a {
         (0..self.len())
             .map(|i| (self.energies[i], self.od[i], self.variance[i]))
@@ -69,6 +85,7 @@ impl Spectrum {
             c_xe += x * e;
             c_ee += e * e;
         }
+        let (mut signal, mut most, mut amount) = (0.0, -1.0, f64::NAN);
         let weights: f64 = self.used(targets).map(|(_, _, variance)| 1.0 / variance).sum();
         let weighted_x = self.used(targets).map(|(_, od, variance)| od / variance).sum::<f64>() / weights;
         for k in 0..targets.phases() {
@@ -97,10 +114,14 @@ impl Spectrum {
             let enough = n >= if linear { 4 } else { 3 } && scale > 0.0;
             correlations[k] =
                 if enough { (rest_xr / scale.sqrt()).clamp(-1.0, 1.0) as f32 } else { f32::NAN };
+            signal = w_xx;
             let explained = if w_rr > 0.0 { w_xr.max(0.0).powi(2) / w_rr } else { 0.0 };
+            if explained > most {
+                (most, amount) = (explained, w_xr.max(0.0) / w_rr);
+            }
             chi2[k] = if weights > 0.0 { (w_xx - explained).max(0.0) as f32 } else { f32::NAN };
         }
-        self.edge(targets)
+        PixelSums { signal: signal as f32, amount: amount as f32, ..self.edge(targets) }
     }
 
     /// Number of energies, sides of the edge and edge jump.
@@ -109,7 +130,15 @@ impl Spectrum {
         let jump =
             self.window_mean(targets, &targets.white_line) - self.window_mean(targets, &targets.pre_edge);
         let sides = targets.sides_of(self.used(targets).map(|(energy, _, _)| energy));
-        PixelSums { energies: self.used(targets).count() as u32, sides, edge_jump: jump as f32 }
+        let white_line = self.used(targets).any(|(energy, _, _)| targets.white_line[energy]);
+        PixelSums {
+            energies: self.used(targets).count() as u32,
+            sides,
+            edge_jump: jump as f32,
+            white_line,
+            signal: f32::NAN,
+            amount: f32::NAN,
+        }
     }
 
     fn window_mean(&self, targets: &Targets, window: &[bool]) -> f64 {

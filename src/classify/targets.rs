@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::PhaseLabel;
-use crate::reference::ReferenceSet;
+use crate::reference::{Reference, ReferenceSet, Window};
 
 /// The references of a set at the energies of one scan. Where any reference does not reach, the energy is not
 /// used: a correlation over different energies for different references would compare the incomparable.
@@ -25,10 +25,19 @@ pub struct Targets {
     pub sides: [bool; 2],
     /// Optical densities less each reference's mean over the used energies: `[energy * phases + phase]`.
     od: Vec<f64>,
+    /// Change of optical density with energy, per eV, laid out as `od`.
+    slope: Vec<f64>,
+    /// Optical densities above each reference's lowest, laid out as `od`.
+    height: Vec<f64>,
     /// Energies less their mean over the used ones.
     centred_ev: Vec<f64>,
     /// Edge jump of each reference over the energies of the scan; NaN where a window has none.
     pub edge_jump: Vec<f64>,
+    /// Edge jump of each reference over its own energies.
+    pub full_jump: Vec<f64>,
+    /// Whether the energies of the scan show a pixel's edge jump as its references have it: enough of them in the
+    /// white line, and on its peak.
+    pub jump_is_told: bool,
     pre_edge_to_ev: f64,
     white_line_from_ev: f64,
 }
@@ -56,6 +65,7 @@ impl Targets {
             .iter()
             .flat_map(|column| (0..phases).map(|k| column.as_ref().map_or(0.0, |od| od[k] - mean[k])))
             .collect();
+        let (slope, height) = errors(set, &energies_ev, &columns);
         let used_energies = || energies_ev.iter().zip(&used).filter(|(_, used)| **used).map(|(e, _)| *e);
         let centre = used_energies().sum::<f64>() / count;
         let mut targets = Self {
@@ -64,8 +74,12 @@ impl Targets {
             white_line: energies_ev.iter().map(|&e| set.white_line.contains(e)).collect(),
             sides: [false; 2],
             od,
+            slope,
+            height,
             centred_ev: energies_ev.iter().map(|e| e - centre).collect(),
             edge_jump: Vec::new(),
+            full_jump: set.references.iter().map(|reference| full_jump(set, reference)).collect(),
+            jump_is_told: true,
             pre_edge_to_ev: set.pre_edge.to_ev,
             white_line_from_ev: set.white_line.from_ev,
             energies_ev,
@@ -74,7 +88,16 @@ impl Targets {
         };
         targets.sides = targets.sides_of((0..targets.used.len()).filter(|&e| targets.used[e]));
         targets.edge_jump = (0..phases).map(|k| targets.jump_of(k)).collect();
+        targets.jump_is_told = targets.is_jump_told();
         targets
+    }
+
+    fn is_jump_told(&self) -> bool {
+        /// Fewest energies in the white line, and least part of the references' own jump.
+        const TOLD: (usize, f64) = (8, 0.7);
+        let inside = (0..self.energies_ev.len()).filter(|&e| self.white_line[e] && self.used[e]).count();
+        let part = self.edge_jump.iter().sum::<f64>() / self.full_jump.iter().sum::<f64>();
+        inside >= TOLD.0 && (part.is_nan() || part >= TOLD.1)
     }
 
     fn jump_of(&self, phase: usize) -> f64 {
@@ -100,6 +123,20 @@ impl Targets {
     #[inline]
     pub fn at(&self, energy: usize) -> &[f64] {
         &self.od[energy * self.phases()..(energy + 1) * self.phases()]
+    }
+
+    /// Change of every phase's optical density with energy at energy `energy`, per eV.
+    #[must_use]
+    #[inline]
+    pub fn slope(&self, energy: usize) -> &[f64] {
+        &self.slope[energy * self.phases()..(energy + 1) * self.phases()]
+    }
+
+    /// Optical density of every phase at energy `energy` above the lowest of that phase.
+    #[must_use]
+    #[inline]
+    pub fn height(&self, energy: usize) -> &[f64] {
+        &self.height[energy * self.phases()..(energy + 1) * self.phases()]
     }
 
     /// Energy `energy` less the mean energy, eV.
@@ -136,4 +173,46 @@ fn column(set: &ReferenceSet, energy_ev: f64, offset_ev: f64) -> Option<Vec<f64>
         set.od_at(energy_ev)?;
         set.references.iter().map(|reference| reference.od_held_at(corrected_ev)).collect()
     })
+}
+
+/// Edge jump of a reference over its own energies; NaN where a window has none.
+fn full_jump(set: &ReferenceSet, reference: &Reference) -> f64 {
+    let mean = |window: Window| {
+        let inside = || {
+            let points = reference.energies_ev.iter().zip(&reference.od);
+            points.filter(move |(energy_ev, _)| window.contains(**energy_ev)).map(|(_, od)| *od)
+        };
+        inside().sum::<f64>() / inside().count() as f64
+    };
+    mean(set.white_line) - mean(set.pre_edge)
+}
+
+/// Slopes and heights of the references, `[energy * phases + phase]`: what an error of the energy or of the
+/// amplitude would change.
+fn errors(set: &ReferenceSet, energies_ev: &[f64], columns: &[Option<Vec<f64>>]) -> (Vec<f64>, Vec<f64>) {
+    /// Half of the step over which a slope is taken, eV.
+    const HALF_EV: f64 = 0.05;
+    let phases = set.len();
+    let lowest: Vec<f64> = set
+        .references
+        .iter()
+        .map(|reference| reference.od.iter().copied().fold(f64::INFINITY, f64::min))
+        .collect();
+    let (mut slope, mut height) = (Vec::new(), Vec::new());
+    for (&energy_ev, column) in energies_ev.iter().zip(columns) {
+        let Some(od) = column else {
+            slope.resize(slope.len() + phases, 0.0);
+            height.resize(height.len() + phases, 0.0);
+            continue;
+        };
+        for (k, reference) in set.references.iter().enumerate() {
+            // At an end of a reference the step goes to one side only.
+            let at = |energy_ev: f64| reference.od_at(energy_ev).map(|od| (energy_ev, od));
+            let (e0, od0) = at(energy_ev - HALF_EV).unwrap_or((energy_ev, od[k]));
+            let (e1, od1) = at(energy_ev + HALF_EV).unwrap_or((energy_ev, od[k]));
+            slope.push(if e1 > e0 { (od1 - od0) / (e1 - e0) } else { 0.0 });
+            height.push(od[k] - lowest[k]);
+        }
+    }
+    (slope, height)
 }

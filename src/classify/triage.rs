@@ -2,19 +2,21 @@
 //!
 //! In this order: *unmeasured* (no value); *saturated* (more than half of what was measured is unusable);
 //! *ambiguous* for want of energies (no verdict before [`TriageSettings::min_energies`] on both sides of the
-//! edge); *background* (edge jump below its limit); *classified*; else *ambiguous*. A classified pixel whose fit
-//! leaves more than the noise can is looked at again, too: it may be two phases along the beam.
+//! edge, one of them in the white line); *background* (edge jump below its limit); *classified*; else *ambiguous*. All that have a best guess are
+//! looked at again ([`super::consult`]): they may be two phases along the beam, or nothing known.
 //!
 //! References may correlate at 0.98 with each other, so a high coefficient alone says nothing. The default rule
-//! asks for evidence: chi² of the runner-up less chi² of the best, in units of the noise. Where even the best
-//! fit leaves more than the noise (its reduced chi² is above 1) everything is scaled by that, as is the custom
-//! for overdispersed data: what the references cannot describe must not pass as precision. The margin rule, two
-//! coefficients and a threshold, is the one published for the method.
+//! asks for evidence: the best guess is the phase of the highest posterior, of weighted chi² and of a prior for each
+//! phase, and it is classified where the evidence is clear. Evidence is chi² of the rival less chi² of the best, in units of
+//! the noise and of what the references miss in this scan ([`super::confidence`]), and it has a limit where the
+//! energies seen cannot tell the two apart. The margin rule, two coefficients and a threshold, is the one published
+//! for the method; its best guess is that of the highest correlation.
 
 use serde::{Deserialize, Serialize};
 
+use super::confidence::{Scale, log_sum};
 use super::correlation::PixelSums;
-use super::{Ambiguity, Method, NO_PHASE, Status, Targets};
+use super::{Ambiguity, Method, NO_PHASE, NO_READINGS, Status, Targets};
 
 /// How a pixel is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,10 @@ pub struct TriageSettings {
     pub background_edge_jump: f32,
     /// Least posterior for a verdict of the GMVAE.
     pub min_posterior: f32,
+    /// Least confidence for `classified` (evidence rule).
+    pub min_confidence: f32,
+    /// Least probability of a pair for `mixture`.
+    pub min_mixture: f32,
 }
 
 impl Default for TriageSettings {
@@ -51,11 +57,13 @@ impl Default for TriageSettings {
         Self {
             rule: Rule::Evidence,
             min_energies: 6,
-            min_delta_chi2: 9.0,
+            min_delta_chi2: 4.0,
             min_correlation: 0.9,
             min_margin: 0.02,
             background_edge_jump: 0.1,
             min_posterior: 0.9,
+            min_confidence: 0.8,
+            min_mixture: 0.6,
         }
     }
 }
@@ -67,12 +75,27 @@ pub struct Reading<'a> {
     pub correlations: &'a [f32],
     /// chi² of each reference, the noise factor applied.
     pub chi2: &'a [f32],
-    /// Energies, sides of the edge, edge jump.
+    /// Energies, sides of the edge, edge jump, and the chi² of a constant.
     pub sums: PixelSums,
     /// Energies with a usable value.
     pub seen: u16,
     /// Energies measured but not usable.
     pub masked: u16,
+    /// Logarithm of each phase's probability before this pixel was looked at, up to a constant; empty: all the same.
+    pub log_prior: &'a [f32],
+    /// Relative misfit of the references in this scan, squared; 0 for exact ones.
+    pub misfit: f64,
+    /// 1/limit of the evidence of one phase over another at these energies, `[phase * phases + rival]`; empty: no
+    /// limit.
+    pub contrast: &'a [f32],
+}
+
+impl Reading<'_> {
+    /// What turns the chi² of this pixel into evidence.
+    pub(super) fn scale(&self) -> Scale<'_> {
+        let freedom = f64::from(self.sums.energies.saturating_sub(2).max(1));
+        Scale { misfit: self.misfit, contrast: self.contrast, freedom }
+    }
 }
 
 /// The verdict on one pixel.
@@ -86,16 +109,19 @@ pub struct Verdict {
     pub runner_up: u8,
     /// What decided.
     pub method: Method,
-    /// Evidence of `phase` over `runner_up`.
+    /// Evidence of `phase` over `runner_up`; negative where the prior decided against it.
     pub delta_chi2: f32,
-    /// Probability of `phase` among the references, all equally likely beforehand.
+    /// Probability of `phase`.
     pub confidence: f32,
     /// Reduced chi² of `phase`.
     pub fit_chi2: f32,
     /// Cause of ambiguity.
     pub ambiguity: Ambiguity,
-    /// Whether the fit of `phase` leaves more than the noise can: a second look is due, whatever the status.
-    pub doubtful: bool,
+    /// Whether the prior changed the best phase or the status.
+    pub smoothed: bool,
+    /// Two readings that describe the spectrum about equally well, each a phase or two; [`NO_READINGS`] where
+    /// there is one only.
+    pub readings: [u8; 4],
 }
 
 impl Verdict {
@@ -109,75 +135,135 @@ impl Verdict {
             confidence: f32::NAN,
             fit_chi2: f32::NAN,
             ambiguity,
-            doubtful: false,
+            smoothed: false,
+            readings: NO_READINGS,
         }
     }
+}
+
+/// The verdict on a pixel whose phase is not to be asked for: nothing there, nothing usable, or too little yet.
+pub(super) fn prejudge(
+    reading: &Reading<'_>,
+    targets: &Targets,
+    settings: &TriageSettings,
+) -> Option<Verdict> {
+    let measured = reading.seen + reading.masked;
+    if measured == 0 {
+        return Some(Verdict::none(Status::Unmeasured, Ambiguity::None));
+    }
+    if u32::from(reading.masked) * 2 > u32::from(measured) {
+        return Some(Verdict::none(Status::Saturated, Ambiguity::None));
+    }
+    let sides = targets.sides.iter().zip(reading.sums.sides).all(|(planned, seen)| seen || !planned);
+    if reading.sums.energies < settings.min_energies || !sides {
+        return Some(Verdict::none(Status::Ambiguous, Ambiguity::Noise));
+    }
+    if is_background(reading, targets, settings.background_edge_jump) {
+        return Some(Verdict::none(Status::Background, Ambiguity::None));
+    }
+    reading
+        .correlations
+        .iter()
+        .all(|r| r.is_nan())
+        .then(|| Verdict::none(Status::Ambiguous, Ambiguity::Reference))
+}
+
+/// Whether the edge jump is below `limit`: that of the windows, or, where the energies show too little of the white
+/// line, the one that the best fit stands for. NaN, where a window has no energy, is no reason to call a pixel empty.
+fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
+    /// What a fitted jump may be wrong by, relative to itself, and in standard errors.
+    const ERROR: (f32, f32) = (0.2, 2.0);
+    let of_windows = reading.sums.edge_jump < limit;
+    if targets.jump_is_told || !of_windows {
+        return of_windows;
+    }
+    let Some(best) = (0..reading.chi2.len()).min_by(|&a, &b| reading.chi2[a].total_cmp(&reading.chi2[b]))
+    else {
+        return of_windows;
+    };
+    let jump = reading.sums.amount * targets.full_jump[best] as f32;
+    let explained = (reading.sums.signal - reading.chi2[best]).max(f32::MIN_POSITIVE);
+    let error = jump / explained.sqrt();
+    jump.is_nan() || jump * (1.0 + ERROR.0) + ERROR.1 * error < limit || jump < ERROR.1 * error
 }
 
 /// Judges one pixel.
 #[must_use]
 pub fn judge(reading: &Reading<'_>, targets: &Targets, settings: &TriageSettings) -> Verdict {
-    let measured = reading.seen + reading.masked;
-    if measured == 0 {
-        return Verdict::none(Status::Unmeasured, Ambiguity::None);
+    if let Some(verdict) = prejudge(reading, targets, settings) {
+        return verdict;
     }
-    if u32::from(reading.masked) * 2 > u32::from(measured) {
-        return Verdict::none(Status::Saturated, Ambiguity::None);
+    let flat = judge_with(reading, &[], settings);
+    if reading.log_prior.is_empty() {
+        return flat;
     }
-    let sides = targets.sides.iter().zip(reading.sums.sides).all(|(planned, seen)| seen || !planned);
-    if reading.sums.energies < settings.min_energies || !sides {
-        return Verdict::none(Status::Ambiguous, Ambiguity::Noise);
+    let mut verdict = judge_with(reading, reading.log_prior, settings);
+    verdict.smoothed = verdict.phase != flat.phase || verdict.status != flat.status;
+    if verdict.smoothed {
+        verdict.method = Method::Neighbours;
     }
-    // NaN, where a window has no energy, is no reason to call a pixel empty.
-    if reading.sums.edge_jump < settings.background_edge_jump {
-        return Verdict::none(Status::Background, Ambiguity::None);
-    }
-    let Some([best, second]) = two_best(reading.correlations) else {
+    verdict
+}
+
+fn judge_with(reading: &Reading<'_>, log_prior: &[f32], settings: &TriageSettings) -> Verdict {
+    let (scale, phases) = (reading.scale(), reading.chi2.len());
+    let chi2 = |k: usize| f64::from(reading.chi2[k]);
+    let fitted = |k: &usize| !reading.correlations[*k].is_nan();
+    let Some(least) = (0..phases).filter(fitted).min_by(|&a, &b| chi2(a).total_cmp(&chi2(b))) else {
         return Verdict::none(Status::Ambiguous, Ambiguity::Reference);
     };
-    let freedom = reading.sums.energies.saturating_sub(2).max(1) as f32;
-    let fit_chi2 = reading.chi2[best] / freedom;
-    // Three deviations of chi² with that many degrees of freedom.
-    let doubtful = fit_chi2 > 1.0 + 3.0 * (2.0 / freedom).sqrt();
-    let dispersion = fit_chi2.max(1.0);
-    let delta_chi2 = (reading.chi2[second] - reading.chi2[best]) / dispersion;
-    let odds = |k: usize| (-0.5 * (reading.chi2[k] - reading.chi2[best]) / dispersion).exp();
-    let confidence = 1.0 / (0..reading.chi2.len()).map(odds).sum::<f32>();
+    let dispersion = scale.dispersion(chi2(least), f64::from(reading.sums.signal));
+    let evidence = |k: usize| scale.evidence(least, k, chi2(k) - chi2(least), dispersion, phases);
+    let score = |k: usize| match fitted(&k) {
+        true => log_prior.get(k).map_or(0.0, |&p| f64::from(p)) - 0.5 * evidence(k),
+        false => f64::NEG_INFINITY,
+    };
+    let rank = |k: usize| match settings.rule {
+        Rule::Evidence => score(k),
+        Rule::Margin => f64::from(reading.correlations[k]),
+    };
+    let Some([best, second]) = two_best(phases, rank) else {
+        return Verdict::none(Status::Ambiguous, Ambiguity::Reference);
+    };
+    let confidence = (score(best) - log_sum((0..phases).map(score))).exp();
     let correlation = reading.correlations[best];
-    let margin = correlation - reading.correlations[second];
     let fits = correlation >= settings.min_correlation;
     let clear = match settings.rule {
-        Rule::Evidence => delta_chi2 >= settings.min_delta_chi2,
-        Rule::Margin => margin >= settings.min_margin,
+        Rule::Evidence => 2.0 * (score(best) - score(second)) >= f64::from(settings.min_delta_chi2),
+        Rule::Margin => correlation - reading.correlations[second] >= settings.min_margin,
     };
-    let (status, method, ambiguity) = match (fits, clear) {
-        (true, true) => (Status::Classified, Method::Pearson, Ambiguity::None),
-        (true, false) => (Status::Ambiguous, Method::Pearson, Ambiguity::Noise),
-        (false, _) => (Status::Ambiguous, Method::Pearson, Ambiguity::Reference),
+    // Where the energies miss the white line, what is left to tell by is what backgrounds do as well.
+    let clear = clear && reading.sums.white_line;
+    let (status, ambiguity) = match (fits, clear) {
+        (true, true) => (Status::Classified, Ambiguity::None),
+        (true, false) => (Status::Ambiguous, Ambiguity::Noise),
+        (false, _) => (Status::Ambiguous, Ambiguity::Reference),
     };
     Verdict {
         status,
         phase: best as u8,
         runner_up: second as u8,
-        method,
-        delta_chi2,
-        confidence,
-        fit_chi2,
+        method: Method::Pearson,
+        delta_chi2: (evidence(second) - evidence(best)) as f32,
+        confidence: confidence as f32,
+        fit_chi2: (chi2(best) / scale.freedom) as f32,
         ambiguity,
-        doubtful,
+        smoothed: false,
+        readings: NO_READINGS,
     }
 }
 
-/// Indices of the highest and the second highest value that is not NaN; of equal ones the earlier.
-fn two_best(correlations: &[f32]) -> Option<[usize; 2]> {
+/// Indices of the highest and the second highest rank that is a number; of equal ones the earlier.
+fn two_best(phases: usize, rank: impl Fn(usize) -> f64) -> Option<[usize; 2]> {
     let best_but = |not: Option<usize>| {
-        let mut best: Option<usize> = None;
-        for (k, r) in correlations.iter().enumerate() {
-            if Some(k) != not && !r.is_nan() && best.is_none_or(|b| *r > correlations[b]) {
-                best = Some(k);
+        let mut best: Option<(usize, f64)> = None;
+        for k in 0..phases {
+            let value = rank(k);
+            if Some(k) != not && value > best.map_or(f64::NEG_INFINITY, |(_, most)| most) {
+                best = Some((k, value));
             }
         }
-        best
+        best.map(|(k, _)| k)
     };
     let best = best_but(None)?;
     Some([best, best_but(Some(best))?])
@@ -192,9 +278,20 @@ mod tests {
         Targets::new(&references(), &[508.0, 510.0, 514.0, 515.5, 516.3, 517.1, 520.0, 525.0])
     }
 
+    fn reading<'a>(correlations: &'a [f32], chi2: &'a [f32]) -> Reading<'a> {
+        let sums = PixelSums {
+            energies: 8,
+            sides: [true, true],
+            edge_jump: 0.5,
+            white_line: true,
+            signal: 1000.0,
+            amount: 1.0,
+        };
+        Reading { correlations, chi2, sums, seen: 8, masked: 0, log_prior: &[], misfit: 0.0, contrast: &[] }
+    }
+
     fn judge_with(correlations: &[f32], chi2: &[f32], change: impl Fn(&mut Reading<'_>)) -> Verdict {
-        let sums = PixelSums { energies: 8, sides: [true, true], edge_jump: 0.5 };
-        let mut reading = Reading { correlations, chi2, sums, seen: 8, masked: 0 };
+        let mut reading = reading(correlations, chi2);
         change(&mut reading);
         judge(&reading, &targets(), &TriageSettings::default())
     }
@@ -217,10 +314,10 @@ mod tests {
 
     #[test]
     fn what_no_reference_describes_does_not_pass_as_precision() {
-        // Twenty times the noise is left over: the same difference counts a twentieth.
+        // Twenty times the noise is left over: and one pixel's own residual counts half.
         let verdict = judge_with(&[0.97, 0.99, 0.5], &[144.0, 120.0, 900.0], |_| {});
         assert_eq!(verdict.status, Status::Ambiguous);
-        assert_eq!(verdict.delta_chi2, 24.0 / 20.0);
+        assert_eq!(verdict.delta_chi2, 24.0 / 10.5);
     }
 
     #[test]
@@ -247,17 +344,16 @@ mod tests {
         assert_eq!(status(|r| (r.seen, r.masked) = (3, 5)), Status::Saturated);
         assert_eq!(status(|r| (r.seen, r.masked) = (4, 4)), Status::Classified);
         assert_eq!(status(|r| r.sums.edge_jump = 0.05), Status::Background);
-        assert_eq!(status(|r| r.sums.edge_jump = f32::NAN), Status::Classified);
+        assert_eq!(status(|r| r.sums.edge_jump = f32::NAN), Status::Classified, "no pre-edge planned");
+        assert_eq!(status(|r| r.sums.white_line = false), Status::Ambiguous);
         assert_eq!(judge_with(&[f32::NAN; 3], &[0.0; 3], |_| {}).ambiguity, Ambiguity::Reference);
     }
 
     #[test]
     fn the_margin_rule_looks_at_coefficients_only() {
         let settings = TriageSettings { rule: Rule::Margin, ..TriageSettings::default() };
-        let sums = PixelSums { energies: 8, sides: [true, true], edge_jump: 0.5 };
         let status = |correlations: &[f32]| {
-            let reading = Reading { correlations, chi2: &[9.0, 9.0, 9.0], sums, seen: 8, masked: 0 };
-            judge(&reading, &targets(), &settings).status
+            judge(&reading(correlations, &[9.0, 9.0, 9.0]), &targets(), &settings).status
         };
         assert_eq!(status(&[0.96, 0.99, 0.5]), Status::Classified);
         assert_eq!(status(&[0.98, 0.99, 0.5]), Status::Ambiguous);

@@ -18,7 +18,7 @@ use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use serde_json::{Map, Value, json};
 
 use super::PublishError;
-use crate::classify::{Ambiguity, Method, NO_PHASE, PhaseMap, Status};
+use crate::classify::{Ambiguity, Method, NO_PHASE, NO_READINGS, PhaseMap, Status};
 
 /// Prefix of every metadata key.
 pub const METADATA_PREFIX: &str = "phasewatch.";
@@ -53,6 +53,7 @@ static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
         Field::new("correlations", DataType::List(item_field()), false),
         Field::new("posterior", DataType::List(item_field()), true),
         float("dose_mgy"),
+        word("readings", true),
     ])
 });
 
@@ -109,6 +110,7 @@ pub fn phase_map(map: &PhaseMap) -> Result<RecordBatch, PublishError> {
         lists(&map.correlations, rows, phases, false)?,
         lists(&map.posterior, rows, clusters, true)?,
         if map.dose_mgy.is_empty() { no_floats(rows) } else { floats(&map.dose_mgy) },
+        readings_column(map)?,
     ];
     let schema = Schema::new_with_metadata(FIELDS.clone(), metadata(map)?);
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
@@ -173,6 +175,7 @@ fn check(map: &PhaseMap) -> Result<(), PublishError> {
             if map.posterior.is_empty() { 0 } else { n * map.origin.clusters.len() },
         ),
         ("dose_mgy", map.dose_mgy.len(), if map.dose_mgy.is_empty() { 0 } else { n }),
+        ("readings", map.readings.len(), n),
     ];
     match lengths.into_iter().find(|(_, found, wanted)| found != wanted) {
         Some((column, found, wanted)) => Err(PublishError::Length { column, found, wanted }),
@@ -197,6 +200,29 @@ fn phase_column(indices: &[u8], phases: usize, values: &ArrayRef) -> Result<Arra
     let nulls = nulls(indices.len(), |row| known(indices[row]));
     let keys = Int32Array::try_new(ScalarBuffer::from(keys), nulls)?;
     Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values.clone())?))
+}
+
+/// Two readings of a pixel in words: `a, or b with c`; null where there is one only.
+fn readings_column(map: &PhaseMap) -> Result<ArrayRef, PublishError> {
+    let id = |phase: u8| map.phases.get(usize::from(phase)).map_or("?", |label| label.id.as_str());
+    let reading = |pair: &[u8]| match pair {
+        [one, NO_PHASE] => id(*one).to_owned(),
+        [one, two] => format!("{} with {}", id(*one), id(*two)),
+        _ => String::new(),
+    };
+    let mut words: Vec<String> = Vec::new();
+    let mut keys_of: HashMap<[u8; 4], i32> = HashMap::new();
+    let keys = map.readings.iter().map(|readings| {
+        (*readings != NO_READINGS).then(|| {
+            *keys_of.entry(*readings).or_insert_with(|| {
+                words.push(format!("{}, or {}", reading(&readings[..2]), reading(&readings[2..])));
+                words.len() as i32 - 1
+            })
+        })
+    });
+    let keys = Int32Array::from_iter(keys);
+    let values: ArrayRef = Arc::new(StringArray::from_iter_values(words));
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
 }
 
 /// A validity mask; `None` where every row is valid, which readers take a shorter way through.

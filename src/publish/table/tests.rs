@@ -130,6 +130,7 @@ fn has_the_columns_and_types_of_the_contract_whatever_the_map() {
         correlations list<Float32>
         posterior list<Float32> nullable
         dose_mgy Float32 nullable
+        readings dictionary<Int32, Utf8> nullable
         "#);
 }
 
@@ -153,6 +154,19 @@ fn turns_nan_and_no_phase_into_null() {
         list.as_primitive::<Float32Type>().iter().collect::<Vec<_>>(),
         [Some(0.0), Some(0.1), Some(0.2), None]
     );
+}
+
+#[test]
+fn readings_are_told_in_words_and_null_where_there_is_one_only() {
+    let mut map = map(1, 4, &[]);
+    map.readings[1] = [1, NO_PHASE, 0, 2];
+    map.readings[2] = [0, 3, 1, NO_PHASE];
+    map.readings[3] = map.readings[1];
+    let table = read_back(&phase_map(&map).unwrap());
+    let column = table.column_by_name("readings").unwrap().as_dictionary::<Int32Type>();
+    let words: Vec<_> = column.downcast_dict::<StringArray>().unwrap().into_iter().collect();
+    let one = Some("na2.4, or na3.0 with na2.0");
+    assert_eq!(words, [None, one, Some("na3.0 with na1.0, or na2.4"), one]);
 }
 
 #[test]
