@@ -76,3 +76,39 @@ pub(super) fn log_sum(scores: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = scores.clone().fold(f64::NEG_INFINITY, f64::max);
     if most == f64::NEG_INFINITY { most } else { most + scores.map(|s| (s - most).exp()).sum::<f64>().ln() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXACT: Scale<'_> = Scale { misfit: 0.0, contrast: &[], freedom: 20.0 };
+
+    #[test]
+    fn exact_references_leave_a_difference_as_it_is() {
+        assert_eq!(EXACT.dispersion(20.0, 1000.0), 1.0);
+        assert_eq!(EXACT.evidence(0, 1, 12.0, 1.0, 2), 12.0);
+    }
+
+    #[test]
+    fn misfit_counts_more_the_more_signal_there_is() {
+        let missing = Scale { misfit: 0.05, ..EXACT };
+        let dispersion = |signal: f64| missing.dispersion(20.0, signal);
+        assert!(dispersion(1e5) > 2.0 * dispersion(1e4) && dispersion(1e4) > dispersion(1e3));
+        assert!(missing.pair_dispersion(20.0, 1e4) > missing.dispersion(20.0, 1e4));
+    }
+
+    #[test]
+    fn evidence_saturates_at_what_the_energies_can_tell() {
+        let contrast = [0.0, 0.1, f32::INFINITY, 0.0];
+        let limited = Scale { contrast: &contrast, ..EXACT };
+        let evidence = limited.evidence(0, 1, 1e6, 1.0, 2);
+        assert!((evidence - 10.0).abs() < 0.01, "{evidence}");
+        assert_eq!(limited.evidence(1, 0, 1e6, 1.0, 2), 0.0, "nothing can be told");
+    }
+
+    #[test]
+    fn sums_of_exponentials_do_not_overflow() {
+        assert!((log_sum([1000.0, 1000.0].into_iter()) - 1000.0 - 2_f64.ln()).abs() < 1e-9);
+        assert_eq!(log_sum(std::iter::empty()), f64::NEG_INFINITY);
+    }
+}

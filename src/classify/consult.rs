@@ -24,8 +24,11 @@ const MODEL_PAIR: f64 = 0.3;
 /// Most confidence of a reading that another one equals: between them only the prior decides, and that is a guess.
 const MATTER_OF_PRIOR: f32 = 0.9;
 
+/// Probability of a mixture from which a pixel is not called one phase.
+const MIXED: f64 = 0.4;
+
 /// Pixels that are asked how common mixtures are.
-const PRIOR_PIXELS: usize = 2048;
+const PRIOR_PIXELS: usize = 1024;
 
 /// Whoever can say which cluster a spectrum belongs to.
 pub trait PosteriorModel: Send {
@@ -195,9 +198,16 @@ impl Instruments {
             }
             return;
         }
-        let mixed = readings.mixed() > 0.5;
-        if mixed {
-            self.guess_larger(verdict);
+        let mixed = readings.mixed() > MIXED;
+        if let Some((pair, _)) = best.filter(|_| mixed) {
+            // The best guess is then the larger part of the likeliest pair.
+            let [larger, smaller] = pair.pair;
+            if [larger, smaller] != [verdict.phase, verdict.runner_up] {
+                let swapped = [smaller, larger] == [verdict.phase, verdict.runner_up];
+                verdict.delta_chi2 = if swapped { -verdict.delta_chi2 } else { f32::NAN };
+                [verdict.phase, verdict.runner_up] = pair.pair;
+            }
+            verdict.confidence = readings.mostly(larger) as f32;
         }
         verdict.readings = match best {
             Some((pair, _)) if mixed => readings.alternatives(pair.pair),
@@ -213,25 +223,6 @@ impl Instruments {
             verdict.ambiguity = Ambiguity::Indistinguishable;
             verdict.confidence = verdict.confidence.min(MATTER_OF_PRIOR);
         }
-    }
-}
-
-impl Instruments {
-    /// Where two phases along the beam are likelier than one, the best guess is what is likeliest to be the larger
-    /// part.
-    fn guess_larger(&self, verdict: &mut Verdict) {
-        let likely = |not: u8| {
-            let phases = (0..self.chi2.len() as u8).filter(|&phase| phase != not);
-            phases.max_by(|&a, &b| self.readings.mostly(a).total_cmp(&self.readings.mostly(b)))
-        };
-        let Some(phase) = likely(NO_PHASE) else { return };
-        if phase == verdict.phase {
-            return;
-        }
-        verdict.delta_chi2 = if phase == verdict.runner_up { -verdict.delta_chi2 } else { f32::NAN };
-        verdict.runner_up = likely(phase).unwrap_or(NO_PHASE);
-        verdict.phase = phase;
-        verdict.confidence = self.readings.mostly(phase) as f32;
     }
 }
 

@@ -115,6 +115,89 @@ fn finds_the_phases_and_the_empty_field() {
     assert!(map.origin.normalisation.iter().any(|(name, value)| name == "i0" && value.contains("region")));
 }
 
+/// Where a mixed scan holds two phases.
+fn is_mixed(pixel: usize) -> bool {
+    pixel / NX / 4 == 1 && pixel % NX >= 11
+}
+
+/// A scan in three bands: the upper band is of the first phase, the middle one of the second and at its right end
+/// a mixture of the first and the third, the lower one of something else.
+fn mixed_messages() -> Vec<(u64, SampleBatch)> {
+    let set = references();
+    let mut messages = messages();
+    let energies_ev = plan().energies_ev;
+    for (_, batch) in &mut messages {
+        let (energy, y) = (batch.energy_index as usize, batch.pixels.iter().next().unwrap() / NX);
+        let e = energies_ev[energy];
+        let at = |k: usize, e: f64| set.references[k].od_at(e).unwrap();
+        let before = batch.values.clone();
+        for (x, value) in batch.values.iter_mut().enumerate().skip(6) {
+            let own = 0.8 * at(y / 4, e);
+            let od = match y / 4 {
+                1 if is_mixed(y * NX + x) => 0.4 * at(0, e) + 0.4 * at(2, e),
+                0 | 1 => own,
+                _ => 0.8 * at(0, (e - 4.0).max(505.0)),
+            };
+            *value = (f64::from(before[x] - 1.0) * (own - od).exp() + 1.0) as f32;
+        }
+    }
+    messages
+}
+
+#[test]
+fn the_fits_alone_tell_one_phase_from_two_and_from_none() {
+    let map = settled(&mixed_messages());
+    for pixel in (0..map.len()).filter(|&pixel| truth(pixel).is_some()) {
+        let said = (map.status[pixel], map.phase[pixel], map.runner_up[pixel]);
+        match pixel / NX / 4 {
+            1 if is_mixed(pixel) => {
+                assert_eq!(said.0, Status::Mixture, "pixel {pixel}");
+                assert!([said.1, said.2] == [0, 2] || [said.1, said.2] == [2, 0], "{said:?}");
+                let own = if said.1 == 0 { map.share[pixel] } else { 1.0 - map.share[pixel] };
+                assert!((own - 0.5).abs() < 4.0 * map.share_error[pixel], "{own}");
+            }
+            2 => assert_eq!(said.0, Status::Unknown, "pixel {pixel}"),
+            band => {
+                assert_eq!((said.0, said.1), (Status::Classified, band as u8), "pixel {pixel}");
+            }
+        }
+    }
+    assert!(map.origin.calibrated_on.contains("simulated"));
+}
+
+/// Says that it is not worth asking, and panics where it is asked all the same.
+struct Modest(Vec<String>);
+
+impl PosteriorModel for Modest {
+    fn clusters(&self) -> &[String] {
+        &self.0
+    }
+    fn sha256(&self) -> &str {
+        "0"
+    }
+    fn earns_place(&self, energies: usize, counts: f64) -> Option<bool> {
+        assert_eq!(energies, ENERGIES);
+        assert!((15_000.0..25_000.0).contains(&counts), "{counts}");
+        Some(false)
+    }
+    fn posteriors(&mut self, _: &[f64], _: &[f32], _: &[f32]) -> Result<Vec<f32>, String> {
+        panic!("asked")
+    }
+}
+
+#[test]
+fn a_model_that_is_no_better_than_the_fits_is_not_asked() {
+    let mut stack = Stack::new(plan());
+    for (seq, batch) in mixed_messages() {
+        stack.push(seq, &batch).unwrap();
+    }
+    // So much evidence is asked for that some pixels stay open.
+    let mut recipe = recipe();
+    recipe.triage.min_delta_chi2 = 1e9;
+    let map = settle(&stack, &recipe, Some(&mut Modest(vec!["p0".into()]))).map;
+    assert!(map.status_counts()[Status::Ambiguous as usize] > 0);
+}
+
 #[test]
 fn no_verdict_from_few_energies() {
     let messages: Vec<_> = messages().into_iter().filter(|(_, batch)| batch.energy_index < 5).collect();

@@ -6,6 +6,9 @@
 //! explains. τ is the relative misfit, root mean square. One pixel's chi² is noisy; τ² is pooled over the pixels
 //! of each phase by a low quantile, which the pixels that hold two phases, or none of the known, hardly move, and
 //! averaged over the phases by their pixels. Too few pixels: zero.
+//!
+//! So a phase of which most pixels really are mixtures counts as a reference that misses: the verdict is then more
+//! careful than it need be, never less.
 
 /// Quantile that is compared; below one half, because whatever is not one known phase lies above.
 const QUANTILE: f64 = 0.4;

@@ -19,7 +19,7 @@ pub(super) const MIXTURE_PRIOR: f64 = 0.15;
 /// What that probability can become once the scan's pixels were asked.
 const MIXTURE_PRIORS: [f64; 2] = [0.03, 0.3];
 /// Deviations of chi² that even the best pair must leave before a spectrum is unknown.
-const UNKNOWN_DEVIATIONS: f64 = 6.0;
+const UNKNOWN_DEVIATIONS: f64 = 7.0;
 /// The least part of chi² that is left of what is unknown; any instrument leaves less of what is known.
 const UNKNOWN_PART: f64 = 0.01;
 /// A reading is named beside the best one where its log odds are within this.
@@ -31,7 +31,7 @@ const SHARES: usize = 20;
 /// Error of a share below which its best value stands for all: less than the step.
 const FINE_SHARE: f64 = 0.03;
 /// Log likelihood, relative to the best phase alone, below which a pair is not worth a closer look.
-const HOPELESS: f64 = -12.0;
+const HOPELESS: f64 = -8.0;
 /// Share of one phase from which a pixel may go by its name.
 const PURE_SHARE: f64 = 0.8;
 /// A mixture with more of one phase than this is that phase.
@@ -126,7 +126,7 @@ impl Readings {
 
     /// Whether the spectrum is like none of the references, nor like two of them.
     pub(super) fn is_unknown(&self, misfit: f64) -> bool {
-        self.deviations > UNKNOWN_DEVIATIONS && self.left > UNKNOWN_PART + 2.0 * misfit
+        self.deviations > UNKNOWN_DEVIATIONS && self.left > UNKNOWN_PART + 3.0 * misfit
     }
 
     /// The pair of the highest probability.
@@ -253,3 +253,6 @@ impl PairReading {
         gain + (all / SHARES as f64).ln()
     }
 }
+
+#[cfg(test)]
+mod tests;

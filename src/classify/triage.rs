@@ -63,7 +63,7 @@ impl Default for TriageSettings {
             background_edge_jump: 0.1,
             min_posterior: 0.9,
             min_confidence: 0.8,
-            min_mixture: 0.6,
+            min_mixture: 0.5,
         }
     }
 }
@@ -343,10 +343,38 @@ mod tests {
         assert_eq!(status(|r| (r.seen, r.masked) = (0, 0)), Status::Unmeasured);
         assert_eq!(status(|r| (r.seen, r.masked) = (3, 5)), Status::Saturated);
         assert_eq!(status(|r| (r.seen, r.masked) = (4, 4)), Status::Classified);
-        assert_eq!(status(|r| r.sums.edge_jump = 0.05), Status::Background);
+        assert_eq!(status(|r| (r.sums.edge_jump, r.sums.amount) = (0.05, 0.02)), Status::Background);
         assert_eq!(status(|r| r.sums.edge_jump = f32::NAN), Status::Classified, "no pre-edge planned");
         assert_eq!(status(|r| r.sums.white_line = false), Status::Ambiguous);
         assert_eq!(judge_with(&[f32::NAN; 3], &[0.0; 3], |_| {}).ambiguity, Ambiguity::Reference);
+    }
+
+    #[test]
+    fn few_energies_miss_the_peak_and_the_fit_tells_the_jump() {
+        let good = (&[0.97, 0.99, 0.5][..], &[30.0, 6.0, 400.0][..]);
+        let thick = judge_with(good.0, good.1, |reading| reading.sums.edge_jump = 0.05);
+        assert_eq!(
+            thick.status,
+            Status::Classified,
+            "the windows hold too few energies to say that it is thin"
+        );
+        let many: Vec<f64> = (0..80).map(|i| 508.0 + 0.2 * f64::from(i)).collect();
+        let mut reading = reading(good.0, good.1);
+        reading.sums.edge_jump = 0.05;
+        let verdict = judge(&reading, &Targets::new(&references(), &many), &TriageSettings::default());
+        assert_eq!(verdict.status, Status::Background);
+    }
+
+    #[test]
+    fn the_prior_decides_where_the_evidence_is_weak_and_says_so() {
+        let weak = (&[0.985, 0.99, 0.5][..], &[8.0, 6.0, 400.0][..]);
+        let told = judge_with(weak.0, weak.1, |reading| reading.log_prior = &[0.0, -6.0, -6.0]);
+        assert_eq!((told.phase, told.runner_up, told.smoothed), (0, 1, true));
+        assert_eq!(told.method, Method::Neighbours);
+        assert!(told.delta_chi2 < 0.0, "the evidence is against it");
+        let strong = (&[0.97, 0.99, 0.5][..], &[60.0, 6.0, 400.0][..]);
+        let kept = judge_with(strong.0, strong.1, |reading| reading.log_prior = &[0.0, -6.0, -6.0]);
+        assert_eq!((kept.phase, kept.smoothed, kept.method), (1, false, Method::Pearson));
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! Measures what the verdict is worth on whole simulated scans: accuracy, coverage, calibration of `confidence`,
 //! mixtures, foreign spectra. The constants of `classify::confidence` were chosen with what this prints.
 //!
-//! `cargo run --example calibration -- [pure|mixed|twin|foreign|stack] [scans]`
+//! `cargo run --example calibration -- [pure|mixed|twin|foreign|stack|latency] [scans]`
+
+// A program for developers: what goes wrong stops it, and what it prints is what it is for.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod latency;
+mod recorded;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{TimeZone as _, Utc};
 use phasewatch::absorption::AbsorptionSettings;
 use phasewatch::classify::correlation::Baseline;
 use phasewatch::classify::{NO_PHASE, PhaseMap, Recipe, Status, TriageSettings, settle};
-use phasewatch::recording::{Recording, select_energies};
 use phasewatch::reference::{Reference, ReferenceSet};
 use phasewatch::simulate::{EnergyRun, Microscope, Scenario, Specimen, Truth, nvpf};
 use phasewatch::stack::Stack;
@@ -50,6 +54,16 @@ fn with_foreign(set: &ReferenceSet, rng: &mut ChaCha8Rng) -> ReferenceSet {
     let peaks: Vec<[f64; 3]> = (0..rng.random_range(1..5))
         .map(|_| [rng.random_range(512.0..530.0), rng.random_range(0.5..2.0), rng.random_range(0.3..1.0)])
         .collect();
+    if rng.random_bool(0.3) {
+        // A known shape at a wrong place.
+        let far_ev = rng.random_range(1.0..3.0) * if rng.random_bool(0.5) { 1.0 } else { -1.0 };
+        let source = set.references[rng.random_range(0..set.len())].clone();
+        for (e, od) in reference.energies_ev.iter().zip(&mut reference.od) {
+            *od = source.od_at((e - far_ev).clamp(505.0, 560.0)).unwrap_or(*od);
+        }
+        other.references.push(reference);
+        return other;
+    }
     let step: f64 = rng.random_range(512.0..522.0);
     let (height, floor): (f64, f64) = (rng.random_range(0.0..0.5), 0.24);
     for (e, od) in reference.energies_ev.iter().zip(&mut reference.od) {
@@ -377,89 +391,15 @@ fn foreign(scans: u64) {
     }
 }
 
-fn real_stack() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/als-fe-l-71214078");
-    let hdr = std::fs::read_dir(&dir)
-        .unwrap()
-        .flatten()
-        .map(|e| e.path())
-        .find(|p| p.extension().is_some_and(|e| e == "hdr"));
-    let Some(hdr) = hdr else { return eprintln!("no recorded stack: skipped") };
-    let recording = Recording::load(&hdr).unwrap();
-    let set = ReferenceSet::load(&phasewatch_references()).unwrap();
-    let map_of = |recording: &Recording| {
-        let mut stack = Stack::new(recording.plan.clone());
-        for (seq, batch) in recording.batches() {
-            stack.push(seq, &batch).unwrap();
-        }
-        settle(&stack, &recipe(&set), None).map
-    };
-    let full = map_of(&recording);
-    // Truth: the full-stack fit of two phases, where the shares differ clearly.
-    let truth: Vec<Option<u8>> = (0..full.len())
-        .map(|p| {
-            let known = full.share[p].is_finite() && full.edge_jump[p] > 0.1;
-            known.then(|| if full.share[p] >= 0.5 { full.phase[p] } else { full.runner_up[p] })
-        })
-        .collect();
-    println!("truth: {} pixels", truth.iter().flatten().count());
-    for n in [6, 8, 12, 20, 40] {
-        let indices = select_energies(&recording.plan.energies_ev, &format!("count:{n}")).unwrap();
-        let map = map_of(&recording.subset(&indices));
-        let mut reliability = Reliability::default();
-        let (mut all, mut p, mut b, mut c, mut cr) = (0, 0, 0, 0, 0);
-        let mut pixels = Vec::new();
-        let mut statuses = [0; 7];
-        for (pixel, truth) in truth.iter().enumerate() {
-            let Some(truth) = *truth else { continue };
-            all += 1;
-            statuses[map.status[pixel] as usize] += 1;
-            let right = map.phase[pixel] == truth;
-            p += usize::from(pearson(&map, pixel) == truth as usize);
-            b += usize::from(right);
-            c += usize::from(map.status[pixel] == Status::Classified);
-            cr += usize::from(map.status[pixel] == Status::Classified && right);
-            reliability.add(map.confidence[pixel], right);
-            // A mixture's confidence is that of the pair: such a pixel is not covered.
-            let mixture = map.status[pixel] == Status::Mixture;
-            pixels.push((if mixture { 0.0 } else { map.confidence[pixel] }, right));
-        }
-        let share = |part: usize| part as f64 / all as f64;
-        let majority = (0..map.len())
-            .filter(|&i| {
-                truth[i].is_some_and(|t| {
-                    let other = if map.share[i] >= 0.5 { map.phase[i] } else { map.runner_up[i] };
-                    t == other
-                })
-            })
-            .count();
-        println!("   fit of both {:.3}", share(majority));
-        println!(
-            "n {n}: pearson {:.3} best {:.3} classified {:.3} right {:.3} ECE {:.3} coverage97 {:.3} {:?} {}",
-            share(p),
-            share(b),
-            share(c),
-            cr as f64 / c.max(1) as f64,
-            reliability.error(),
-            coverage(pixels),
-            statuses,
-            reliability.curve()
-        );
-    }
-}
-
-fn phasewatch_references() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/als-fe-l-71214078")
-}
-
 fn main() {
     let what = std::env::args().nth(1).unwrap_or_else(|| "pure".to_owned());
     let scans = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(4);
     match what.as_str() {
         "pure" => pure(scans),
         "mixed" => mixed(scans),
+        "latency" => latency::latency(),
         "twin" => twin(scans),
         "foreign" => foreign(scans),
-        _ => real_stack(),
+        _ => recorded::real_stack(),
     }
 }
