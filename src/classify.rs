@@ -8,6 +8,7 @@ pub mod correlation;
 pub mod evidence;
 mod judged;
 mod live;
+mod look;
 mod mean_spectra;
 mod messages;
 mod misfit;

@@ -1,4 +1,4 @@
-//! The second look at ambiguous and doubtful pixels: a fit of every pair of phases, and the GMVAE where there is one.
+//! The second look at every pixel with a best guess ([`super::look`]), and the GMVAE where there is one.
 //!
 //! What comes back: *classified* where the GMVAE is sure of one phase and that phase correlates well enough;
 //! *mixture* where it says mixture and a pair of references describes the spectrum better than any one;
@@ -7,28 +7,19 @@
 
 use rayon::prelude::*;
 
+use super::composition::Compositions;
 use super::judged::{MeasuredPixels, set_verdict};
-use super::mixture::{MixtureFit, PairFit};
-use super::readings::{MIXTURE_PRIOR, Readings, mixture_prior};
+use super::look::{Instruments, Look, Scene};
+use super::mixture::PairFit;
+use super::neighbours::Beliefs;
+use super::population::Population;
 use super::spectrum::Spectrum;
-use super::triage::Rule;
 use super::view::DensityView;
-use super::{
-    Ambiguity, Method, NO_PHASE, NO_READINGS, PhaseMap, Reading, Status, Targets, TriageSettings, Verdict,
-    judge,
-};
+use super::{Ambiguity, Method, PhaseMap, Status, Targets, TriageSettings};
 
-/// Probability that the fits must give a pair before the model's word makes it a mixture.
-const MODEL_PAIR: f64 = 0.3;
-
-/// Most confidence of a reading that another one equals: between them only the prior decides, and that is a guess.
-const MATTER_OF_PRIOR: f32 = 0.9;
-
-/// Probability of a mixture from which a pixel is not called one phase.
-const MIXED: f64 = 0.4;
-
-/// Pixels that are asked how common mixtures are.
-const PRIOR_PIXELS: usize = 1024;
+/// Probability that a phase or a pair must have by the spectrum and the neighbours before the model's word makes
+/// it the verdict.
+const HEARD: f64 = 0.3;
 
 /// Whoever can say which cluster a spectrum belongs to.
 pub trait PosteriorModel: Send {
@@ -65,24 +56,9 @@ pub(super) fn consult(
     settings: &TriageSettings,
     model: Option<&mut (dyn PosteriorModel + '_)>,
 ) -> Result<(), String> {
-    let look = |pixels: Vec<usize>, mixture_prior: f64| -> Vec<Look> {
-        pixels
-            .into_par_iter()
-            .with_min_len(64)
-            .map_init(Instruments::default, |instruments, pixel| {
-                view.gather(pixel, &mut instruments.spectrum);
-                instruments.look(measured, targets, settings, mixture_prior, pixel)
-            })
-            .collect()
-    };
-    // A part of the pixels, evenly spread, tells how common mixtures are in this scan.
-    let asked = open.iter().copied().step_by(open.len().div_ceil(PRIOR_PIXELS).max(1)).collect();
-    let odds: Vec<f64> = look(asked, MIXTURE_PRIOR)
-        .iter()
-        .map(|look| look.mixture_odds)
-        .filter(|odds| !odds.is_nan())
-        .collect();
-    let looks = look(open.to_vec(), mixture_prior(&odds));
+    let compositions = Compositions::new(targets.phases());
+    let scene = Scene { measured, view, targets, compositions: &compositions, settings };
+    let looks = look_at(map, open, &scene);
     for (&pixel, look) in open.iter().zip(&looks) {
         set_verdict(map, pixel, &look.verdict);
         set_share(map, pixel, look.pair.as_ref());
@@ -104,131 +80,30 @@ pub(super) fn consult(
     Ok(())
 }
 
-/// What one thread needs to look at one pixel after the other.
-#[derive(Default)]
-struct Instruments {
-    spectrum: Spectrum,
-    fit: MixtureFit,
-    readings: Readings,
-    chi2: Vec<f32>,
-}
-
-/// What the fits say of one pixel.
-struct Look {
-    verdict: Verdict,
-    /// The fit of the verdict's two phases.
-    pair: Option<PairFit>,
-    /// The best pair and its probability.
-    best: Option<(PairFit, f64)>,
-    best_reduced: f32,
-    /// Log odds of a mixture over one phase, both equally likely beforehand; NaN where it is neither.
-    mixture_odds: f64,
-    /// Incident counts, from the noise.
-    counts: f64,
-}
-
-impl Instruments {
-    fn look(
-        &mut self,
-        measured: &MeasuredPixels,
-        targets: &Targets,
-        settings: &TriageSettings,
-        mixture_prior: f64,
-        pixel: usize,
-    ) -> Look {
-        let counts = self.spectrum.incident_counts();
-        let mut reading = measured.reading(pixel);
-        self.spectrum.blur(reading.misfit);
-        if !self.fit.load(&self.spectrum, targets) {
-            let verdict = judge(&reading, targets, settings);
-            let (best_reduced, mixture_odds) = (f32::NAN, f64::NAN);
-            return Look { verdict, pair: None, best: None, best_reduced, mixture_odds, counts };
-        }
-        self.chi2.clear();
-        self.chi2.extend((0..targets.phases()).map(|k| self.fit.single(k) as f32));
-        (reading.chi2, reading.sums.signal) = (&self.chi2, self.fit.signal() as f32);
-        let mut verdict = judge(&reading, targets, settings);
-        self.readings.weigh(&self.fit, &reading.scale(), reading.log_prior, targets.phases(), mixture_prior);
-        let best = self.readings.best_pair();
-        let best_reduced = self.readings.best_reduced as f32;
-        if settings.rule == Rule::Evidence || verdict.status == Status::Ambiguous {
-            self.decide(&mut verdict, best, &reading, settings);
-        }
-        let (i, j) = (verdict.phase, verdict.runner_up);
-        let pair = (j != NO_PHASE).then(|| self.fit.pair(i.into(), j.into())).flatten();
-        let odds = self.readings.mixture_odds(mixture_prior);
-        let mixture_odds = if self.readings.is_unknown(reading.misfit) { f64::NAN } else { odds };
-        Look { verdict, pair, best, best_reduced, mixture_odds, counts }
+/// Looks at every open pixel, in their order.
+fn look_at(map: &mut PhaseMap, open: &[usize], scene: &Scene<'_>) -> Vec<Look> {
+    let nx = map.plan.grid.nx();
+    let mut wanted = vec![false; map.len()];
+    open.iter().for_each(|&pixel| wanted[pixel] = true);
+    let mut population =
+        Population::estimate(scene.view, scene.targets, scene.compositions, nx, &wanted);
+    if !scene.settings.neighbours {
+        population.unrelated = 1.0;
     }
-
-    /// The verdict after the fits.
-    fn decide(
-        &self,
-        verdict: &mut Verdict,
-        best: Option<(PairFit, f64)>,
-        reading: &Reading<'_>,
-        settings: &TriageSettings,
-    ) {
-        let (readings, misfit, sums) = (&self.readings, reading.misfit, &reading.sums);
-        if readings.is_unknown(misfit) {
-            verdict.status = Status::Unknown;
-            verdict.ambiguity = Ambiguity::Reference;
-            verdict.fit_chi2 = readings.best_reduced as f32;
-            verdict.confidence = confidence_of_unknown(readings.deviations);
-            return;
-        }
-        verdict.confidence = readings.mostly(verdict.phase) as f32;
-        let pair = best.filter(|(pair, score)| {
-            sums.white_line
-                && score.exp() >= f64::from(settings.min_mixture)
-                && pair.share + pair.share_error < 1.0
-        });
-        if let Some((pair, score)) = pair {
-            verdict.status = Status::Mixture;
-            verdict.ambiguity = Ambiguity::None;
-            verdict.confidence = score.exp() as f32;
-            [verdict.phase, verdict.runner_up] = pair.pair;
-            verdict.delta_chi2 = f32::NAN;
-            verdict.fit_chi2 = readings.best_reduced as f32;
-            verdict.readings = readings.alternatives(pair.pair);
-            if verdict.readings != NO_READINGS
-                && !readings.distinguishable(&self.fit, verdict.readings, misfit)
-            {
-                verdict.ambiguity = Ambiguity::Indistinguishable;
-            }
-            return;
-        }
-        let mixed = readings.mixed() > MIXED;
-        if let Some((pair, _)) = best.filter(|_| mixed) {
-            // The best guess is then the larger part of the likeliest pair.
-            let [larger, smaller] = pair.pair;
-            if [larger, smaller] != [verdict.phase, verdict.runner_up] {
-                let swapped = [smaller, larger] == [verdict.phase, verdict.runner_up];
-                verdict.delta_chi2 = if swapped { -verdict.delta_chi2 } else { f32::NAN };
-                [verdict.phase, verdict.runner_up] = pair.pair;
-            }
-            verdict.confidence = readings.mostly(larger) as f32;
-        }
-        verdict.readings = match best {
-            Some((pair, _)) if mixed => readings.alternatives(pair.pair),
-            _ => readings.alternatives([verdict.phase, NO_PHASE]),
-        };
-        let clear = verdict.confidence >= settings.min_confidence;
-        if verdict.ambiguity != Ambiguity::Reference && (mixed || !clear) {
-            verdict.status = Status::Ambiguous;
-            verdict.ambiguity = if mixed { Ambiguity::Mixture } else { Ambiguity::Noise };
-        }
-        // Of a classified pixel, too: the simpler reading is taken, and the other one told.
-        if verdict.readings != NO_READINGS && !readings.distinguishable(&self.fit, verdict.readings, misfit) {
-            verdict.ambiguity = Ambiguity::Indistinguishable;
-            verdict.confidence = verdict.confidence.min(MATTER_OF_PRIOR);
-        }
-    }
-}
-
-/// Rises with what is left over; one half where the limit is.
-fn confidence_of_unknown(deviations: f64) -> f32 {
-    (1.0 - 0.5 * (-(deviations - 6.0).max(0.0) / 6.0).exp()) as f32
+    map.origin.population = population;
+    let Scene { view, targets, compositions, .. } = *scene;
+    let beliefs = Beliefs { view, targets, compositions, population, nx };
+    let looks = beliefs.collect(&wanted, &wanted, Instruments::default, |instruments, belief| {
+        instruments.look(scene, belief.pixel, Some(belief))
+    });
+    let mut looks = looks.into_iter().peekable();
+    let mut instruments = Instruments::default();
+    open.iter()
+        .map(|&pixel| match looks.next_if(|(believed, _)| *believed == pixel) {
+            Some((_, look)) => look,
+            None => instruments.look(scene, pixel, None),
+        })
+        .collect()
 }
 
 /// Writes the share of the map's phase, where `pair` is the fit of its phase and its runner-up.
@@ -311,6 +186,7 @@ fn hear(
     match (map.phases.iter().position(|label| label.id == name), look.best) {
         (Some(phase), _)
             if p >= settings.min_posterior
+                && look.mostly.get(phase).is_none_or(|&own| f64::from(own) >= HEARD)
                 && map.correlations[pixel * phases + phase] >= settings.min_correlation =>
         {
             verdict.status = Status::Classified;
@@ -326,15 +202,15 @@ fn hear(
                 verdict.phase = phase as u8;
             }
         }
-        (None, Some((best, score))) if name == "mixture" && p >= 0.5 && score.exp() >= MODEL_PAIR => {
+        (None, Some(best)) if name == "mixture" && p >= 0.5 && best.score.exp() >= HEARD => {
             verdict.status = Status::Mixture;
             verdict.method = Method::Gmvae;
             verdict.ambiguity = Ambiguity::None;
-            verdict.confidence = score.exp() as f32;
-            [verdict.phase, verdict.runner_up] = best.pair;
+            verdict.confidence = look.mostly.get(usize::from(best.fit.pair[0])).copied().unwrap_or(f32::NAN);
+            [verdict.phase, verdict.runner_up] = best.fit.pair;
             verdict.delta_chi2 = f32::NAN;
             verdict.fit_chi2 = look.best_reduced;
-            pair = Some(best);
+            pair = Some(best.fit);
         }
         (None, _) if name != "mixture" && p >= settings.min_posterior => {
             verdict.status = Status::Unknown;

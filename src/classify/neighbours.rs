@@ -70,13 +70,14 @@ struct Stripe {
 
 impl Beliefs<'_> {
     /// Calls `each` with the belief of every pixel that is `wanted`, and collects what it returns, in order of
-    /// the pixels. `speaks` tells which pixels have something to say to others. Pixels of 3 energies or fewer are
-    /// left out.
-    pub fn collect<T: Send>(
+    /// the pixels; `state` makes what it keeps from pixel to pixel. `speaks` tells which pixels have something to say
+    /// to others. Pixels of 3 energies or fewer are left out.
+    pub fn collect<S, T: Send>(
         &self,
         wanted: &[bool],
         speaks: &[bool],
-        each: impl Fn(&Belief<'_>) -> T + Sync,
+        state: impl Fn() -> S + Sync + Send,
+        each: impl Fn(&mut S, &Belief<'_>) -> T + Sync + Send,
     ) -> Vec<(usize, T)> {
         let ny = wanted.len() / self.nx;
         let log_prior = self.population.log_prior(self.compositions);
@@ -85,7 +86,7 @@ impl Beliefs<'_> {
         let stripes: Vec<usize> = (0..ny).step_by(STRIPE_ROWS).collect();
         let parts: Vec<Vec<(usize, T)>> = stripes
             .into_par_iter()
-            .map(|from| {
+            .map_init(state, |state, from| {
                 let to = (from + STRIPE_ROWS).min(ny);
                 let Some(mut stripe) = self.stripe(wanted, speaks, from, to, alone) else {
                     return Vec::new();
@@ -94,7 +95,7 @@ impl Beliefs<'_> {
                 if !alone {
                     (1..=REACH).for_each(|round| self.pass(&mut stripe, speaks, &kernel, &log_prior, round));
                 }
-                self.read(&stripe, &log_prior, from, to, &each)
+                self.read(&stripe, &log_prior, from..to, state, &each)
             })
             .collect();
         parts.into_iter().flatten().collect()
@@ -200,19 +201,19 @@ impl Beliefs<'_> {
         }
     }
 
-    fn read<T>(
+    fn read<S, T>(
         &self,
         stripe: &Stripe,
         log_prior: &[f32],
-        from: usize,
-        to: usize,
-        each: &impl Fn(&Belief<'_>) -> T,
+        rows: std::ops::Range<usize>,
+        state: &mut S,
+        each: &impl Fn(&mut S, &Belief<'_>) -> T,
     ) -> Vec<(usize, T)> {
         let (len, nx) = (self.compositions.len(), self.nx);
         let reach = if self.population.unrelated >= 1.0 { 0 } else { REACH };
         let mut out = Vec::new();
         let mut own = vec![0.0; len];
-        for index in (from - stripe.first_row) * nx..(to - stripe.first_row) * nx {
+        for index in (rows.start - stripe.first_row) * nx..(rows.end - stripe.first_row) * nx {
             if stripe.need[index] != Some(reach) {
                 continue;
             }
@@ -223,7 +224,7 @@ impl Beliefs<'_> {
             let pixel = stripe.first_row * nx + index;
             let joint = &stripe.joint[part];
             let reduced_chi2 = stripe.reduced_chi2[index];
-            out.push((pixel, each(&Belief { pixel, own: &own, joint, reduced_chi2 })));
+            out.push((pixel, each(state, &Belief { pixel, own: &own, joint, reduced_chi2 })));
         }
         out
     }
@@ -299,7 +300,7 @@ mod tests {
             };
             (0..3).max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap()
         };
-        beliefs.collect(wanted, &everywhere, |belief| {
+        beliefs.collect(wanted, &everywhere, || (), |(), belief| {
             let truth = truth(belief.pixel);
             (best(belief.own) == truth, best(belief.joint) == truth, belief.joint.to_vec())
         })

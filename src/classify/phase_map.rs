@@ -237,6 +237,8 @@ pub struct Origin {
     pub energy_offset: EnergyOffset,
     /// What was added to every energy of the scan, eV: 0 where nothing was corrected.
     pub correction_ev: f64,
+    /// What the pixels of the scan say together.
+    pub population: super::population::Population,
     /// What `confidence` was calibrated with, or `uncalibrated`.
     pub calibrated_on: String,
     /// Why this generation differs from the last.

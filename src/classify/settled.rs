@@ -133,6 +133,7 @@ pub(super) fn origin(
         normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
         energy_offset: offset,
         correction_ev: targets.offset_ev,
+        population: super::population::Population::default(),
         calibrated_on: CALIBRATED_ON.to_owned(),
         revision_reason: RevisionReason::Energy,
     }

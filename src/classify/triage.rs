@@ -46,6 +46,8 @@ pub struct TriageSettings {
     pub background_edge_jump: f32,
     /// Least posterior for a verdict of the GMVAE.
     pub min_posterior: f32,
+    /// Whether neighbouring pixels are asked.
+    pub neighbours: bool,
     /// Least confidence for `classified` (evidence rule).
     pub min_confidence: f32,
     /// Least probability of a pair for `mixture`.
@@ -62,7 +64,8 @@ impl Default for TriageSettings {
             min_margin: 0.02,
             background_edge_jump: 0.1,
             min_posterior: 0.9,
-            min_confidence: 0.8,
+            neighbours: true,
+            min_confidence: 0.95,
             min_mixture: 0.5,
         }
     }
