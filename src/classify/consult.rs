@@ -82,7 +82,11 @@ pub(super) fn consult(
         .map(|look| look.mixture_odds)
         .filter(|odds| !odds.is_nan())
         .collect();
-    let looks = look(open.to_vec(), mixture_prior(&odds));
+    let own_parts = own_parts(open, view, targets);
+    let shown: &PhaseMap = map;
+    let doubtful = |&pixel: &usize| !is_plain(shown, measured, &own_parts, pixel);
+    let open: Vec<usize> = open.iter().copied().filter(doubtful).collect();
+    let looks = look(open.clone(), mixture_prior(&odds));
     for (&pixel, look) in open.iter().zip(&looks) {
         set_verdict(map, pixel, &look.verdict);
         set_share(map, pixel, look.pair.as_ref());
@@ -102,6 +106,39 @@ pub(super) fn consult(
         hear(map, open[index], &looks[index], posterior, &clusters, settings);
     }
     Ok(())
+}
+
+/// What each phase has that no mixture of two others has, as a share of its variance, at the energies and with the
+/// noise of the first pixel: near enough for all.
+fn own_parts(open: &[usize], view: &DensityView<'_>, targets: &Targets) -> Vec<f64> {
+    let (mut spectrum, mut fit) = (Spectrum::default(), MixtureFit::default());
+    if let Some(&first) = open.first() {
+        view.gather(first, &mut spectrum);
+    }
+    let phases = targets.phases();
+    if !fit.load(&spectrum, targets) {
+        return vec![0.0; phases];
+    }
+    let own = |k: usize| {
+        let others =
+            (0..phases).flat_map(|i| (i + 1..phases).map(move |j| [i, j])).filter(|pair| !pair.contains(&k));
+        others.map(|pair| fit.own_part(&[(k, 1.0)], pair)).fold(1.0, f64::min)
+    };
+    (0..phases).map(own).collect()
+}
+
+/// Whether there is nothing to look for in a pixel: one phase, beyond doubt, that leaves no more than the noise and
+/// that no mixture looks like. Half of the pixels of one phase are so, and spared the fits.
+fn is_plain(map: &PhaseMap, measured: &MeasuredPixels, own_parts: &[f64], pixel: usize) -> bool {
+    /// Least confidence, and chi² by which every mixture of others has to be worse.
+    const BEYOND_DOUBT: (f32, f64) = (0.9999, 25.0);
+    let (status, phase) = (map.status[pixel], usize::from(map.phase[pixel]));
+    if status != Status::Classified || map.confidence[pixel] < BEYOND_DOUBT.0 || map.fit_chi2[pixel] > 1.0 {
+        return false;
+    }
+    let reading = measured.reading(pixel);
+    let explained = f64::from(reading.sums.signal) - f64::from(reading.chi2[phase]);
+    own_parts[phase] * explained > BEYOND_DOUBT.1
 }
 
 /// What one thread needs to look at one pixel after the other.

@@ -29,6 +29,11 @@ pub(super) struct Contrast {
 }
 
 impl Contrast {
+    /// The table of the last pixel, where there was one and all pixels have seen the same.
+    pub(super) fn last(&self, all_the_same: bool) -> Option<&Arc<[f32]>> {
+        (all_the_same && !self.table.is_empty()).then_some(&self.table)
+    }
+
     /// The table for a pixel that has seen `energies`, ascending: `[true phase * phases + rival]`, 1/evidence.
     pub(super) fn of(&mut self, targets: &Targets, energies: impl Iterator<Item = usize>) -> &Arc<[f32]> {
         self.next.clear();
