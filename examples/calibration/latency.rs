@@ -45,6 +45,11 @@ pub(crate) fn latency() {
         live.generation_of(&stack, phasewatch::classify::RevisionReason::Energy, None);
     }
     println!("last generation again: {:.0} ms of processor time", (cpu_ms() - begun) / 5.0);
+    let begun = cpu_ms();
+    for _ in 0..5 {
+        let _map = settle(&stack, &recipe(&set), None);
+    }
+    println!("settled map: {:.0} ms of processor time", (cpu_ms() - begun) / 5.0);
     seconds.sort_by(f64::total_cmp);
     println!("median {:.0} ms, worst {:.0} ms", 1e3 * seconds[37], 1e3 * seconds[74]);
     let begun = std::time::Instant::now();

@@ -1,7 +1,7 @@
 //! Measures what the verdict is worth on whole simulated scans: accuracy, coverage, calibration of `confidence`,
 //! mixtures, foreign spectra. The constants of `classify::confidence` were chosen with what this prints.
 //!
-//! `cargo run --example calibration -- [pure|mixed|twin|foreign|stack|latency] [scans]`
+//! `cargo run --example calibration -- [pure|mixed|twin|foreign|stack|latency] [scans] [first]`
 
 // A program for developers: what goes wrong stops it, and what it prints is what it is for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
@@ -165,7 +165,7 @@ fn pearson(map: &PhaseMap, pixel: usize) -> usize {
     (0..k).filter(|&i| !r[i].is_nan()).max_by(|&a, &b| r[a].total_cmp(&r[b])).unwrap_or(usize::MAX)
 }
 
-fn pure(scans: u64) {
+fn pure(scans: u64, first: u64) {
     let set = nvpf::reference_set();
     println!(
         "refs      counts   n | pixels pearson  best | classified right | mixture unknown | ECE  coverage97"
@@ -173,13 +173,13 @@ fn pure(scans: u64) {
     for mismatched in [false, true] {
         for counts in [300.0, 1000.0, 3000.0, 10_000.0] {
             for energies in [8, 12, 30, 75] {
-                let mut rng = ChaCha8Rng::seed_from_u64(counts as u64 + energies as u64);
+                let mut rng = ChaCha8Rng::seed_from_u64(first + counts as u64 + energies as u64);
                 let mut reliability = Reliability::default();
                 let (mut n, mut p, mut b, mut c, mut cr, mut m, mut u) = (0, 0, 0, 0, 0, 0, 0);
                 let mut pixels = Vec::new();
                 for seed in 0..scans {
                     let sample = if mismatched { jittered(&set, &mut rng) } else { set.clone() };
-                    let scan = scan(&sample, &set, scenario(counts, energies, 1000 + seed, 0.0));
+                    let scan = scan(&sample, &set, scenario(counts, energies, 1000 + first + seed, 0.0));
                     for (pixel, &truth) in scan.truth.phase.iter().enumerate() {
                         let status = scan.map.status[pixel];
                         if truth < 0
@@ -394,8 +394,10 @@ fn foreign(scans: u64) {
 fn main() {
     let what = std::env::args().nth(1).unwrap_or_else(|| "pure".to_owned());
     let scans = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(4);
+    // The constants were chosen with first = 0; any other number gives scans that nothing was fitted to.
+    let first = std::env::args().nth(3).and_then(|n| n.parse().ok()).unwrap_or(0);
     match what.as_str() {
-        "pure" => pure(scans),
+        "pure" => pure(scans, first),
         "mixed" => mixed(scans),
         "latency" => latency::latency(),
         "twin" => twin(scans),

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use super::Targets;
 
 /// What is left of an energy offset once it was estimated, and what is never noticed, eV.
-const ENERGY_ERROR_EV: f64 = 0.03;
+const ENERGY_ERROR_EV: f64 = 0.02;
 /// Relative error of a reference, energy by energy.
-const AMPLITUDE_ERROR: f64 = 0.03;
+const AMPLITUDE_ERROR: f64 = 0.02;
 
 /// The q of every pair of phases for the energies that were seen last.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,11 @@ pub(super) struct Contrast {
 }
 
 impl Contrast {
+    /// The table of the last pixel, where there was one and all pixels have seen the same.
+    pub(super) fn last(&self, all_the_same: bool) -> Option<&Arc<[f32]>> {
+        (all_the_same && !self.table.is_empty()).then_some(&self.table)
+    }
+
     /// The table for a pixel that has seen `energies`, ascending: `[true phase * phases + rival]`, 1/evidence.
     pub(super) fn of(&mut self, targets: &Targets, energies: impl Iterator<Item = usize>) -> &Arc<[f32]> {
         self.next.clear();

@@ -483,6 +483,12 @@ impl<'a> CorrelationReader<'a> {
         }
     }
 
+    /// Whether every pixel has seen the same energies.
+    #[must_use]
+    pub fn all_the_same(&self) -> bool {
+        self.partial.is_empty()
+    }
+
     /// The energies that `pixel` has seen, in the order of the plan.
     pub fn energies(&self, pixel: usize) -> impl Iterator<Item = usize> + '_ {
         let correlator = self.correlator;

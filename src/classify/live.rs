@@ -329,7 +329,10 @@ impl LiveMap {
                 (sums.signal, sums.amount) = (signal / noise, amount);
                 chi2.iter_mut().for_each(|chi2| *chi2 /= noise);
                 let seen = self.seen[pixel];
-                let contrast = Arc::clone(contrast.of(targets, reader.energies(pixel)));
+                let contrast = match contrast.last(reader.all_the_same()) {
+                    Some(table) => Arc::clone(table),
+                    None => Arc::clone(contrast.of(targets, reader.energies(pixel))),
+                };
                 Measured { sums, seen, masked: self.measured[pixel] - seen, contrast }
             },
         );
