@@ -25,7 +25,7 @@ pub(super) fn maximum(curve: &[f64]) -> Option<usize> {
 /// The highest other local maximum at least `apart` steps from `best`, where it is lower by less than `contrast`.
 pub(super) fn rival(curve: &[f64], best: usize, apart: usize, contrast: f64) -> Option<usize> {
     let is_top =
-        |i: usize| (i == 0 || curve[i - 1] <= curve[i]) && (i + 1 == curve.len() || curve[i + 1] <= curve[i]);
+        |i: usize| (i == 0 || curve[i - 1] < curve[i]) && (i + 1 == curve.len() || curve[i + 1] <= curve[i]);
     (0..curve.len())
         .filter(|&i| i.abs_diff(best) >= apart && is_top(i) && curve[best] - curve[i] < contrast)
         .reduce(|top, i| if curve[i] > curve[top] { i } else { top })
@@ -77,9 +77,7 @@ fn spread_of_phases(table: &Table, at: usize, offset_ev: f64) -> f64 {
     let mut curves = vec![vec![0.0; offsets.len()]; phases];
     let mut counts = vec![0_usize; phases];
     for pixel in 0..table.pixels() {
-        let best = (0..phases).fold(0, |best, k| {
-            if table.of_phase(pixel, k, at) > table.of_phase(pixel, best, at) { k } else { best }
-        });
+        let best = table.best_phase(pixel, at);
         counts[best] += 1;
         for (offset, sum) in curves[best].iter_mut().enumerate() {
             *sum += table.of_phase(pixel, best, offset);

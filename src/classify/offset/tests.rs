@@ -312,3 +312,71 @@ fn tell(mismatched: bool, phases: &[usize], energies: usize, counts: f64, found:
         }
     }
 }
+
+/// Run by hand: the time an estimate takes.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn time_of_an_estimate() {
+    let set = nvpf::reference_set();
+    for energies in [30, 75] {
+        let mut scene = Scene::new(1, energies, 1000.0, 0.2);
+        scene.size = 256;
+        let stack = scene.stack(&set).0;
+        let absorption = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
+        let intensity = Intensity::estimate(&stack, &absorption);
+        let view = DensityView::new(&stack, &intensity, absorption.max_od, 1.0);
+        let mut times = Vec::new();
+        for _ in 0..9 {
+            let started = std::time::Instant::now();
+            let found = estimate_offset(&view, &set, &stack.plan().energies_ev, &TriageSettings::default());
+            times.push((started.elapsed().as_secs_f64() * 1e3, found.offset_ev));
+        }
+        times.sort_by(|a, b| a.0.total_cmp(&b.0));
+        eprintln!("{energies} energies: {:?} ms (fastest, median, slowest)", [times[0], times[4], times[8]]);
+    }
+}
+
+/// The real stack: its references were cut from it, so that there is no offset; and the same with the references moved.
+#[test]
+fn the_real_stack_has_no_offset() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/als-fe-l-71214078");
+    let Some(header) = std::fs::read_dir(dir).ok().and_then(|mut entries| {
+        entries.find_map(|entry| {
+            let path = entry.ok()?.path();
+            (path.extension()? == "hdr").then_some(path)
+        })
+    }) else {
+        eprintln!("SKIPPED: no real stack at {dir}");
+        return;
+    };
+    let recording = crate::recording::Recording::load(&header).unwrap();
+    let set = crate::reference::ReferenceSet::load(std::path::Path::new(dir)).unwrap();
+    let stack_of = |recording: &crate::recording::Recording| {
+        let mut stack = Stack::new(recording.plan.clone());
+        for (seq, batch) in recording.batches() {
+            stack.push(seq, &batch).unwrap();
+        }
+        stack
+    };
+    let stack = stack_of(&recording);
+    let found = estimate(&stack, &set);
+    eprintln!("{}", found.describe());
+    for n in [6, 8, 12, 20] {
+        let energies =
+            crate::recording::select_energies(&recording.plan.energies_ev, &format!("count:{n}")).unwrap();
+        let sparse = estimate(&stack_of(&recording.subset(&energies)), &set);
+        eprintln!("{n}: {}", sparse.describe());
+        // Corrected or not, it must not be moved far.
+        assert!(sparse.correction_ev(OffsetMode::Correct).abs() < 0.1, "{n}: {sparse:?}");
+    }
+    assert!(found.offset_ev.abs() < 0.05, "{found:?}");
+    for moved_ev in [-0.5, 0.3, 1.0] {
+        let mut moved = set.clone();
+        for reference in &mut moved.references {
+            reference.energies_ev.iter_mut().for_each(|e| *e += moved_ev);
+        }
+        let found = estimate(&stack, &moved);
+        eprintln!("{moved_ev}: {}", found.describe());
+        assert!((found.offset_ev - moved_ev).abs() < 0.05, "{moved_ev}: {found:?}");
+    }
+}
