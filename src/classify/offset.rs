@@ -67,6 +67,8 @@ const MISFIT_EV: f64 = 0.03;
 const RIVAL_EV: f64 = 0.15;
 /// The offset is corrected where it is larger than this many standard errors.
 const CLEAR: f64 = 1.5;
+/// And larger than this, eV: no verdict hangs on less.
+const LEAST_EV: f64 = 0.01;
 /// People are warned of offsets larger than this, eV.
 pub const WARN_EV: f64 = 0.1;
 
@@ -145,10 +147,10 @@ impl EnergyOffset {
         self.doubt.is_none()
     }
 
-    /// Whether it is trusted and clearly not zero.
+    /// Whether it is trusted, clearly not zero, and large enough to matter.
     #[must_use]
     pub fn is_significant(&self) -> bool {
-        self.is_trusted() && self.offset_ev.abs() > CLEAR * self.error_ev
+        self.is_trusted() && self.offset_ev.abs() > LEAST_EV.max(CLEAR * self.error_ev)
     }
 
     /// Whether people should know: significant and above [`WARN_EV`].

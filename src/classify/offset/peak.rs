@@ -113,3 +113,34 @@ pub(super) fn jackknife(whole: &[f64; 3], parts: &[[f64; 3]], step: f64) -> f64 
     let squares: f64 = parts.iter().map(|part| (top(part) - centre).powi(2)).sum();
     step * (squares * (n - 1.0) / n).sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_is_another_maximum_that_is_nearly_as_high() {
+        let curve = [0.0, 5.0, 1.0, 0.0, 3.0, 2.0, 4.5];
+        assert_eq!(maximum(&curve), Some(1));
+        assert_eq!(rival(&curve, 1, 2, 1.0), Some(6));
+        assert_eq!(rival(&curve, 1, 2, 0.3), None);
+        assert_eq!(rival(&curve[..6], 1, 2, 3.0), Some(4));
+        assert_eq!(rival(&curve[..6], 1, 4, 3.0), None, "too near to be another reading");
+        assert_eq!(maximum(&[0.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn a_parabola_has_its_top_where_it_was_put() {
+        let curve: Vec<f64> = (0..5).map(|i| 7.0 - 3.0 * (f64::from(i) - 2.3).powi(2)).collect();
+        let (shift, curvature) = parabola(&curve, 2);
+        assert!((shift - 0.3).abs() < 1e-12 && (curvature - 6.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_jackknife_measures_what_the_parts_do() {
+        let about = |top: f64| [-(-1.0 - top).powi(2), -top.powi(2), -(1.0 - top).powi(2)];
+        assert!(jackknife(&about(0.2), &[about(0.2); 4], 0.03) < 1e-9);
+        let moved = jackknife(&about(0.0), &[about(0.5), about(-0.5)], 0.03);
+        assert!((moved - 0.03 * 0.5).abs() < 1e-9, "{moved}");
+    }
+}

@@ -9,7 +9,7 @@ use rand_distr::{Distribution as _, Poisson};
 use super::*;
 use crate::absorption::{AbsorptionSettings, Intensity, noise_factor};
 use crate::classify::correlation::Baseline;
-use crate::classify::{PhaseMap, Recipe, settle};
+use crate::classify::{PhaseMap, PosteriorModel, Recipe, settle};
 use crate::scan::{Channel, I0, Pixels, SampleBatch};
 use crate::simulate::nvpf;
 use crate::stack::{Stack, test_plan};
@@ -152,17 +152,20 @@ fn an_offset_is_recovered_where_the_references_are_exact() {
     }
 }
 
-/// The settled map of a scene, and the share of its pixels whose best phase is right.
-fn accuracy(scene: &Scene, set: &Arc<ReferenceSet>, mode: OffsetMode) -> (f64, PhaseMap) {
-    let (stack, truth) = scene.stack(set);
-    let recipe = Recipe {
+fn recipe(set: &Arc<ReferenceSet>, mode: OffsetMode) -> Recipe {
+    Recipe {
         references: set.clone(),
         absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: mode,
-    };
-    let map = settle(&stack, &recipe, None).map;
+    }
+}
+
+/// The settled map of a scene, and the share of its pixels whose best phase is right.
+fn accuracy(scene: &Scene, set: &Arc<ReferenceSet>, mode: OffsetMode) -> (f64, PhaseMap) {
+    let (stack, truth) = scene.stack(set);
+    let map = settle(&stack, &recipe(set, mode), None).map;
     let sample: Vec<(usize, usize)> =
         truth.iter().enumerate().filter_map(|(pixel, truth)| Some((pixel, (*truth)?))).collect();
     let right = sample.iter().filter(|(pixel, phase)| usize::from(map.phase[*pixel]) == *phase).count();
@@ -187,6 +190,41 @@ fn corrected_an_offset_costs_nothing() {
     assert!(reported < 0.8 && map.origin.correction_ev == 0.0, "{reported}");
     assert!(told(&map).ends_with("reported, not corrected"), "{}", told(&map));
     assert!(map.origin.energy_offset.is_alarming());
+}
+
+/// A model that only notes which energies it is asked with.
+struct Spy {
+    clusters: Vec<String>,
+    asked_ev: Vec<f64>,
+}
+
+impl PosteriorModel for Spy {
+    fn clusters(&self) -> &[String] {
+        &self.clusters
+    }
+
+    fn sha256(&self) -> &str {
+        ""
+    }
+
+    fn posteriors(&mut self, energies_ev: &[f64], od: &[f32], _: &[f32]) -> Result<Vec<f32>, String> {
+        self.asked_ev = energies_ev.to_vec();
+        Ok(vec![f32::NAN; od.len() / energies_ev.len()])
+    }
+}
+
+#[test]
+fn the_model_is_asked_with_corrected_energies() {
+    let set = Arc::new(nvpf::reference_set());
+    let scene = Scene::new(6, 20, 300.0, -0.5);
+    let mut spy = Spy { clusters: vec!["mixture".to_owned()], asked_ev: Vec::new() };
+    let settled = settle(&scene.stack(&set).0, &recipe(&set, OffsetMode::Correct), Some(&mut spy));
+    let correction_ev = settled.map.origin.correction_ev;
+    assert!((correction_ev + 0.5).abs() < 0.05, "{correction_ev}");
+    let corrected: Vec<f64> = scene.energies_ev.iter().map(|e| e + correction_ev).collect();
+    assert_eq!(spy.asked_ev, corrected);
+    assert_eq!(settled.energies_ev, corrected);
+    assert_eq!(settled.map.plan.energies_ev, scene.energies_ev, "the plan keeps what was asked for");
 }
 
 #[test]
