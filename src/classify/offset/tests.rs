@@ -418,3 +418,25 @@ fn the_real_stack_has_no_offset() {
         assert!((found.offset_ev - moved_ev).abs() < 0.05, "{moved_ev}: {found:?}");
     }
 }
+
+/// Run by hand: what the correction costs by itself. The same counts, with the set-points as they were and with those
+/// where the beam really was.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn accuracy_against_true_energies() {
+    let set = Arc::new(nvpf::reference_set());
+    for counts in [300.0, 1000.0, 3000.0] {
+        for energies in [12, 30] {
+            let mut sums = [0.0; 2];
+            for draw in 0..4 {
+                let scene = Scene::new(100 + draw, energies, counts, 0.3);
+                let real_ev = scene.energies_ev.iter().map(|e| e + 0.3).collect();
+                let known = Scene { energies_ev: real_ev, offset_ev: 0.0, ..scene.clone() };
+                sums[0] += accuracy(&scene, &set, OffsetMode::Correct).0;
+                sums[1] += accuracy(&known, &set, OffsetMode::Report).0;
+            }
+            let [corrected, known] = sums.map(|sum| sum / 4.0);
+            eprintln!("{energies} {counts} | corrected {corrected:.4} true energies {known:.4}");
+        }
+    }
+}
