@@ -43,20 +43,32 @@ const PRIOR_EV: f64 = 0.5;
 const INDEPENDENT_PIXELS: f64 = 40.0;
 /// Step of the first grid, eV.
 const COARSE_EV: f64 = 0.05;
+/// Pixels on that grid, at most.
+const COARSE_PIXELS: usize = 256;
 /// Step of the second grid, eV, and how far it reaches, steps either way.
-const FINE_EV: f64 = 0.02;
-const FINE_STEPS: usize = 15;
+const FINE_EV: f64 = 0.03;
+const FINE_STEPS: usize = 8;
 /// Step of the curves of the jackknife, eV, and most parts of the energies.
 const JACKKNIFE_EV: f64 = 0.03;
 const JACKKNIFE_PARTS: usize = 10;
+/// Pixels of the jackknife, at most.
+const JACKKNIFE_PIXELS: usize = 512;
 /// Fewest pixels.
 const MIN_PIXELS: usize = 24;
 /// Largest standard error that is trusted, eV.
 const MAX_ERROR_EV: f64 = 0.15;
 /// By how much the log-likelihood of the next best offset has to be lower.
 const MIN_CONTRAST: f64 = 4.0;
+/// The same where the references do not match, which shows where leaving out a range of energies moves the offset
+/// by more than [`MISFIT_EV`].
+const MISFIT_CONTRAST: f64 = 20.0;
+const MISFIT_EV: f64 = 0.03;
+/// Another offset is another reading from this distance on, eV.
+const RIVAL_EV: f64 = 0.15;
 /// The offset is corrected where it is larger than this many standard errors.
-const CLEAR: f64 = 2.0;
+const CLEAR: f64 = 1.5;
+/// And larger than this, eV: no verdict hangs on less.
+const LEAST_EV: f64 = 0.01;
 /// People are warned of offsets larger than this, eV.
 pub const WARN_EV: f64 = 0.1;
 
@@ -135,10 +147,10 @@ impl EnergyOffset {
         self.doubt.is_none()
     }
 
-    /// Whether it is trusted and clearly not zero.
+    /// Whether it is trusted, clearly not zero, and large enough to matter.
     #[must_use]
     pub fn is_significant(&self) -> bool {
-        self.is_trusted() && self.offset_ev.abs() > CLEAR * self.error_ev
+        self.is_trusted() && self.offset_ev.abs() > LEAST_EV.max(CLEAR * self.error_ev)
     }
 
     /// Whether people should know: significant and above [`WARN_EV`].
@@ -226,30 +238,33 @@ pub fn estimate_offset(
         return EnergyOffset::none(pixels, OffsetDoubt::FewPixels);
     }
     let energies_ev: Vec<f64> = used.iter().map(|&e| targets.energies_ev[e]).collect();
+    let few = sample.every(pixels.div_ceil(COARSE_PIXELS));
     let steps = (MAX_OFFSET_EV / COARSE_EV).round() as usize;
-    let coarse =
-        Table::new(&sample, &ShiftedReferences::new(references, &energies_ev, 0.0, COARSE_EV, steps));
-    let temper = (INDEPENDENT_PIXELS / pixels as f64).min(1.0);
+    let coarse = Table::new(&few, &ShiftedReferences::new(references, &energies_ev, 0.0, COARSE_EV, steps));
+    let prior = |offset_ev: f64| -0.5 * (offset_ev / PRIOR_EV).powi(2);
+    let temper = (INDEPENDENT_PIXELS / few.pixels() as f64).min(1.0);
     let curve: Vec<f64> = coarse
         .total()
         .iter()
         .zip(coarse.offsets())
-        .map(|(sum, offset)| temper * sum - 0.5 * (offset / PRIOR_EV).powi(2))
+        .map(|(sum, offset)| temper * sum + prior(*offset))
         .collect();
     let Some(best) = peak::maximum(&curve) else { return EnergyOffset::none(pixels, OffsetDoubt::Vague) };
-    let centre = coarse.offsets()[best];
-    let fine =
-        Table::new(&sample, &ShiftedReferences::new(references, &energies_ev, centre, FINE_EV, FINE_STEPS));
-    let found = peak::refine(&fine, temper, PRIOR_EV);
-    let energy_error_ev = error_of_energies(&sample, references, &energies_ev, found.offset_ev);
+    let centre_ev = coarse.offsets()[best];
+    let fine = ShiftedReferences::new(references, &energies_ev, centre_ev, FINE_EV, FINE_STEPS);
+    let temper = (INDEPENDENT_PIXELS / pixels as f64).min(1.0);
+    let found = peak::refine(&Table::new(&sample, &fine), temper, PRIOR_EV);
+    let half = sample.every(pixels.div_ceil(JACKKNIFE_PIXELS));
+    let energy_error_ev = error_of_energies(&half, references, &energies_ev, found.offset_ev);
     let error_ev = found.error_ev.hypot(energy_error_ev);
-    let at_end = best == 0 || best + 1 == curve.len();
-    let rival = peak::rival(&curve, best, (0.15 / COARSE_EV).round() as usize, MIN_CONTRAST);
-    let doubt = match (at_end, rival) {
-        (true, _) => Some(OffsetDoubt::OutOfRange),
-        (false, Some(rival)) => Some(OffsetDoubt::Rival(coarse.offsets()[rival])),
-        (false, None) if error_ev.is_nan() || error_ev > MAX_ERROR_EV => Some(OffsetDoubt::Vague),
-        (false, None) => None,
+    let apart = (RIVAL_EV.max(2.0 * error_ev) / COARSE_EV).round() as usize;
+    let contrast = if energy_error_ev > MISFIT_EV { MISFIT_CONTRAST } else { MIN_CONTRAST };
+    let rival = peak::rival(&curve, best, apart, contrast);
+    let doubt = match rival {
+        _ if best == 0 || best + 1 == curve.len() => Some(OffsetDoubt::OutOfRange),
+        Some(rival) => Some(OffsetDoubt::Rival(coarse.offsets()[rival])),
+        None if error_ev.is_nan() || error_ev > MAX_ERROR_EV => Some(OffsetDoubt::Vague),
+        None => None,
     };
     EnergyOffset { offset_ev: found.offset_ev, error_ev, pixels, doubt }
 }

@@ -6,7 +6,7 @@ use super::sample::Sample;
 use crate::reference::ReferenceSet;
 
 /// Steps toward the most likely shares of the phases.
-const SHARE_STEPS: usize = 12;
+const SHARE_STEPS: usize = 8;
 
 /// The references on the energies of a scan, moved by offsets `centre + i·step`.
 ///
@@ -120,6 +120,12 @@ impl Table {
     /// Log-likelihood of one pixel, given the phase, at an offset.
     pub(super) fn of_phase(&self, pixel: usize, phase: usize, offset: usize) -> f64 {
         self.each[(pixel * self.offsets.len() + offset) * self.phases + phase]
+    }
+
+    /// The phase that suits a pixel best at an offset; of equal ones the first.
+    pub(super) fn best_phase(&self, pixel: usize, offset: usize) -> usize {
+        let of = |phase: usize| self.of_phase(pixel, phase, offset);
+        (1..self.phases).fold(0, |best, phase| if of(phase) > of(best) { phase } else { best })
     }
 
     /// Summed over the pixels, in their order.

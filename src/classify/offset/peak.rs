@@ -25,7 +25,7 @@ pub(super) fn maximum(curve: &[f64]) -> Option<usize> {
 /// The highest other local maximum at least `apart` steps from `best`, where it is lower by less than `contrast`.
 pub(super) fn rival(curve: &[f64], best: usize, apart: usize, contrast: f64) -> Option<usize> {
     let is_top =
-        |i: usize| (i == 0 || curve[i - 1] <= curve[i]) && (i + 1 == curve.len() || curve[i + 1] <= curve[i]);
+        |i: usize| (i == 0 || curve[i - 1] < curve[i]) && (i + 1 == curve.len() || curve[i + 1] <= curve[i]);
     (0..curve.len())
         .filter(|&i| i.abs_diff(best) >= apart && is_top(i) && curve[best] - curve[i] < contrast)
         .reduce(|top, i| if curve[i] > curve[top] { i } else { top })
@@ -77,9 +77,7 @@ fn spread_of_phases(table: &Table, at: usize, offset_ev: f64) -> f64 {
     let mut curves = vec![vec![0.0; offsets.len()]; phases];
     let mut counts = vec![0_usize; phases];
     for pixel in 0..table.pixels() {
-        let best = (0..phases).fold(0, |best, k| {
-            if table.of_phase(pixel, k, at) > table.of_phase(pixel, best, at) { k } else { best }
-        });
+        let best = table.best_phase(pixel, at);
         counts[best] += 1;
         for (offset, sum) in curves[best].iter_mut().enumerate() {
             *sum += table.of_phase(pixel, best, offset);
@@ -114,4 +112,35 @@ pub(super) fn jackknife(whole: &[f64; 3], parts: &[[f64; 3]], step: f64) -> f64 
     let n = parts.len() as f64;
     let squares: f64 = parts.iter().map(|part| (top(part) - centre).powi(2)).sum();
     step * (squares * (n - 1.0) / n).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_is_another_maximum_that_is_nearly_as_high() {
+        let curve = [0.0, 5.0, 1.0, 0.0, 3.0, 2.0, 4.5];
+        assert_eq!(maximum(&curve), Some(1));
+        assert_eq!(rival(&curve, 1, 2, 1.0), Some(6));
+        assert_eq!(rival(&curve, 1, 2, 0.3), None);
+        assert_eq!(rival(&curve[..6], 1, 2, 3.0), Some(4));
+        assert_eq!(rival(&curve[..6], 1, 4, 3.0), None, "too near to be another reading");
+        assert_eq!(maximum(&[0.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn a_parabola_has_its_top_where_it_was_put() {
+        let curve: Vec<f64> = (0..5).map(|i| 7.0 - 3.0 * (f64::from(i) - 2.3).powi(2)).collect();
+        let (shift, curvature) = parabola(&curve, 2);
+        assert!((shift - 0.3).abs() < 1e-12 && (curvature - 6.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_jackknife_measures_what_the_parts_do() {
+        let about = |top: f64| [-(-1.0 - top).powi(2), -top.powi(2), -(1.0 - top).powi(2)];
+        assert!(jackknife(&about(0.2), &[about(0.2); 4], 0.03) < 1e-9);
+        let moved = jackknife(&about(0.0), &[about(0.5), about(-0.5)], 0.03);
+        assert!((moved - 0.03 * 0.5).abs() < 1e-9, "{moved}");
+    }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::classify::spectrum::Spectrum;
 
 /// Pixels that are looked at.
-const CANDIDATES: usize = 8192;
+const CANDIDATES: usize = 4096;
 /// Pixels that are used.
 const MOST_PIXELS: usize = 1024;
 
@@ -29,7 +29,7 @@ impl Sample {
         triage: &TriageSettings,
     ) -> Self {
         let particles = particles(view, targets, triage);
-        let stride = particles.len() as f64 / particles.len().min(MOST_PIXELS).max(1) as f64;
+        let stride = particles.len() as f64 / particles.len().clamp(1, MOST_PIXELS) as f64;
         let chosen: Vec<usize> =
             (0..particles.len().min(MOST_PIXELS)).map(|i| particles[(i as f64 * stride) as usize]).collect();
         let n = used.len();
@@ -52,6 +52,20 @@ impl Sample {
             },
         );
         sample
+    }
+
+    /// Every `stride`th pixel.
+    pub(super) fn every(&self, stride: usize) -> Self {
+        let n = self.energies;
+        let rows = |values: &[f64]| -> Vec<f64> {
+            values.chunks_exact(n).step_by(stride).flatten().copied().collect()
+        };
+        Self {
+            energies: n,
+            weight: rows(&self.weight),
+            weighted_od: rows(&self.weighted_od),
+            sums: self.sums.iter().step_by(stride).copied().collect(),
+        }
     }
 
     /// Number of pixels.

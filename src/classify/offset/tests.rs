@@ -9,7 +9,7 @@ use rand_distr::{Distribution as _, Poisson};
 use super::*;
 use crate::absorption::{AbsorptionSettings, Intensity, noise_factor};
 use crate::classify::correlation::Baseline;
-use crate::classify::{PhaseMap, Recipe, settle};
+use crate::classify::{PhaseMap, PosteriorModel, Recipe, settle};
 use crate::scan::{Channel, I0, Pixels, SampleBatch};
 use crate::simulate::nvpf;
 use crate::stack::{Stack, test_plan};
@@ -152,17 +152,20 @@ fn an_offset_is_recovered_where_the_references_are_exact() {
     }
 }
 
-/// The settled map of a scene, and the share of its pixels whose best phase is right.
-fn accuracy(scene: &Scene, set: &Arc<ReferenceSet>, mode: OffsetMode) -> (f64, PhaseMap) {
-    let (stack, truth) = scene.stack(set);
-    let recipe = Recipe {
+fn recipe(set: &Arc<ReferenceSet>, mode: OffsetMode) -> Recipe {
+    Recipe {
         references: set.clone(),
         absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: mode,
-    };
-    let map = settle(&stack, &recipe, None).map;
+    }
+}
+
+/// The settled map of a scene, and the share of its pixels whose best phase is right.
+fn accuracy(scene: &Scene, set: &Arc<ReferenceSet>, mode: OffsetMode) -> (f64, PhaseMap) {
+    let (stack, truth) = scene.stack(set);
+    let map = settle(&stack, &recipe(set, mode), None).map;
     let sample: Vec<(usize, usize)> =
         truth.iter().enumerate().filter_map(|(pixel, truth)| Some((pixel, (*truth)?))).collect();
     let right = sample.iter().filter(|(pixel, phase)| usize::from(map.phase[*pixel]) == *phase).count();
@@ -187,6 +190,41 @@ fn corrected_an_offset_costs_nothing() {
     assert!(reported < 0.8 && map.origin.correction_ev == 0.0, "{reported}");
     assert!(told(&map).ends_with("reported, not corrected"), "{}", told(&map));
     assert!(map.origin.energy_offset.is_alarming());
+}
+
+/// A model that only notes which energies it is asked with.
+struct Spy {
+    clusters: Vec<String>,
+    asked_ev: Vec<f64>,
+}
+
+impl PosteriorModel for Spy {
+    fn clusters(&self) -> &[String] {
+        &self.clusters
+    }
+
+    fn sha256(&self) -> &str {
+        ""
+    }
+
+    fn posteriors(&mut self, energies_ev: &[f64], od: &[f32], _: &[f32]) -> Result<Vec<f32>, String> {
+        self.asked_ev = energies_ev.to_vec();
+        Ok(vec![f32::NAN; od.len() / energies_ev.len()])
+    }
+}
+
+#[test]
+fn the_model_is_asked_with_corrected_energies() {
+    let set = Arc::new(nvpf::reference_set());
+    let scene = Scene::new(6, 20, 300.0, -0.5);
+    let mut spy = Spy { clusters: vec!["mixture".to_owned()], asked_ev: Vec::new() };
+    let settled = settle(&scene.stack(&set).0, &recipe(&set, OffsetMode::Correct), Some(&mut spy));
+    let correction_ev = settled.map.origin.correction_ev;
+    assert!((correction_ev + 0.5).abs() < 0.05, "{correction_ev}");
+    let corrected: Vec<f64> = scene.energies_ev.iter().map(|e| e + correction_ev).collect();
+    assert_eq!(spy.asked_ev, corrected);
+    assert_eq!(settled.energies_ev, corrected);
+    assert_eq!(settled.map.plan.energies_ev, scene.energies_ev, "the plan keeps what was asked for");
 }
 
 #[test]
@@ -309,6 +347,96 @@ fn tell(mismatched: bool, phases: &[usize], energies: usize, counts: f64, found:
     if std::env::var("EACH").is_ok() {
         for (error, estimate) in found {
             eprintln!("    {error:+.3} {}", estimate.describe());
+        }
+    }
+}
+
+/// Run by hand: the time an estimate takes.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn time_of_an_estimate() {
+    let set = nvpf::reference_set();
+    for energies in [30, 75] {
+        let mut scene = Scene::new(1, energies, 1000.0, 0.2);
+        scene.size = 256;
+        let stack = scene.stack(&set).0;
+        let absorption = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
+        let intensity = Intensity::estimate(&stack, &absorption);
+        let view = DensityView::new(&stack, &intensity, absorption.max_od, 1.0);
+        let mut times = Vec::new();
+        for _ in 0..9 {
+            let started = std::time::Instant::now();
+            let found = estimate_offset(&view, &set, &stack.plan().energies_ev, &TriageSettings::default());
+            times.push((started.elapsed().as_secs_f64() * 1e3, found.offset_ev));
+        }
+        times.sort_by(|a, b| a.0.total_cmp(&b.0));
+        eprintln!("{energies} energies: {:?} ms (fastest, median, slowest)", [times[0], times[4], times[8]]);
+    }
+}
+
+/// The real stack: its references were cut from it, so that there is no offset; and the same with the references moved.
+#[test]
+fn the_real_stack_has_no_offset() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/als-fe-l-71214078");
+    let Some(header) = std::fs::read_dir(dir).ok().and_then(|mut entries| {
+        entries.find_map(|entry| {
+            let path = entry.ok()?.path();
+            (path.extension()? == "hdr").then_some(path)
+        })
+    }) else {
+        eprintln!("SKIPPED: no real stack at {dir}");
+        return;
+    };
+    let recording = crate::recording::Recording::load(&header).unwrap();
+    let set = crate::reference::ReferenceSet::load(std::path::Path::new(dir)).unwrap();
+    let stack_of = |recording: &crate::recording::Recording| {
+        let mut stack = Stack::new(recording.plan.clone());
+        for (seq, batch) in recording.batches() {
+            stack.push(seq, &batch).unwrap();
+        }
+        stack
+    };
+    let stack = stack_of(&recording);
+    let found = estimate(&stack, &set);
+    eprintln!("{}", found.describe());
+    for n in [6, 8, 12, 20] {
+        let energies =
+            crate::recording::select_energies(&recording.plan.energies_ev, &format!("count:{n}")).unwrap();
+        let sparse = estimate(&stack_of(&recording.subset(&energies)), &set);
+        eprintln!("{n}: {}", sparse.describe());
+        // Corrected or not, it must not be moved far.
+        assert!(sparse.correction_ev(OffsetMode::Correct).abs() < 0.1, "{n}: {sparse:?}");
+    }
+    assert!(found.offset_ev.abs() < 0.05, "{found:?}");
+    for moved_ev in [-0.5, 0.3, 1.0] {
+        let mut moved = set.clone();
+        for reference in &mut moved.references {
+            reference.energies_ev.iter_mut().for_each(|e| *e += moved_ev);
+        }
+        let found = estimate(&stack, &moved);
+        eprintln!("{moved_ev}: {}", found.describe());
+        assert!((found.offset_ev - moved_ev).abs() < 0.05, "{moved_ev}: {found:?}");
+    }
+}
+
+/// Run by hand: what the correction costs by itself. The same counts, with the set-points as they were and with those
+/// where the beam really was.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn accuracy_against_true_energies() {
+    let set = Arc::new(nvpf::reference_set());
+    for counts in [300.0, 1000.0, 3000.0] {
+        for energies in [12, 30] {
+            let mut sums = [0.0; 2];
+            for draw in 0..4 {
+                let scene = Scene::new(100 + draw, energies, counts, 0.3);
+                let real_ev = scene.energies_ev.iter().map(|e| e + 0.3).collect();
+                let known = Scene { energies_ev: real_ev, offset_ev: 0.0, ..scene.clone() };
+                sums[0] += accuracy(&scene, &set, OffsetMode::Correct).0;
+                sums[1] += accuracy(&known, &set, OffsetMode::Report).0;
+            }
+            let [corrected, known] = sums.map(|sum| sum / 4.0);
+            eprintln!("{energies} {counts} | corrected {corrected:.4} true energies {known:.4}");
         }
     }
 }

@@ -180,14 +180,15 @@ impl MappedScan {
         let offset = &map.origin.energy_offset;
         if offset.is_alarming() && !self.offset_noted {
             self.offset_noted = true;
+            let text = offset.report(map.origin.correction_ev);
             tracing::warn!(
                 scan_id = self.scan_id(),
                 offset_ev = offset.offset_ev,
                 error_ev = offset.error_ev,
                 corrected_ev = map.origin.correction_ev,
-                "the energies of the scan are off against the references: {}",
-                offset.report(map.origin.correction_ev)
+                "the energies of the scan are off against the references: {text}"
             );
+            self.note_once(format!("the energies are off against the references: at first {text}"));
         }
     }
 

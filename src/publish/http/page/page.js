@@ -24,6 +24,12 @@ function stateOf(scan) {
   if (scan.outcome && scan.outcome.status !== "complete") words.push(scan.outcome.status);
   if (scan.simulated) words.push("simulated");
   if (scan.gaps.length > 0) words.push(scan.gaps.length + " gaps");
+  const offset = scan.energy_offset;
+  if (offset && offset.trusted) {
+    const sign = offset.offset_ev < 0 ? "" : "+";
+    const done = offset.correction_ev === 0 ? "" : ", corrected";
+    words.push("energy offset " + sign + offset.offset_ev.toFixed(3) + " ± " + offset.error_ev.toFixed(3) + " eV" + done);
+  }
   return words.concat(scan.notes).join(", ");
 }
 
