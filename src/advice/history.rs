@@ -15,6 +15,8 @@ use crate::classify::{NO_PHASE, PhaseMap};
 
 /// Forecasts that are looked back on.
 const WINDOW: usize = 10;
+/// Fewest of them.
+const SHORTEST: usize = 3;
 
 /// A forecast and what became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -98,15 +100,24 @@ impl History {
         });
     }
 
-    /// How forecasts have fared of late.
+    /// How forecasts have fared of late: over the last three or more, whichever say most. Few allow little to be said;
+    /// many reach back to when much was open.
     pub(super) fn drift(&self) -> Drift {
-        let sum = |value: fn(&Outcome) -> f64| self.outcomes.iter().map(value).sum::<f64>();
+        let count = self.outcomes.len();
+        let spans = (SHORTEST.min(count.max(1))..=count).map(|span| self.drift_of(count - span));
+        spans.min_by(|a, b| a.most.total_cmp(&b.most)).unwrap_or(Drift { excess: 0.0, most: f64::INFINITY })
+    }
+
+    /// The same over the forecasts from `first` on.
+    fn drift_of(&self, first: usize) -> Drift {
+        let outcomes = || self.outcomes.iter().skip(first);
+        let sum = |value: fn(&Outcome) -> f64| outcomes().map(value).sum::<f64>();
         let growth = sum(|outcome| outcome.growth);
         if growth <= 0.0 {
             return Drift { excess: 0.0, most: f64::INFINITY };
         }
-        let (changed, guesses) = (sum(|outcome| outcome.changed), sum(|outcome| outcome.guesses));
-        let pixels = guesses / self.outcomes.len() as f64;
+        let changed = sum(|outcome| outcome.changed);
+        let pixels = sum(|outcome| outcome.guesses) / outcomes().count().max(1) as f64;
         // Upper limit of a Poisson count: 3.0 for none, 1.645 deviations above many.
         let count = changed * pixels;
         let most = (count + 1.35 + 1.645 * (count + 1.0).sqrt()) / pixels;

@@ -50,7 +50,8 @@ fn advice_on(references: ReferenceSet, photons: f64, which: impl Fn(f64) -> bool
     let recipe = recipe(references);
     let mut stack = Stack::new(trial.plan.clone());
     let mut live = LiveMap::new(&stack, recipe.clone());
-    let mut adviser = Adviser::new(AdviceSettings::default());
+    // So few pixels prove no more than this.
+    let mut adviser = Adviser::new(AdviceSettings { stop_below: 0.02, ..AdviceSettings::default() });
     let mut measured = vec![false; trial.plan.energies_ev.len()];
     let chosen: Vec<usize> = (0..measured.len()).filter(|&e| which(trial.plan.energies_ev[e])).collect();
     let (mut seq, mut advice) = (0, None);

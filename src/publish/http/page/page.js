@@ -24,7 +24,8 @@ function stateOf(scan) {
   if (scan.outcome && scan.outcome.status !== "complete") words.push(scan.outcome.status);
   if (scan.simulated) words.push("simulated");
   if (scan.gaps.length > 0) words.push(scan.gaps.length + " gaps");
-  return words.concat(scan.notes).join(", ");
+  const advice = scan.advice ? [scan.advice.text] : [];
+  return words.concat(scan.notes, advice).join(", ");
 }
 
 function showTable(scans, current) {
