@@ -81,7 +81,7 @@ pub struct Step {
     mixed: Vec<bool>,
 }
 
-/// Measures `trial` in `order`.
+/// Measures `trial` in `order`, at most `most` energies of it. What changed is counted up to the last of them.
 ///
 /// # Errors
 /// A trial whose values do not fit its plan.
@@ -90,13 +90,14 @@ pub fn course(
     recipe: &Recipe,
     settings: &AdviceSettings,
     order: Order,
+    most: usize,
 ) -> Result<Vec<Step>, StackError> {
-    let energies = trial.plan.energies_ev.len();
+    let energies = trial.plan.energies_ev.len().min(most);
     let fixed = match order {
         Order::Ascending => Some(ascending(trial)),
         Order::BitReversed => Some(bit_reversed(trial)),
         Order::Designed => Some(design::order(&recipe.references, &trial.plan.energies_ev, trial.photons)),
-        Order::EvenlySpaced => return evenly_spaced(trial, recipe, settings),
+        Order::EvenlySpaced => return evenly_spaced(trial, recipe, settings, energies),
         Order::Advised => None,
     };
     let mut bench = Bench::new(trial, recipe, settings);
@@ -253,11 +254,16 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn evenly_spaced(trial: &Trial, recipe: &Recipe, settings: &AdviceSettings) -> Result<Vec<Step>, StackError> {
+fn evenly_spaced(
+    trial: &Trial,
+    recipe: &Recipe,
+    settings: &AdviceSettings,
+    most: usize,
+) -> Result<Vec<Step>, StackError> {
     let ascending = ascending(trial);
     let n = ascending.len();
-    let mut steps = Vec::with_capacity(n);
-    for count in 1..=n {
+    let mut steps = Vec::with_capacity(most);
+    for count in 1..=most {
         let chosen: Vec<usize> = if count == 1 {
             vec![0]
         } else {

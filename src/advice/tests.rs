@@ -130,6 +130,7 @@ fn a_sample_that_the_references_do_not_describe_is_not_to_be_trusted() {
             &recipe,
             &AdviceSettings::default(),
             super::study::Order::BitReversed,
+            usize::MAX,
         );
         steps.unwrap().iter().any(|step| step.stop)
     };
@@ -159,7 +160,8 @@ fn the_rest_never_changes_much_more_than_was_said_when_stopping_was_advised() {
         let settings = TrialSettings { photons: 1e4, energies: 24, shape: [64, 64], mismatch: false, seed };
         let trial = Trial::simulated(&references, &settings).unwrap();
         for order in [super::study::Order::Advised, super::study::Order::Ascending] {
-            let steps = super::study::course(&trial, &recipe, &AdviceSettings::default(), order).unwrap();
+            let steps =
+                super::study::course(&trial, &recipe, &AdviceSettings::default(), order, usize::MAX).unwrap();
             for step in steps.iter().filter(|step| step.stop) {
                 let [_, most] = step.interval.unwrap();
                 stops += 1;
@@ -181,10 +183,42 @@ fn following_the_advice_needs_fewer_energies_than_the_plan() {
     let settings = TrialSettings { photons: 3000.0, energies: 24, shape: [64, 64], mismatch: false, seed: 5 };
     let trial = Trial::simulated(&references, &settings).unwrap();
     let needed = |order| {
-        let steps = super::study::course(&trial, &recipe, &AdviceSettings::default(), order).unwrap();
+        let steps =
+            super::study::course(&trial, &recipe, &AdviceSettings::default(), order, usize::MAX).unwrap();
         let wanted = 0.98 * steps[steps.len() - 1].accuracy;
         steps.iter().rposition(|step| step.accuracy < wanted).map_or(1, |below| below + 2)
     };
     let (advised, ascending) = (needed(super::study::Order::Advised), needed(super::study::Order::Ascending));
     assert!(advised * 4 <= ascending * 3, "{advised} against {ascending}");
+}
+
+/// A recorded Fe L stack: the advice, energy by energy, does better than as many evenly spaced energies.
+#[test]
+fn on_a_recorded_stack_advised_energies_do_better_than_evenly_spaced_ones() {
+    let folder =
+        std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/als-fe-l-71214078"));
+    if !folder.is_dir() {
+        eprintln!("SKIPPED: {} is not there", folder.display());
+        return;
+    }
+    let references = ReferenceSet::load(folder).unwrap();
+    let mut recipe = recipe(references);
+    recipe.absorption.max_od = 2.5;
+    let recording = crate::recording::Recording::load(&folder.join("71214078.hdr")).unwrap();
+    let trial = Trial::recorded(&recording, &recipe).unwrap();
+    let balanced = |order| -> Vec<f64> {
+        let steps = super::study::course(&trial, &recipe, &AdviceSettings::default(), order, 12).unwrap();
+        steps.iter().map(|step| step.balanced).collect()
+    };
+    let advised = balanced(super::study::Order::Advised);
+    let even = balanced(super::study::Order::EvenlySpaced);
+    for count in [6, 8] {
+        assert!(
+            advised[count - 1] > even[count - 1] + 0.05,
+            "{count}: {} {}",
+            advised[count - 1],
+            even[count - 1]
+        );
+    }
+    assert!(advised[5] > 0.85, "{advised:?}");
 }
