@@ -140,3 +140,36 @@ pub(super) fn growth(crowd: &Crowd, axis: &Axis, beam: &Beam, energies: &[usize]
     }
     sum / f64::from(count.max(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(outcomes: &[Outcome]) -> History {
+        History { before: None, outcomes: outcomes.iter().copied().collect() }
+    }
+
+    const QUIET: Outcome = Outcome { expected: 0.001, changed: 0.0, growth: 0.1, guesses: 2000.0 };
+
+    #[test]
+    fn nothing_looked_back_on_allows_nothing_to_be_said() {
+        assert_eq!(history(&[]).drift(), Drift { excess: 0.0, most: f64::INFINITY });
+    }
+
+    #[test]
+    fn no_change_seen_allows_three_pixels_and_the_more_evidence_came_the_less() {
+        let short = history(&[QUIET; 3]).drift();
+        assert!((short.most - 2.995 / 2000.0 / 0.3).abs() < 1e-9 && short.excess == 0.0, "{short:?}");
+        assert!(history(&[QUIET; 6]).drift().most < 0.6 * short.most);
+    }
+
+    #[test]
+    fn what_changed_beyond_the_forecast_goes_on_and_what_is_long_past_does_not() {
+        let loud = Outcome { changed: 0.02, ..QUIET };
+        let drift = history(&[loud; 3]).drift();
+        assert!((drift.excess - 0.057 / 0.3).abs() < 1e-9 && drift.most > 0.06 / 0.3, "{drift:?}");
+        let calmed = [[loud; 2].as_slice(), &[QUIET; 6]].concat();
+        let drift = history(&calmed).drift();
+        assert!(drift.excess == 0.0 && drift.most < 0.01, "{drift:?}");
+    }
+}
