@@ -12,9 +12,11 @@
 
 mod axis;
 mod beam;
+mod border;
 mod contrast;
 mod crowd;
 mod design;
+mod history;
 mod next;
 mod odds;
 mod report;
@@ -25,10 +27,11 @@ mod words;
 pub use design::{DesignSettings, design};
 pub use report::{Advice, Candidate, Open, Pair, Stop};
 
-use crate::classify::{DensityView, PhaseMap, Targets};
+use crate::classify::{DensityView, PhaseMap, Recipe, Targets};
 use crate::reference::ReferenceSet;
 use axis::Axis;
 use crowd::Crowd;
+use history::History;
 use next::Travel;
 
 /// Candidates that are told of each list.
@@ -68,49 +71,84 @@ pub struct Situation<'a> {
     pub map: &'a PhaseMap,
     /// The spectra behind it.
     pub view: &'a DensityView<'a>,
-    /// The references.
-    pub references: &'a ReferenceSet,
+    /// How the map was made.
+    pub recipe: &'a Recipe,
     /// The references at the energies of the plan, as the map used them.
     pub targets: &'a Targets,
     /// Per energy of the plan, whether anything was measured there.
     pub measured: &'a [bool],
+    /// Per energy of the plan, whether every pixel was.
+    pub complete: &'a [bool],
     /// Set-point of the monochromator, eV, where it is known.
     pub at_ev: Option<f64>,
-    /// Fewest energies for a verdict.
-    pub min_energies: usize,
-    /// Optical density above which nothing is used.
-    pub max_od: f64,
 }
 
-/// Advises on a generation; `None` where it is turned off or the situation contradicts itself.
-#[must_use]
-pub fn advise(situation: &Situation<'_>, settings: &AdviceSettings) -> Option<Advice> {
-    let plan = &situation.map.plan;
-    let energies = plan.energies_ev.len();
-    let agree = situation.measured.len() == energies && situation.targets.energies_ev.len() == energies;
-    if !settings.enabled || !agree || situation.references.len() < 2 {
-        return None;
+impl Situation<'_> {
+    fn references(&self) -> &ReferenceSet {
+        &self.recipe.references
     }
-    // An energy axis that was corrected lies elsewhere than the set-points.
-    let shift_ev = situation.targets.energies_ev.first()? - plan.energies_ev.first()?;
-    let dwell_at = |energy_ev: f64| {
-        let distance = |e: usize| (plan.energies_ev[e] + shift_ev - energy_ev).abs();
-        let nearest = (0..energies).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
-        nearest.map_or(1.0, |e| plan.dwell_ms[e])
-    };
-    let mut axis = Axis::new(situation.references, situation.targets.energies_ev.clone(), dwell_at);
-    axis.dwell_ms.clone_from(&plan.dwell_ms);
-    let (mut crowd, beam) = Crowd::of(situation.map, situation.view, &axis, situation.max_od);
-    crowd.measured(&axis, &beam, situation.measured);
-    let travel = Travel {
-        from_ev: situation.at_ev.map(|at_ev| at_ev + shift_ev),
-        move_ms_per_ev: settings.move_ms_per_ev,
-        settle_ms: settings.settle_ms,
-        pixels: plan.grid.pixels() as f64,
-    };
-    let teller =
-        words::Teller { situation, settings, crowd: &crowd, axis: &axis, beam: &beam, travel, shift_ev };
-    Some(teller.tell(&dwell_at))
+
+    fn min_energies(&self) -> usize {
+        self.recipe.triage.min_energies as usize
+    }
+}
+
+/// Gives advice on one scan, generation after generation, and learns from how its forecasts fare.
+#[derive(Clone, Debug)]
+pub struct Adviser {
+    settings: AdviceSettings,
+    history: History,
+}
+
+impl Adviser {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(settings: AdviceSettings) -> Self {
+        Self { settings, history: History::default() }
+    }
+
+    /// Advises on a generation; `None` where it is turned off or the situation contradicts itself.
+    #[must_use]
+    pub fn advise(&mut self, situation: &Situation<'_>) -> Option<Advice> {
+        let plan = &situation.map.plan;
+        let energies = plan.energies_ev.len();
+        let lengths =
+            [situation.measured.len(), situation.complete.len(), situation.targets.energies_ev.len()];
+        if !self.settings.enabled || lengths != [energies; 3] || situation.references().len() < 2 {
+            return None;
+        }
+        // An energy axis that was corrected lies elsewhere than the set-points.
+        let shift_ev = situation.targets.energies_ev.first()? - plan.energies_ev.first()?;
+        let dwell_at = |energy_ev: f64| {
+            let distance = |e: usize| (plan.energies_ev[e] + shift_ev - energy_ev).abs();
+            let nearest = (0..energies).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+            nearest.map_or(1.0, |e| plan.dwell_ms[e])
+        };
+        let mut axis = Axis::new(situation.references(), situation.targets.energies_ev.clone(), dwell_at);
+        axis.dwell_ms.clone_from(&plan.dwell_ms);
+        let max_od = situation.recipe.absorption.max_od;
+        let (mut crowd, beam) = Crowd::of(situation.map, situation.view, &axis, max_od);
+        crowd.measured(&axis, &beam, situation.measured);
+        self.history.push(situation.map, &crowd, &axis, &beam, situation.complete);
+        let (settings, drift) = (&self.settings, self.history.drift());
+        let travel = Travel {
+            from_ev: situation.at_ev.map(|at_ev| at_ev + shift_ev),
+            move_ms_per_ev: settings.move_ms_per_ev,
+            settle_ms: settings.settle_ms,
+            pixels: plan.grid.pixels() as f64,
+        };
+        let teller = words::Teller {
+            situation,
+            settings,
+            crowd: &crowd,
+            axis: &axis,
+            beam: &beam,
+            travel,
+            shift_ev,
+            drift,
+        };
+        Some(teller.tell(&dwell_at))
+    }
 }
 
 /// Whether `energy` may come next after `chosen`: not measured, and where one side of the edge would otherwise be
@@ -124,7 +162,7 @@ fn is_allowed(situation: &Situation<'_>, energy: usize, chosen: &[usize]) -> boo
     let count = (0..situation.measured.len()).filter(|&e| taken(e) && targets.used[e]).count();
     let has = targets.sides_of((0..situation.measured.len()).filter(|&e| taken(e) && targets.used[e]));
     let missing: Vec<usize> = (0..2).filter(|&side| targets.sides[side] && !has[side]).collect();
-    let open = situation.min_energies.saturating_sub(count);
+    let open = situation.min_energies().saturating_sub(count);
     open > missing.len()
         || missing.is_empty()
         || missing.iter().any(|&side| targets.sides_of(std::iter::once(energy))[side])

@@ -206,6 +206,12 @@ impl Crowd {
     }
 }
 
+/// Whether the map itself says that two phases lie over each other, or could.
+pub(super) fn is_mixed(map: &PhaseMap, pixel: usize) -> bool {
+    map.status[pixel] == Status::Mixture
+        || matches!(map.ambiguity[pixel], Ambiguity::Mixture | Ambiguity::Indistinguishable)
+}
+
 fn doubt(map: &PhaseMap, pixel: usize) -> f64 {
     let confidence = f64::from(map.confidence[pixel]);
     if confidence.is_nan() { 1.0 } else { (1.0 - confidence).clamp(0.0, 1.0) }
@@ -342,9 +348,7 @@ fn entry(map: &PhaseMap, pixel: usize, fits: &Fits, weight: f64) -> Option<Entry
         let share = if all > 0.0 { odds / all } else { 0.0 };
         *kept = (phase, ((1.0 - first) * share).min(first));
     }
-    let mixed = map.status[pixel] == Status::Mixture
-        || matches!(map.ambiguity[pixel], Ambiguity::Mixture | Ambiguity::Indistinguishable);
-    let case = Case { group: 0, scale: 1.0, weight, first, rivals: kept, mixed };
+    let case = Case { group: 0, scale: 1.0, weight, first, rivals: kept, mixed: is_mixed(map, pixel) };
     Some(Entry { phase, amplitude, base, dispersion, case })
 }
 

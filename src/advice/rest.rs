@@ -3,7 +3,8 @@
 //! Every open pixel may still turn out to be one of its other readings; how probable that is follows from its odds and
 //! from how far the energies to come set the two references apart ([`super::odds`]). The sum is the share of pixels
 //! whose best guess changes. Its interval has three parts: chance (pixels fall one way or the other), the noise or the
-//! references being off (distances half or twice as large), and the pixels that count as settled.
+//! references being off (distances half or twice as large), and what the changes so far allow to expect
+//! ([`super::history`]). Pixels that become background or no longer are come on top.
 
 use super::axis::Axis;
 use super::beam::Beam;
@@ -27,8 +28,19 @@ pub(super) struct Change {
     pub gain: f64,
 }
 
+/// Shares that the odds of the pixels do not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Beyond {
+    /// To be added because earlier forecasts were too low.
+    pub excess: f64,
+    /// The most that earlier changes allow to expect.
+    pub most: f64,
+    /// Pixels that become background, or no longer are.
+    pub crossing: f64,
+}
+
 /// What measuring the energies `left` would change.
-pub(super) fn change(crowd: &Crowd, axis: &Axis, beam: &Beam, left: &[usize]) -> Change {
+pub(super) fn change(crowd: &Crowd, axis: &Axis, beam: &Beam, left: &[usize], beyond: Beyond) -> Change {
     let distances: Vec<Vec<f64>> = crowd
         .groups
         .iter()
@@ -64,11 +76,12 @@ pub(super) fn change(crowd: &Crowd, axis: &Axis, beam: &Beam, left: &[usize]) ->
         let each = case.rivals().map(|(rival, odds)| odds.gain(distances[case.group][rival] * case.scale));
         case.weight * each.sum::<f64>()
     };
+    let highest = (fewer.max(more).max(alone) + chance + 2.0 * settled) / pixels + beyond.excess;
     Change {
-        expected: (alone + settled) / pixels,
+        expected: ((alone + settled) / pixels + beyond.excess + beyond.crossing).min(1.0),
         interval: [
             (fewer.min(more).min(alone) - chance).max(0.0) / pixels,
-            ((fewer.max(more).max(alone) + chance + 2.0 * settled) / pixels).min(1.0),
+            (highest.max(beyond.most) + 2.0 * beyond.crossing).min(1.0),
         ],
         of_mixtures: mixed / pixels,
         gain: crowd.cases.iter().filter(|case| !case.mixed).map(gain).sum::<f64>() / pixels,

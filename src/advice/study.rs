@@ -13,8 +13,9 @@ use serde::Serialize;
 pub use summary::{Course, Reached, Stopped, Study};
 pub use trial::{Trial, TrialSettings, mismatched};
 
-use super::{AdviceSettings, Situation, advise, design};
-use crate::classify::{Ambiguity, LiveMap, NO_PHASE, PhaseMap, Recipe, Status};
+use super::crowd::is_mixed;
+use super::{AdviceSettings, Adviser, Situation, design};
+use crate::classify::{LiveMap, NO_PHASE, PhaseMap, Recipe};
 use crate::stack::{Stack, StackError};
 
 /// In which order the energies of a plan are measured.
@@ -80,7 +81,7 @@ pub struct Step {
     mixed: Vec<bool>,
 }
 
-/// Measures `trial` in `order`.
+/// Measures `trial` in `order`, at most `most` energies of it. What changed is counted up to the last of them.
 ///
 /// # Errors
 /// A trial whose values do not fit its plan.
@@ -89,13 +90,14 @@ pub fn course(
     recipe: &Recipe,
     settings: &AdviceSettings,
     order: Order,
+    most: usize,
 ) -> Result<Vec<Step>, StackError> {
-    let energies = trial.plan.energies_ev.len();
+    let energies = trial.plan.energies_ev.len().min(most);
     let fixed = match order {
         Order::Ascending => Some(ascending(trial)),
         Order::BitReversed => Some(bit_reversed(trial)),
         Order::Designed => Some(design::order(&recipe.references, &trial.plan.energies_ev, trial.photons)),
-        Order::EvenlySpaced => return evenly_spaced(trial, recipe, settings),
+        Order::EvenlySpaced => return evenly_spaced(trial, recipe, settings, energies),
         Order::Advised => None,
     };
     let mut bench = Bench::new(trial, recipe, settings);
@@ -121,18 +123,12 @@ pub fn course(
 fn settle_changes(steps: &mut [Step]) {
     let Some(last) = steps.last().map(|last| last.guesses.clone()) else { return };
     for step in steps {
-        let known = || (0..last.len()).filter(|&pixel| step.guesses[pixel] != NO_PHASE);
-        let differs = |pixel: &usize| {
-            !step.mixed[*pixel] && last[*pixel] != NO_PHASE && last[*pixel] != step.guesses[*pixel]
-        };
-        step.changed = known().filter(differs).count() as f64 / known().count().max(1) as f64;
+        // A pixel that becomes background, or no longer is, has changed as well.
+        let differs = |pixel: &usize| last[*pixel] != step.guesses[*pixel] && !step.mixed[*pixel];
+        let known = (0..last.len()).filter(|&pixel| step.guesses[pixel] != NO_PHASE).count();
+        let changed = if known == 0 { 0 } else { (0..last.len()).filter(differs).count() };
+        step.changed = changed as f64 / known.max(1) as f64;
     }
-}
-
-/// Whether the map itself says that two phases lie over each other, or could.
-fn is_mixed(map: &PhaseMap, pixel: usize) -> bool {
-    map.status[pixel] == Status::Mixture
-        || matches!(map.ambiguity[pixel], Ambiguity::Mixture | Ambiguity::Indistinguishable)
 }
 
 fn ascending(trial: &Trial) -> Vec<usize> {
@@ -160,6 +156,7 @@ struct Bench<'a> {
     measured: Vec<bool>,
     count: usize,
     seq: u64,
+    adviser: Adviser,
     at_ev: Option<f64>,
     seconds: f64,
     dose: f64,
@@ -178,6 +175,7 @@ impl<'a> Bench<'a> {
             live,
             count: 0,
             seq: 0,
+            adviser: Adviser::new(*settings),
             at_ev: None,
             seconds: 0.0,
             dose: 0.0,
@@ -197,19 +195,18 @@ impl<'a> Bench<'a> {
         advice.and_then(|advice| advice.next.first()?.energy_index).unwrap_or(0)
     }
 
-    fn advise(&self, map: &PhaseMap) -> Option<super::Advice> {
+    fn advise(&mut self, map: &PhaseMap) -> Option<super::Advice> {
         let view = self.live.view(&self.stack);
         let situation = Situation {
             map,
             view: &view,
-            references: &self.recipe.references,
             targets: self.live.targets(),
             measured: &self.measured,
+            complete: &self.measured,
             at_ev: self.at_ev,
-            min_energies: self.recipe.triage.min_energies as usize,
-            max_od: self.recipe.absorption.max_od,
+            recipe: self.recipe,
         };
-        advise(&situation, self.settings)
+        self.adviser.advise(&situation)
     }
 
     fn push(&mut self, energy: usize) -> Result<(), StackError> {
@@ -257,11 +254,16 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn evenly_spaced(trial: &Trial, recipe: &Recipe, settings: &AdviceSettings) -> Result<Vec<Step>, StackError> {
+fn evenly_spaced(
+    trial: &Trial,
+    recipe: &Recipe,
+    settings: &AdviceSettings,
+    most: usize,
+) -> Result<Vec<Step>, StackError> {
     let ascending = ascending(trial);
     let n = ascending.len();
-    let mut steps = Vec::with_capacity(n);
-    for count in 1..=n {
+    let mut steps = Vec::with_capacity(most);
+    for count in 1..=most {
         let chosen: Vec<usize> = if count == 1 {
             vec![0]
         } else {

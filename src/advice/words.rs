@@ -2,11 +2,17 @@
 
 use super::axis::Axis;
 use super::beam::Beam;
+use super::border::Border;
 use super::crowd::Crowd;
+use super::history::{Drift, growth};
 use super::next::{Travel, Worth, expected_gain, rank, sequence};
 use super::report::{Advice, Candidate, Open, Pair, Stop};
-use super::rest::change;
+use super::rest::{Beyond, change};
 use super::{APART_EV, AdviceSettings, CANDIDATES, FINE_STEP_EV, MISFIT, SEQUENCE, Situation, is_allowed};
+
+/// How much more may change than earlier changes allow to expect, where all that is left lies beyond the measured range:
+/// what ascending scans of simulated samples that differ from the references, and a recorded stack, showed.
+const UNSEEN_FACTOR: f64 = 4.0;
 
 /// Everything that the words are made of.
 pub(super) struct Teller<'a> {
@@ -17,6 +23,8 @@ pub(super) struct Teller<'a> {
     pub axis: &'a Axis,
     pub beam: &'a Beam,
     pub travel: Travel,
+    /// How earlier forecasts fared.
+    pub drift: Drift,
     /// Energies of the axis less set-points.
     pub shift_ev: f64,
 }
@@ -29,7 +37,7 @@ impl Teller<'_> {
         let planned =
             rank(crowd, axis, self.beam, &self.travel, (0..axis.len()).filter(|&energy| allowed(energy)));
         let next = self.candidates(axis, &planned, &pairs, true);
-        let fine = Axis::fine(self.situation.references, FINE_STEP_EV, dwell_at);
+        let fine = Axis::fine(self.situation.references(), FINE_STEP_EV, dwell_at);
         let everywhere = rank(crowd, &fine, self.beam, &self.travel, 0..fine.len());
         let anywhere = self.candidates(&fine, &everywhere, &pairs, false);
         let allowed = |energy: usize, chosen: &[usize]| is_allowed(self.situation, energy, chosen);
@@ -159,12 +167,13 @@ impl Teller<'_> {
         let whole: f64 = (0..measured.len()).map(dose).sum();
         let dose_left = left.iter().map(|&energy| dose(energy)).sum::<f64>() / whole.max(1e-300);
         let known = self.crowd.census.pixels > 0;
-        let change = change(self.crowd, self.axis, self.beam, &usable);
         let targets = self.situation.targets;
+        let beyond = if usable.is_empty() { Beyond::default() } else { self.beyond(&usable) };
+        let change = change(self.crowd, self.axis, self.beam, &usable, beyond);
         let used = || (0..measured.len()).filter(|&energy| measured[energy] && targets.used[energy]);
         let has = targets.sides_of(used());
         let sides = (0..2).all(|side| has[side] || !targets.sides[side]);
-        let enough = sides && used().count() >= self.situation.min_energies;
+        let enough = sides && used().count() >= self.situation.min_energies();
         let small = change.interval[1] <= self.settings.stop_below;
         let stop = known && enough && small && !left.is_empty() && self.caution().is_none();
         let text = self.stop_words(known && enough, stop, &change, left.len(), seconds_left, dose_left);
@@ -180,6 +189,30 @@ impl Teller<'_> {
             dose_left,
             text,
         }
+    }
+
+    /// What changes and is not told by the pixels' odds.
+    fn beyond(&self, left: &[usize]) -> Beyond {
+        let growth = growth(self.crowd, self.axis, self.beam, left);
+        let pixels = self.crowd.census.pixels.max(1) as f64;
+        let border = Border::new(self.situation, self.crowd, self.axis, self.beam);
+        // Changes seen within a range say less of what lies beyond it, where the references were not tried yet.
+        let most = self.drift.most * growth * (1.0 + (UNSEEN_FACTOR - 1.0) * self.unseen(left));
+        Beyond {
+            excess: self.drift.excess * growth,
+            // Before anything could change nothing is known, unless nothing can be gained.
+            most: if growth > 0.0 { most.min(1.0) } else { 0.0 },
+            crossing: border.crossings() / pixels,
+        }
+    }
+
+    /// Share of the energies `left` that lie beyond the measured range.
+    fn unseen(&self, left: &[usize]) -> f64 {
+        let measured = self.situation.measured;
+        let seen = || (0..measured.len()).filter(|&e| measured[e]).map(|e| self.axis.energies_ev[e]);
+        let (low, high) = (seen().fold(f64::INFINITY, f64::min), seen().fold(f64::NEG_INFINITY, f64::max));
+        let beyond = left.iter().filter(|&&e| !(low..=high).contains(&self.axis.energies_ev[e])).count();
+        beyond as f64 / left.len().max(1) as f64
     }
 
     fn stop_words(

@@ -4,7 +4,7 @@
 //!
 //! - What the references miss in this scan (τ², [`super::misfit`]) adds to the variance of the noise. The part that
 //!   points in the direction in which two hypotheses differ is what counts; how much of it does is
-//!   [`ALIGNED`] for two phases and [`ALIGNED_PAIR`] for a phase and a pair of phases.
+//!   [`ALIGNED`].
 //! - What this one pixel leaves, beyond what the scan as a whole leaves.
 //! - What the energies can tell at all ([`super::contrast`]): evidence saturates.
 //!
@@ -21,8 +21,6 @@ pub(super) const CALIBRATED_ON: &str = concat!(
 
 /// Share of the scan's misfit that lies between two phases.
 const ALIGNED: f64 = 0.1;
-/// Share of the scan's misfit that lies between a phase and a pair of phases.
-const ALIGNED_PAIR: f64 = 0.5;
 
 /// What turns chi² of one pixel into evidence.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +42,6 @@ impl Scale<'_> {
         // One pixel's own residual is noisy, so it counts half.
         let own = 0.5 * (1.0 + best / self.freedom / expected);
         (1.0 + ALIGNED * excess).max(expected) * own.max(1.0)
-    }
-
-    /// The same for the difference of a phase and a pair.
-    pub(super) fn pair_dispersion(&self, best: f64, signal: f64) -> f64 {
-        1.0 + ALIGNED_PAIR * self.excess(best, signal)
     }
 
     /// chi² that the references leave in a pixel like this beyond its noise.
@@ -94,7 +87,6 @@ mod tests {
         let missing = Scale { misfit: 0.05, ..EXACT };
         let dispersion = |signal: f64| missing.dispersion(20.0, signal);
         assert!(dispersion(1e5) > 2.0 * dispersion(1e4) && dispersion(1e4) > dispersion(1e3));
-        assert!(missing.pair_dispersion(20.0, 1e4) > missing.dispersion(20.0, 1e4));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::composition::Compositions;
 use super::judged::{MeasuredPixels, set_verdict};
 use super::look::{Instruments, Look, Scene};
-use super::mixture::PairFit;
+use super::mixture::{MixtureFit, PairFit};
 use super::neighbours::Beliefs;
 use super::population::Population;
 use super::spectrum::Spectrum;
@@ -58,7 +58,7 @@ pub(super) fn consult(
 ) -> Result<(), String> {
     let compositions = Compositions::new(targets.phases());
     let scene = Scene { measured, view, targets, compositions: &compositions, settings };
-    let looks = look_at(map, open, &scene);
+    let (open, looks) = look_at(map, open, &scene);
     for (&pixel, look) in open.iter().zip(&looks) {
         set_verdict(map, pixel, &look.verdict);
         set_share(map, pixel, look.pair.as_ref());
@@ -80,30 +80,71 @@ pub(super) fn consult(
     Ok(())
 }
 
-/// Looks at every open pixel, in their order.
-fn look_at(map: &mut PhaseMap, open: &[usize], scene: &Scene<'_>) -> Vec<Look> {
+/// Looks at every open pixel that leaves a doubt: those, in their order, and what was seen. All open ones speak to
+/// their neighbours.
+fn look_at(map: &mut PhaseMap, open: &[usize], scene: &Scene<'_>) -> (Vec<usize>, Vec<Look>) {
     let nx = map.plan.grid.nx();
-    let mut wanted = vec![false; map.len()];
-    open.iter().for_each(|&pixel| wanted[pixel] = true);
-    let mut population =
-        Population::estimate(scene.view, scene.targets, scene.compositions, nx, &wanted);
+    let mut speaks = vec![false; map.len()];
+    open.iter().for_each(|&pixel| speaks[pixel] = true);
+    let mut population = Population::estimate(scene.view, scene.targets, scene.compositions, nx, &speaks);
     if !scene.settings.neighbours {
         population.unrelated = 1.0;
     }
     map.origin.population = population;
+    let own_parts = own_parts(open, scene.view, scene.targets);
+    let shown: &PhaseMap = map;
+    let doubtful = |&pixel: &usize| !is_plain(shown, scene.measured, &own_parts, pixel);
+    let open: Vec<usize> = open.iter().copied().filter(doubtful).collect();
+    let mut wanted = vec![false; map.len()];
+    open.iter().for_each(|&pixel| wanted[pixel] = true);
     let Scene { view, targets, compositions, .. } = *scene;
     let beliefs = Beliefs { view, targets, compositions, population, nx };
-    let looks = beliefs.collect(&wanted, &wanted, Instruments::default, |instruments, belief| {
+    let looks = beliefs.collect(&wanted, &speaks, Instruments::default, |instruments, belief| {
         instruments.look(scene, belief.pixel, Some(belief))
     });
     let mut looks = looks.into_iter().peekable();
     let mut instruments = Instruments::default();
-    open.iter()
+    let looks = open
+        .iter()
         .map(|&pixel| match looks.next_if(|(believed, _)| *believed == pixel) {
             Some((_, look)) => look,
             None => instruments.look(scene, pixel, None),
         })
-        .collect()
+        .collect();
+    (open, looks)
+}
+
+/// What each phase has that no mixture of two others has, as a share of its variance, at the energies and with the
+/// noise of the first pixel: near enough for all.
+fn own_parts(open: &[usize], view: &DensityView<'_>, targets: &Targets) -> Vec<f64> {
+    let (mut spectrum, mut fit) = (Spectrum::default(), MixtureFit::default());
+    if let Some(&first) = open.first() {
+        view.gather(first, &mut spectrum);
+    }
+    let phases = targets.phases();
+    if !fit.load(&spectrum, targets) {
+        return vec![0.0; phases];
+    }
+    let own = |k: usize| {
+        let others =
+            (0..phases).flat_map(|i| (i + 1..phases).map(move |j| [i, j])).filter(|pair| !pair.contains(&k));
+        others.map(|pair| fit.own_part(&[(k, 1.0)], pair)).fold(1.0, f64::min)
+    };
+    (0..phases).map(own).collect()
+}
+
+/// Whether there is nothing to look for in a pixel: one phase, beyond doubt, that leaves no more than the noise and
+/// that no mixture looks like. Half of the pixels of one phase are so, and spared the fits.
+fn is_plain(map: &PhaseMap, measured: &MeasuredPixels, own_parts: &[f64], pixel: usize) -> bool {
+    /// Least confidence, and chi² by which every mixture of others has to be worse.
+    const BEYOND_DOUBT: (f32, f64) = (0.9999, 25.0);
+    let (status, phase) = (map.status[pixel], usize::from(map.phase[pixel]));
+    if status != Status::Classified || map.confidence[pixel] < BEYOND_DOUBT.0 || map.fit_chi2[pixel] > 1.0 {
+        return false;
+    }
+    let reading = measured.reading(pixel);
+    let explained = f64::from(reading.sums.signal) - f64::from(reading.chi2[phase]);
+    own_parts[phase] * explained > BEYOND_DOUBT.1
 }
 
 /// Writes the share of the map's phase, where `pair` is the fit of its phase and its runner-up.

@@ -31,8 +31,6 @@ pub(super) struct MeasuredPixels {
     pub correlations: Vec<f32>,
     /// `[pixel * phases + phase]`.
     chi2: Vec<f32>,
-    /// Logarithm of each phase's prior, `[pixel * phases + phase]`; empty: all the same.
-    pub log_prior: Vec<f32>,
     /// Relative misfit of the references in this scan, squared.
     pub misfit: f64,
     phases: usize,
@@ -64,7 +62,7 @@ impl MeasuredPixels {
             })
             .collect();
         let pixels = blocks.into_iter().flatten().collect();
-        let mut measured = Self { pixels, correlations, chi2, log_prior: Vec::new(), misfit: 0.0, phases };
+        let mut measured = Self { pixels, correlations, chi2, misfit: 0.0, phases };
         let least = if noise_is_known { 0.0 } else { HIDDEN_MISFIT };
         measured.misfit = measured.estimate_misfit(targets, settings).max(least);
         measured
@@ -80,7 +78,6 @@ impl MeasuredPixels {
             sums: *sums,
             seen: *seen,
             masked: *masked,
-            log_prior: self.log_prior.get(row).unwrap_or(&[]),
             misfit: self.misfit,
             contrast,
         }

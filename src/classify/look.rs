@@ -108,7 +108,7 @@ impl Instruments {
         }
         let [phase, runner_up] = readings.two_likeliest();
         self.guess(&mut verdict, [phase, runner_up]);
-        verdict.confidence = readings.mostly(phase) as f32;
+        verdict.confidence = saturated(readings.mostly(phase), reading, [phase, runner_up]) as f32;
         let best = readings.best_pair();
         let mixture = best.filter(|pair| {
             reading.sums.white_line && pair.score.exp() * pair.mixed >= f64::from(settings.min_mixture)
@@ -117,7 +117,8 @@ impl Instruments {
             self.guess(&mut verdict, larger_first(&pair));
             verdict.status = Status::Mixture;
             verdict.ambiguity = Ambiguity::None;
-            verdict.confidence = readings.mostly(verdict.phase) as f32;
+            verdict.confidence =
+                saturated(readings.mostly(verdict.phase), reading, [verdict.phase, verdict.runner_up]) as f32;
             verdict.delta_chi2 = f32::NAN;
             verdict.fit_chi2 = readings.best_reduced as f32;
             verdict.readings = readings.alternatives(pair.fit.pair);
@@ -131,7 +132,6 @@ impl Instruments {
             Some(pair) if mixed => readings.alternatives(pair.fit.pair),
             _ => readings.alternatives([phase, NO_PHASE]),
         };
-        verdict.confidence = verdict.confidence.min(limit(reading, [phase, runner_up]));
         let clear = verdict.confidence >= settings.min_confidence && reading.sums.white_line;
         (verdict.status, verdict.ambiguity) = match (mixed, clear) {
             (true, _) => (Status::Ambiguous, Ambiguity::Mixture),
@@ -179,11 +179,17 @@ fn larger_first(pair: &PairReading) -> [u8; 2] {
     if pair.first_larger >= 0.5 { [a, b] } else { [b, a] }
 }
 
-/// The most that the energies seen can say of one phase over another, whatever the counts.
-fn limit(reading: &Reading<'_>, [phase, rival]: [u8; 2]) -> f32 {
+/// A probability, less what the energies seen cannot say of one phase over another whatever the counts: log odds
+/// saturate as evidence does ([`super::contrast`]).
+fn saturated(confidence: f64, reading: &Reading<'_>, [phase, rival]: [u8; 2]) -> f64 {
     let phases = reading.chi2.len();
     let q = reading.contrast.get(usize::from(phase) * phases + usize::from(rival)).copied().unwrap_or(0.0);
-    if q > 0.0 { 1.0 / (1.0 + (-0.5 / q).exp()) } else { 1.0 }
+    let evidence = 2.0 * (confidence / (1.0 - confidence).max(1e-12)).ln();
+    if evidence <= 0.0 || q <= 0.0 {
+        return confidence;
+    }
+    let saturated = if q.is_finite() { evidence / (1.0 + f64::from(q) * evidence) } else { 0.0 };
+    1.0 / (1.0 + (-0.5 * saturated).exp())
 }
 
 /// Rises with what is left over; one half where the limit is.

@@ -118,17 +118,6 @@ impl MixtureFit {
         if rr > 0.0 { (self.xx - self.xr[k].max(0.0).powi(2) / rr).max(0.0) } else { self.xx }
     }
 
-    /// chi² of phases `i` and `j` in the shares `share` and `1 - share`, their amount fitted.
-    #[must_use]
-    pub fn at_share(&self, [i, j]: [usize; 2], share: f64) -> f64 {
-        let k = self.mean.len();
-        let rr = |a: usize, b: usize| self.rr[a.max(b) * k + a.min(b)];
-        let rest = 1.0 - share;
-        let with = (share * self.xr[i] + rest * self.xr[j]).max(0.0);
-        let own = share * share * rr(i, i) + 2.0 * share * rest * rr(i, j) + rest * rest * rr(j, j);
-        if own > 0.0 { (self.xx - with * with / own).max(0.0) } else { self.xx }
-    }
-
     /// chi² of a constant alone.
     #[must_use]
     pub fn signal(&self) -> f64 {

@@ -300,10 +300,15 @@ mod tests {
             };
             (0..3).max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap()
         };
-        beliefs.collect(wanted, &everywhere, || (), |(), belief| {
-            let truth = truth(belief.pixel);
-            (best(belief.own) == truth, best(belief.joint) == truth, belief.joint.to_vec())
-        })
+        beliefs.collect(
+            wanted,
+            &everywhere,
+            || (),
+            |(), belief| {
+                let truth = truth(belief.pixel);
+                (best(belief.own) == truth, best(belief.joint) == truth, belief.joint.to_vec())
+            },
+        )
     }
 
     #[test]

@@ -84,8 +84,6 @@ pub struct Reading<'a> {
     pub seen: u16,
     /// Energies measured but not usable.
     pub masked: u16,
-    /// Logarithm of each phase's probability before this pixel was looked at, up to a constant; empty: all the same.
-    pub log_prior: &'a [f32],
     /// Relative misfit of the references in this scan, squared; 0 for exact ones.
     pub misfit: f64,
     /// 1/limit of the evidence of one phase over another at these energies, `[phase * phases + rival]`; empty: no
@@ -171,14 +169,14 @@ pub(super) fn prejudge(
         .then(|| Verdict::none(Status::Ambiguous, Ambiguity::Reference))
 }
 
-/// Whether the edge jump is below `limit`: that of the windows, or, where the energies show too little of the white
-/// line, the one that the best fit stands for. NaN, where a window has no energy, is no reason to call a pixel empty.
+/// Whether the edge jump is below `limit`: that of the windows and the one that the best fit stands for, the latter by
+/// its error where the energies show too little of the white line. NaN, where a window has no energy, is no reason to call a pixel empty.
 fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     /// What a fitted jump may be wrong by, relative to itself, and in standard errors.
     const ERROR: (f32, f32) = (0.2, 2.0);
     let of_windows = reading.sums.edge_jump < limit;
-    if targets.jump_is_told || !of_windows {
-        return of_windows;
+    if !of_windows {
+        return false;
     }
     let Some(best) = (0..reading.chi2.len()).min_by(|&a, &b| reading.chi2[a].total_cmp(&reading.chi2[b]))
     else {
@@ -187,6 +185,10 @@ fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     let jump = reading.sums.amount * targets.full_jump[best] as f32;
     let explained = (reading.sums.signal - reading.chi2[best]).max(f32::MIN_POSITIVE);
     let error = jump / explained.sqrt();
+    if targets.jump_is_told {
+        // Windows and fit have to agree: a single noisy value does not empty a pixel.
+        return jump.is_nan() || jump < limit || jump < ERROR.1 * error;
+    }
     jump.is_nan() || jump * (1.0 + ERROR.0) + ERROR.1 * error < limit || jump < ERROR.1 * error
 }
 
@@ -196,19 +198,6 @@ pub fn judge(reading: &Reading<'_>, targets: &Targets, settings: &TriageSettings
     if let Some(verdict) = prejudge(reading, targets, settings) {
         return verdict;
     }
-    let flat = judge_with(reading, &[], settings);
-    if reading.log_prior.is_empty() {
-        return flat;
-    }
-    let mut verdict = judge_with(reading, reading.log_prior, settings);
-    verdict.smoothed = verdict.phase != flat.phase || verdict.status != flat.status;
-    if verdict.smoothed {
-        verdict.method = Method::Neighbours;
-    }
-    verdict
-}
-
-fn judge_with(reading: &Reading<'_>, log_prior: &[f32], settings: &TriageSettings) -> Verdict {
     let (scale, phases) = (reading.scale(), reading.chi2.len());
     let chi2 = |k: usize| f64::from(reading.chi2[k]);
     let fitted = |k: &usize| !reading.correlations[*k].is_nan();
@@ -218,7 +207,7 @@ fn judge_with(reading: &Reading<'_>, log_prior: &[f32], settings: &TriageSetting
     let dispersion = scale.dispersion(chi2(least), f64::from(reading.sums.signal));
     let evidence = |k: usize| scale.evidence(least, k, chi2(k) - chi2(least), dispersion, phases);
     let score = |k: usize| match fitted(&k) {
-        true => log_prior.get(k).map_or(0.0, |&p| f64::from(p)) - 0.5 * evidence(k),
+        true => -0.5 * evidence(k),
         false => f64::NEG_INFINITY,
     };
     let rank = |k: usize| match settings.rule {
@@ -290,7 +279,7 @@ mod tests {
             signal: 1000.0,
             amount: 1.0,
         };
-        Reading { correlations, chi2, sums, seen: 8, masked: 0, log_prior: &[], misfit: 0.0, contrast: &[] }
+        Reading { correlations, chi2, sums, seen: 8, masked: 0, misfit: 0.0, contrast: &[] }
     }
 
     fn judge_with(correlations: &[f32], chi2: &[f32], change: impl Fn(&mut Reading<'_>)) -> Verdict {
@@ -366,18 +355,6 @@ mod tests {
         reading.sums.edge_jump = 0.05;
         let verdict = judge(&reading, &Targets::new(&references(), &many), &TriageSettings::default());
         assert_eq!(verdict.status, Status::Background);
-    }
-
-    #[test]
-    fn the_prior_decides_where_the_evidence_is_weak_and_says_so() {
-        let weak = (&[0.985, 0.99, 0.5][..], &[8.0, 6.0, 400.0][..]);
-        let told = judge_with(weak.0, weak.1, |reading| reading.log_prior = &[0.0, -6.0, -6.0]);
-        assert_eq!((told.phase, told.runner_up, told.smoothed), (0, 1, true));
-        assert_eq!(told.method, Method::Neighbours);
-        assert!(told.delta_chi2 < 0.0, "the evidence is against it");
-        let strong = (&[0.97, 0.99, 0.5][..], &[60.0, 6.0, 400.0][..]);
-        let kept = judge_with(strong.0, strong.1, |reading| reading.log_prior = &[0.0, -6.0, -6.0]);
-        assert_eq!((kept.phase, kept.smoothed, kept.method), (1, false, Method::Pearson));
     }
 
     #[test]

@@ -10,13 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::classify::stack_of;
 use super::{Failure, print, say};
 use crate::advice::study::{Order, Step, Study, Trial, TrialSettings, course};
 use crate::advice::{AdviceSettings, DesignSettings, design};
-use crate::classify::mixture::MixtureFit;
-use crate::classify::spectrum::Spectrum;
-use crate::classify::{DensityView, NO_PHASE, Recipe, Targets, settle};
+use crate::classify::Recipe;
 use crate::pipeline::{advice, recipe};
 use crate::recording::Recording;
 use crate::reference::ReferenceSet;
@@ -24,8 +21,6 @@ use crate::settings::Settings;
 
 /// Numbers of energies that a plan is listed for.
 const PLANS: [usize; 3] = [8, 12, 20];
-/// Least share of its larger phase for a pixel of a recorded stack to be scored.
-const CLEAR: f32 = 0.6;
 
 /// Arguments of `phasewatch advise`.
 #[derive(Debug, Args)]
@@ -156,30 +151,11 @@ fn simulated(args: &AdviseArgs, references: &ReferenceSet) -> Result<Vec<Trial>,
     (0..args.draws).map(trial).collect()
 }
 
-/// A recorded stack and its truth: the larger phase of an unweighted, non-negative fit of two references and a constant
-/// over all energies, where that share is clear.
 fn recorded(path: &Path, recipe: &Recipe) -> Result<Trial, Failure> {
     let recording = Recording::load(path).map_err(Failure::data)?;
-    let stack = stack_of(&recording)?;
-    let settled = settle(&stack, recipe, None);
-    let targets = Targets::new(&recipe.references, &recording.plan.energies_ev);
-    let view = DensityView::new(&stack, &settled.intensity, recipe.absorption.max_od, settled.noise_factor);
-    let (mut spectrum, mut fit) = (Spectrum::default(), MixtureFit::default());
-    let truth = (0..settled.map.len()).map(|pixel| {
-        if settled.map.phase[pixel] == NO_PHASE {
-            return NO_PHASE;
-        }
-        view.gather(pixel, &mut spectrum);
-        spectrum.variance.fill(1.0);
-        let best = if fit.load(&spectrum, &targets) { fit.best() } else { None };
-        best.filter(|best| best.share >= CLEAR).map_or(NO_PHASE, |best| best.pair[0])
-    });
-    let trial = Trial::recorded(&recording, truth.collect());
-    let scored = trial.truth.iter().filter(|truth| **truth != NO_PHASE).count();
-    say(format_args!(
-        "{scored} pixels are scored, against a fit of all {} energies",
-        targets.energies_ev.len()
-    ));
+    let trial = Trial::recorded(&recording, recipe).map_err(Failure::data)?;
+    let energies = trial.plan.energies_ev.len();
+    say(format_args!("{} pixels are scored, against a fit of all {energies} energies", trial.scored()));
     Ok(trial)
 }
 
@@ -192,7 +168,7 @@ fn of_trials(trials: &[Trial], recipe: &Recipe, settings: &AdviceSettings) -> Re
     let steps: Result<Vec<Vec<Step>>, _> = jobs
         .par_iter()
         .map(|(order, trial)| {
-            let steps = course(trial, recipe, settings, *order);
+            let steps = course(trial, recipe, settings, *order, usize::MAX);
             bar.inc(1);
             steps
         })

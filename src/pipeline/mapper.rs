@@ -130,7 +130,8 @@ impl Mapper {
                 self.outlet.news(&plan.scan_id, &ScanNews::Started { plan: &plan });
                 if let Some(stack) = stack {
                     self.scans.retain(|_, scan| !scan.is_over());
-                    let mut scan = MappedScan::new(stack, self.settings.recipe.clone(), summary);
+                    let mut scan =
+                        MappedScan::new(stack, self.settings.recipe.clone(), self.settings.advice, summary);
                     scan.note_targets(&plan.energies_ev);
                     summary = scan.summary.clone();
                     self.scans.insert(plan.scan_id.clone(), scan);
@@ -250,7 +251,9 @@ impl Mapper {
             scan.note_once(format!("without a GMVAE: {trouble}"));
         }
         scan.note_offset(&map);
-        let advice = scan.advise(&snapshot, &map, &self.settings.advice);
+        let asked = Instant::now();
+        let advice = scan.advise(&snapshot, &map);
+        let advice_us = asked.elapsed().as_micros() as u64;
         let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
         for energy in scan.look_at(&snapshot) {
             let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
@@ -271,6 +274,12 @@ impl Mapper {
             let spectra = scan.spectra(&snapshot, &map);
             self.outlet.spectra(Arc::new(spectra));
         }
-        tracing::debug!(scan_id, generation = map.origin.generation, reason = reason.name(), "map published");
+        tracing::debug!(
+            scan_id,
+            generation = map.origin.generation,
+            reason = reason.name(),
+            advice_us,
+            "map published"
+        );
     }
 }

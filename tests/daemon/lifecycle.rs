@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::feed::Feed;
+use crate::listener::Listener;
 use crate::rig::{Setup, until};
 use crate::script::Script;
 use crate::table::{self, folder, manifest};
@@ -104,6 +105,55 @@ fn energies_are_added_by_plan_extend_also_when_it_comes_after_their_samples() {
     assert_eq!(manifest["plan"]["energies_ev"].as_array().unwrap().len(), 14);
     assert_eq!(manifest["gaps"], json!([]));
     assert_eq!(rig.metric("phasewatch_messages_refused_total", &[]), 0.0);
+}
+
+#[test]
+fn each_energy_comes_with_advice_in_the_topic_and_in_the_api() {
+    let rig = Setup::new().start();
+    let mut feed = Feed::push(rig.source());
+    let mut listener = Listener::new(&rig.publish, "scan/");
+    // A subscription takes a moment: scans are begun until one is heard of.
+    let mut script = until("a subscription", || {
+        let scan_id = format!("advised-{}", rig.metric("phasewatch_messages_received_total", &[]));
+        let mut script = Script::new(&scan_id);
+        feed.send(&script.start());
+        feed.send_all(&script.lines(0..1));
+        rig.wait_scan(&scan_id, "mapped", |scan| scan["generation"].as_u64() > Some(0));
+        let subscribers = rig.metric("phasewatch_publish_subscribers", &[]);
+        (subscribers > 0.0).then_some(script)
+    });
+    feed.send_all(&script.lines(1..9));
+    let header = listener.wait("an energy", |header| {
+        header["scan_id"] == script.scan_id
+            && header["event"] == "energy_done"
+            && header["advice"].is_object()
+    });
+    let advice = &header["advice"];
+    assert!(advice["text"].as_str().unwrap().contains("next best"), "{advice}");
+    let next = &advice["next"][0];
+    let (energy_ev, index) = (next["energy_ev"].as_f64().unwrap(), next["energy_index"].as_u64().unwrap());
+    assert_eq!(energy_ev, script.energies_ev[index as usize], "an energy of the plan, still to come");
+    assert!(advice["anywhere"][0]["energy_index"].is_null());
+    assert!(advice["stop"]["energies_left"].as_u64() > Some(0) && advice["stop"]["stop"].is_boolean());
+    let scan = rig.wait_scan(&script.scan_id, "advised", |scan| {
+        scan["energies_done"] == 9 && scan["advice"]["energies_done"] == 9
+    });
+    assert!(scan["advice"]["stop"]["expected_change"].as_f64().unwrap() <= 1.0);
+    feed.send_all(&script.lines(9..12));
+    feed.send(&script.end());
+    let scan = rig.archived(&script.scan_id);
+    assert!(scan["advice"].is_null(), "the scan is over: {scan}");
+}
+
+#[test]
+fn without_advice_nothing_is_said_of_it() {
+    let rig = Setup::new().set("advice", "enabled = false").start();
+    let mut feed = Feed::push(rig.source());
+    let mut script = Script::new("unadvised");
+    feed.send(&script.start());
+    feed.send_all(&script.lines(0..9));
+    let scan = rig.wait_scan("unadvised", "mapped", |scan| scan["energies_done"] == 9);
+    assert!(scan["advice"].is_null(), "{scan}");
 }
 
 #[test]

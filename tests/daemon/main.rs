@@ -6,6 +6,7 @@ mod commands;
 mod feed;
 mod http;
 mod lifecycle;
+mod listener;
 mod models;
 mod oddities;
 mod order;

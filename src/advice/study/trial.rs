@@ -4,16 +4,23 @@ use chrono::{DateTime, Utc};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::classify::{NO_PHASE, PhaseMap};
+use crate::classify::mixture::MixtureFit;
+use crate::classify::spectrum::Spectrum;
+use crate::classify::{DensityView, NO_PHASE, PhaseMap, Recipe, Targets, settle};
 use crate::recording::Recording;
 use crate::reference::ReferenceSet;
 use crate::scan::{SampleBatch, ScanPlan};
 use crate::simulate::{
     Beam, DetectorSettings, EnergyRun, Microscope, ScanSettings, Scenario, SimulationError, Specimen,
 };
+use crate::stack::{Stack, StackError};
 
 /// Share from which a pixel counts as one phase.
 const PURE: f32 = 0.95;
+/// Least share of its larger phase for a pixel of a recorded stack to be scored.
+const CLEAR: f32 = 0.6;
+/// Photons that a list of energies is designed for where a recording does not tell.
+const RECORDED_PHOTONS: f64 = 3000.0;
 /// How far a planned range reaches below the end of the pre-edge and above the end of the white line, eV.
 const REACH_EV: [f64; 2] = [4.0, 15.0];
 /// Mismatched samples: shift of a phase, eV, and relative change of its spectrum, either way.
@@ -100,19 +107,47 @@ impl Trial {
         })
     }
 
-    /// A recorded stack with the truth of its pixels; every energy counts as the same dose per exposure.
-    #[must_use]
-    pub fn recorded(recording: &Recording, truth: Vec<u8>) -> Self {
+    /// A recorded stack. The truth is the larger phase of an unweighted, non-negative fit of two references and a
+    /// constant over all energies, where its share is clear; every energy counts as the same dose per exposure.
+    ///
+    /// # Errors
+    /// Values that do not fit the plan.
+    pub fn recorded(recording: &Recording, recipe: &Recipe) -> Result<Self, StackError> {
         let plan = recording.plan.clone();
-        Self {
+        let mut stack = Stack::new(plan.clone());
+        for (seq, batch) in recording.batches() {
+            stack.note_seq(seq);
+            stack.push(seq, &batch)?;
+        }
+        let settled = settle(&stack, recipe, None);
+        let targets = Targets::new(&recipe.references, &plan.energies_ev);
+        let max_od = recipe.absorption.max_od;
+        let view = DensityView::new(&stack, &settled.intensity, max_od, settled.noise_factor);
+        let (mut spectrum, mut fit) = (Spectrum::default(), MixtureFit::default());
+        let truth = (0..settled.map.len()).map(|pixel| {
+            if settled.map.phase[pixel] == NO_PHASE {
+                return NO_PHASE;
+            }
+            view.gather(pixel, &mut spectrum);
+            spectrum.variance.fill(1.0);
+            let best = if fit.load(&spectrum, &targets) { fit.best() } else { None };
+            best.filter(|best| best.share >= CLEAR).map_or(NO_PHASE, |best| best.pair[0])
+        });
+        Ok(Self {
+            truth: truth.collect(),
             batches: (0..plan.energies_ev.len())
                 .map(|energy| (0..plan.grid.ny()).flat_map(|row| recording.line(energy, row)).collect())
                 .collect(),
             dose: shares(plan.dwell_ms.clone()),
-            truth,
-            photons: 3000.0,
+            photons: RECORDED_PHOTONS,
             plan,
-        }
+        })
+    }
+
+    /// Number of pixels that are scored.
+    #[must_use]
+    pub fn scored(&self) -> usize {
+        self.truth.iter().filter(|truth| **truth != NO_PHASE).count()
     }
 
     /// Share of the scored pixels whose best guess is right, and its mean over the phases.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::advice::{Advice, AdviceSettings, Situation, advise};
+use crate::advice::{Advice, AdviceSettings, Adviser, Situation};
 use crate::classify::{DensityView, LiveMap, PhaseMap, PhaseSpectra, Recipe, Targets};
 use crate::pipeline::scans::{SharedStack, lock};
 use crate::publish::MeanSpectra;
@@ -30,6 +30,7 @@ pub(super) struct MappedScan {
     pub last_ahead: Option<Instant>,
     pub model_changed: bool,
     recipe: Recipe,
+    adviser: Adviser,
     live: Option<LiveMap>,
     /// Generations made before the live map was dropped.
     generation: u64,
@@ -41,7 +42,12 @@ pub(super) struct MappedScan {
 }
 
 impl MappedScan {
-    pub(super) fn new(stack: SharedStack, recipe: Recipe, summary: ScanSummary) -> Self {
+    pub(super) fn new(
+        stack: SharedStack,
+        recipe: Recipe,
+        advice: AdviceSettings,
+        summary: ScanSummary,
+    ) -> Self {
         Self {
             kept: Arc::downgrade(&stack),
             stack: Some(stack),
@@ -50,6 +56,7 @@ impl MappedScan {
             last_ahead: None,
             model_changed: false,
             recipe,
+            adviser: Adviser::new(advice),
             live: None,
             generation: 0,
             closed: false,
@@ -117,9 +124,11 @@ impl MappedScan {
     }
 
     /// Advice on the latest generation.
-    pub(super) fn advise(&self, stack: &Stack, map: &PhaseMap, settings: &AdviceSettings) -> Option<Advice> {
+    pub(super) fn advise(&mut self, stack: &Stack, map: &PhaseMap) -> Option<Advice> {
         let live = self.live.as_ref()?;
-        let measured: Vec<bool> = stack.planes().iter().map(|plane| plane.measured() > 0).collect();
+        let planes = stack.planes();
+        let measured: Vec<bool> = planes.iter().map(|plane| plane.measured() > 0).collect();
+        let complete: Vec<bool> = planes.iter().map(|plane| plane.measured() == map.len()).collect();
         let latest = (0..measured.len())
             .filter(|&energy| measured[energy])
             .max_by_key(|&energy| (stack.plane(energy).first_time(), energy));
@@ -127,14 +136,13 @@ impl MappedScan {
         let situation = Situation {
             map,
             view: &view,
-            references: &self.recipe.references,
+            recipe: &self.recipe,
             targets: live.targets(),
             measured: &measured,
+            complete: &complete,
             at_ev: latest.map(|energy| stack.plan().energies_ev[energy]),
-            min_energies: self.recipe.triage.min_energies as usize,
-            max_od: self.recipe.absorption.max_od,
         };
-        advise(&situation, settings)
+        self.adviser.advise(&situation)
     }
 
     /// Takes over what the stack says. Returns the energies that have become complete.

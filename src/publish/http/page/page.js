@@ -30,7 +30,8 @@ function stateOf(scan) {
     const done = offset.correction_ev === 0 ? "" : ", corrected";
     words.push("energy offset " + sign + offset.offset_ev.toFixed(3) + " ± " + offset.error_ev.toFixed(3) + " eV" + done);
   }
-  return words.concat(scan.notes).join(", ");
+  const advice = scan.advice ? [scan.advice.text] : [];
+  return words.concat(scan.notes, advice).join(", ");
 }
 
 function showTable(scans, current) {
