@@ -16,9 +16,9 @@ use std::sync::Arc;
 use super::Targets;
 
 /// What is left of an energy offset once it was estimated, and what is never noticed, eV.
-const ENERGY_ERROR_EV: f64 = 0.02;
+const ENERGY_ERROR_EV: f64 = 0.05;
 /// Relative error of a reference, energy by energy.
-const AMPLITUDE_ERROR: f64 = 0.02;
+const AMPLITUDE_ERROR: f64 = 0.1;
 
 /// The q of every pair of phases for the energies that were seen last.
 #[derive(Clone, Debug, Default)]

@@ -172,8 +172,10 @@ pub(super) fn prejudge(
 /// Whether the edge jump is below `limit`: that of the windows and the one that the best fit stands for, the latter by
 /// its error where the energies show too little of the white line. NaN, where a window has no energy, is no reason to call a pixel empty.
 fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
-    /// What a fitted jump may be wrong by, relative to itself, and in standard errors.
-    const ERROR: (f32, f32) = (0.2, 2.0);
+    /// Standard errors above a fitted jump at which it may still lie, and below which it is none.
+    const ERRORS: (f32, f32) = (3.0, 2.0);
+    /// What a fitted jump may be wrong by, relative to itself, where few energies show it.
+    const RELATIVE: f32 = 0.2;
     let of_windows = reading.sums.edge_jump < limit;
     if !of_windows {
         return false;
@@ -185,11 +187,9 @@ fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     let jump = reading.sums.amount * targets.full_jump[best] as f32;
     let explained = (reading.sums.signal - reading.chi2[best]).max(f32::MIN_POSITIVE);
     let error = jump / explained.sqrt();
-    if targets.jump_is_told {
-        // Windows and fit have to agree: a single noisy value does not empty a pixel.
-        return jump.is_nan() || jump < limit || jump < ERROR.1 * error;
-    }
-    jump.is_nan() || jump * (1.0 + ERROR.0) + ERROR.1 * error < limit || jump < ERROR.1 * error
+    let relative = if targets.jump_is_told { 0.0 } else { RELATIVE };
+    // Windows and fit have to agree: a single noisy value does not empty a pixel.
+    jump.is_nan() || jump * (1.0 + relative) + ERRORS.0 * error < limit || jump < ERRORS.1 * error
 }
 
 /// Judges one pixel.
@@ -352,7 +352,7 @@ mod tests {
         );
         let many: Vec<f64> = (0..80).map(|i| 508.0 + 0.2 * f64::from(i)).collect();
         let mut reading = reading(good.0, good.1);
-        reading.sums.edge_jump = 0.05;
+        (reading.sums.edge_jump, reading.sums.amount) = (0.05, 0.05);
         let verdict = judge(&reading, &Targets::new(&references(), &many), &TriageSettings::default());
         assert_eq!(verdict.status, Status::Background);
     }
