@@ -83,12 +83,13 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let trained = trained.map_err(failure)?;
     let seconds = started.elapsed().as_secs_f64();
     say(format_args!(
-        "trained on {} spectra in {seconds:.1} s: {} channels, {} clusters, posterior of the {:?}, seed {}",
+        "trained on {} spectra per run in {seconds:.1} s: {} channels, {} clusters, posterior of the {:?}, run {} of {}",
         trained.draws,
         trained.channels,
         trained.clusters.len(),
         trained.posterior,
-        trained.seed_used
+        trained.run + 1,
+        trained.runs.len()
     ));
     let mut model = Model::load(&trained.bytes, &BackendChoice::default(), Some(&references.sha256))
         .map_err(Failure::bug)?;
@@ -124,8 +125,11 @@ fn style() -> ProgressStyle {
 
 fn failure(error: TrainError) -> Failure {
     match error {
-        TrainError::References(_) | TrainError::Axis(_) | TrainError::Collapsed(_) => Failure::data(error),
-        TrainError::Compute(_) | TrainError::Export(_) | TrainError::Differs { .. } => Failure::bug(error),
+        TrainError::References(_) | TrainError::Axis(_) | TrainError::Collapsed { .. } => Failure::data(error),
+        TrainError::Compute(_)
+        | TrainError::Export(_)
+        | TrainError::Differs { .. }
+        | TrainError::Thread => Failure::bug(error),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) enum Op {
     Concat,
     /// A single column as a vector.
     Flatten,
+    /// Some of the columns.
+    Columns { start: usize, count: usize },
 }
 
 /// Short names for the operations.

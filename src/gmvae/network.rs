@@ -4,13 +4,15 @@
 //!
 //! **Features** are those of [`super::evidence`], without anything learnt.
 //!
-//! **Encoder** two tanh layers; from them the posterior q(y|x) of the clusters (to which the evidence of the templates is
-//! added with learnt trust), and mean and log variance of the latent z. **Prior** a Gaussian mixture over z with one component per
-//! cluster. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted onto x by weighted least squares, since the
+//! **Encoder** two tanh layers; from them the posterior q(y|x) of the clusters (to which the evidence of the hypotheses is added with
+//! learnt trust, the sum times a learnt temper between a half and two), and mean and log variance of the latent z. **Prior** a Gaussian
+//! mixture over z with one component per cluster, the foreign last. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted onto x by weighted least squares, since the
 //! frame of a standardised spectrum depends on what was observed.
 
 use super::evidence::{Input, features};
 use super::graph::{Graph, Op, Pen};
+use super::template::Layout;
+use super::weights::LATENT;
 
 /// ln 2π.
 const LN_TAU: f32 = 1.837_877;
@@ -43,7 +45,12 @@ pub(super) fn encode<G: Graph>(
     let own = p.linear(&second, "cluster")?;
     let trust = p.0.leaf("learnt.trust.weight")?;
     let believed = p.matmul(evidence, &trust)?;
-    let logits = p.add(&own, &believed)?;
+    let sum = p.add(&own, &believed)?;
+    let temper = p.linear(&second, "temper")?;
+    let temper = p.one(Op::Tanh, &temper)?;
+    let temper = p.times(&temper, 0.7)?;
+    let temper = p.one(Op::Exp, &temper)?;
+    let logits = p.mul(&sum, &temper)?;
     let mean = p.linear(&second, "mean")?;
     let log_variance = p.linear(&second, "spread")?;
     Ok(Encoded { logits, mean, log_variance })
@@ -66,7 +73,7 @@ pub(super) fn log_components<G: Graph>(
     g: &mut G,
     latent: &G::Node,
     prior: &Prior<G::Node>,
-    (clusters, length): (usize, usize),
+    clusters: usize,
 ) -> Result<G::Node, G::Error> {
     let mut p = Pen(g);
     let one = p.0.number(1.0)?;
@@ -83,7 +90,7 @@ pub(super) fn log_components<G: Graph>(
     let sum = p.sub(&squares, &cross)?;
     let sum = p.add(&sum, &own)?;
     let half = p.times(&sum, -0.5)?;
-    p.plus(&half, -0.5 * length as f32 * LN_TAU - (clusters as f32).ln())
+    p.plus(&half, -0.5 * LATENT as f32 * LN_TAU - (clusters as f32).ln())
 }
 
 /// Decodes latent vectors and brings the result onto the frame of `spectrum`.
@@ -135,29 +142,32 @@ pub(super) fn answer<G: Graph>(
     g: &mut G,
     input: &Input<G::Node>,
     source: PosteriorSource,
-    sizes: (usize, usize),
+    layout: &Layout,
 ) -> Result<Answer<G::Node>, G::Error> {
-    let features = features(g, input)?;
+    let features = features(g, input, layout)?;
     let encoded = encode(g, &features.all, &features.evidence)?;
     let prior = prior(g)?;
-    let components = log_components(g, &encoded.mean, &prior, sizes)?;
+    let clusters = layout.groups() + 1;
+    let components = log_components(g, &encoded.mean, &prior, clusters)?;
     let reconstruction = decode(g, &encoded.mean, &input.spectrum, &features.weight)?;
     let mut p = Pen(g);
     let logits = if source == PosteriorSource::Encoder { &encoded.logits } else { &components };
     let posterior = p.one(Op::Softmax, logits)?;
-    let best = p.one(Op::RowMax, &components)?;
-    let below = p.sub(&components, &best)?;
+    // How usual it is: under the components of what is known, all but the last.
+    let known = p.one(Op::Columns { start: 0, count: clusters - 1 }, &components)?;
+    let best = p.one(Op::RowMax, &known)?;
+    let below = p.sub(&known, &best)?;
     let below = p.one(Op::Exp, &below)?;
     let sum = p.one(Op::RowSum, &below)?;
     let log_sum = p.one(Op::Log, &sum)?;
     let density = p.add(&best, &log_sum)?;
-    let miss = p.sub(&input.spectrum, &reconstruction)?;
-    let weighted = p.mul(&features.weight, &miss)?;
-    let misfit = p.dot(&weighted, &miss)?;
-    let seen = p.one(Op::RowSum, &input.mask)?;
-    let misfit = p.div(&misfit, &seen)?;
-    let penalty = p.times(&misfit, 0.5)?;
+    let penalty = p.times(&features.misfit, 0.5)?;
     let density = p.sub(&density, &penalty)?;
+    let own = p.one(Op::Columns { start: 0, count: clusters - 1 }, &posterior)?;
+    let own = p.one(Op::RowSum, &own)?;
+    let own = p.plus(&own, 1e-6)?;
+    let own = p.one(Op::Log, &own)?;
+    let density = p.add(&density, &own)?;
     let log_density = p.one(Op::Flatten, &density)?;
     Ok(Answer { posterior, latent_mean: encoded.mean, reconstruction, log_density })
 }

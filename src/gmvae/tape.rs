@@ -92,6 +92,7 @@ impl Graph for Tape {
             (Op::RowMax, [a]) => a.max_keepdim(1),
             (Op::Concat, parts) => Tensor::cat(parts, 1),
             (Op::Flatten, [a]) => a.squeeze(1),
+            (Op::Columns { start, count }, [a]) => a.narrow(1, start, count)?.contiguous(),
             (op, inputs) => Err(candle_core::Error::Msg(format!("{op:?} of {} inputs", inputs.len()))),
         }
     }

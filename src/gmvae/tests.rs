@@ -1,5 +1,10 @@
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::export::EXPORT_TOLERANCE;
 use super::*;
 use crate::classify::PhaseLabel;
+use crate::model::{BackendChoice, Batch, Model, Projection};
 use crate::reference::{Composition, Provenance, Reference, Window};
 
 /// Phases whose white line moves up, each a sum of two peaks on a step.
@@ -39,11 +44,15 @@ fn a_short_training_gives_a_model_that_keeps_the_contract_and_knows_its_phases()
     let trained = train(&set, &quick(3), &mut |progress| last = Some(progress)).unwrap();
     let last = last.unwrap();
     assert_eq!(last.done, last.total);
-    assert_eq!(trained.clusters, ["p0", "p1", "p2", "mixture", "other:foreign"]);
+    assert_eq!(trained.clusters, ["p0", "p1", "p2", "mixture", "damaged", "other:foreign"]);
     assert!(trained.bytes.len() < 2 << 20, "{} bytes", trained.bytes.len());
     assert!(trained.export_difference <= EXPORT_TOLERANCE);
     let mut model = Model::load(&trained.bytes, &BackendChoice::tract(), Some(&set.sha256)).unwrap();
     let metadata = model.metadata().clone();
+    assert_eq!(metadata.competence.len(), 12);
+    assert!(metadata.earns_place(12, 300.0).is_some());
+    let run = &trained.runs[trained.run];
+    assert!(run.references_anchored == 3 && run.anchor_distance < 1.0, "{run:?}");
     assert!(metadata.takes_sigma && metadata.gives_reconstruction && metadata.gives_log_density);
     let synthesis = Synthesis::new(&set).unwrap();
     let energies_ev = even(511.0, 527.0, 40);
@@ -145,11 +154,3 @@ fn synthesised_noise_is_what_it_says_it_is() {
     assert!((std / told - 1.0).abs() < 0.06, "{std} {told}");
 }
 
-#[test]
-fn calibration_sees_overconfidence() {
-    let mut calibration = Calibration::default();
-    for i in 0..100 {
-        calibration.push(&[0.95, 0.05], usize::from(i >= 75));
-    }
-    assert!((calibration.error() - 0.2).abs() < 1e-5, "{}", calibration.error());
-}
