@@ -22,6 +22,19 @@ pub(super) struct Input<N> {
     pub(super) sigma: N,
 }
 
+/// A spectrum with the weights of its channels, and what both add up to.
+#[derive(Clone)]
+pub(super) struct Weighed<N> {
+    /// w, `[rows, channels]`.
+    pub(super) weight: N,
+    /// w x, `[rows, channels]`.
+    pub(super) weighted: N,
+    /// Σ w, `[rows, 1]`.
+    pub(super) total: N,
+    /// Σ w x, `[rows, 1]`.
+    pub(super) sum: N,
+}
+
 /// What the fixed part of the network makes of a spectrum.
 #[derive(Clone)]
 pub(super) struct Features<N> {
@@ -29,27 +42,23 @@ pub(super) struct Features<N> {
     pub(super) all: N,
     /// Log evidence of each group of hypotheses relative to the best, `[rows, groups]`.
     pub(super) evidence: N,
-    /// Weights of the channels, `[rows, channels]`.
-    pub(super) weight: N,
+    /// The spectrum as it counts.
+    pub(super) weighed: Weighed<N>,
     /// chi² of the best hypothesis over the number of channels, `[rows, 1]`.
     pub(super) misfit: N,
 }
 
-/// The sums over channels, `[rows, columns]`.
+/// The sums over channels. Here, and until the evidence is complete, a pixel is a column: operations on few rows that are as long as the
+/// batch are much faster than on many rows of a few values.
 struct Sums<N> {
-    seen: N,
-    weight: N,
-    weighted: N,
-    /// Σ w of every column of the layout.
+    /// Σ w of every column of the layout, `[columns, pixels]`.
     all: N,
-    /// Σ w x of the linear ones.
+    /// Σ w x of the linear ones, `[columns, pixels]`.
     with_spectrum: N,
     /// Σ w.
     total: N,
     /// Σ w x.
     sum: N,
-    /// Σ w x², x less its mean.
-    square: N,
     /// Square of the amount of the mean template.
     amount: N,
     /// Σ w r² of the mean template.
@@ -63,11 +72,29 @@ pub(super) fn features<G: Graph>(
     layout: &Layout,
 ) -> Result<Features<G::Node>, G::Error> {
     let mut p = Pen(g);
-    let sums = sums(&mut p, input, layout)?;
+    let (weight, seen) = weigh(&mut p, input)?;
+    let weighted = p.mul(&weight, &input.spectrum)?;
+    let template = p.0.leaf("template.all")?;
+    let all = p.matmul(&weight, &template)?;
+    let windows = layout.windows();
+    let windows = p.one(Op::Columns { start: windows.0, count: windows.1 }, &all)?;
+    let all = p.one(Op::Transpose, &all)?;
+    let template = p.0.leaf("template.linear")?;
+    let with_spectrum = p.matmul(&weighted, &template)?;
+    let with_spectrum = p.one(Op::Transpose, &with_spectrum)?;
+    let sums = sums(&mut p, all, with_spectrum, layout)?;
     let raw = raw_system(&mut p, &sums, layout)?;
     let single = singles(&mut p, &sums, &raw, layout)?;
     let pairs = pairs(&mut p, &sums, &raw, layout)?;
-    let score = p.0.apply(Op::Concat, &[&single, &pairs])?;
+    // From here on a pixel is a row again.
+    let found = [&sums.total, &sums.sum, &sums.amount, &sums.mean_square, &single, &pairs];
+    let found = p.0.apply(Op::Stack, &found)?;
+    let found = p.one(Op::Transpose, &found)?;
+    let mut single = |start: usize| p.one(Op::Columns { start, count: 1 }, &found);
+    let weighed = Weighed { weight, weighted, total: single(0)?, sum: single(1)? };
+    let (amount, mean_square) = (single(2)?, single(3)?);
+    let count = 3 * layout.templates() + layout.pairs.len();
+    let score = p.one(Op::Columns { start: 4, count }, &found)?;
     let prior = p.0.leaf("template.log_prior")?;
     let score = p.add(&score, &prior)?;
     let best = p.one(Op::RowMax, &score)?;
@@ -81,62 +108,70 @@ pub(super) fn features<G: Graph>(
     let by_group = p.matmul(&likelihood, &groups)?;
     let guarded = p.plus(&by_group, 1e-9)?;
     let evidence = p.one(Op::Log, &guarded)?;
+    let square = p.dot(&weighed.weighted, &input.spectrum)?;
+    let mean = p.div(&weighed.sum, &weighed.total)?;
+    let taken = p.mul(&weighed.sum, &mean)?;
+    let square = p.sub(&square, &taken)?;
     let twice = p.times(&best, 2.0)?;
-    let left = p.sub(&sums.square, &twice)?;
+    let left = p.sub(&square, &twice)?;
     let left = p.one(Op::Relu, &left)?;
-    let misfit = p.div(&left, &sums.seen)?;
-    let all = describe(&mut p, input, &sums, layout, (&likelihood, &by_group, &evidence, &misfit))?;
-    Ok(Features { all, evidence, weight: sums.weight, misfit })
+    let misfit = p.div(&left, &seen)?;
+    let local = local(&mut p, &weighed, &likelihood, &windows)?;
+    let numbers = [&seen, &misfit, &weighed.total, &amount, &mean_square];
+    let described = describe(&mut p, input, &numbers)?;
+    let scaled_evidence = p.times(&evidence, 0.1)?;
+    let likelihoods = p.one(Op::RowSum, &by_group)?;
+    let share = p.div(&by_group, &likelihoods)?;
+    let all = p.0.apply(Op::Concat, &[&scaled_evidence, &share, &described, &local])?;
+    Ok(Features { all, evidence, weighed, misfit })
 }
 
-fn columns<G: Graph>(
+/// Some rows, where pixels are columns.
+fn rows<G: Graph>(
     p: &mut Pen<'_, G>,
     of: &G::Node,
     (start, count): (usize, usize),
 ) -> Result<G::Node, G::Error> {
-    p.one(Op::Columns { start, count }, of)
+    p.one(Op::Rows { start, count }, of)
 }
 
-fn sums<G: Graph>(
-    p: &mut Pen<'_, G>,
-    input: &Input<G::Node>,
-    layout: &Layout,
-) -> Result<Sums<G::Node>, G::Error> {
+/// The weights of the channels, and how many were seen, pixels as rows.
+fn weigh<G: Graph>(p: &mut Pen<'_, G>, input: &Input<G::Node>) -> Result<(G::Node, G::Node), G::Error> {
     // The spectrum has variance 1 over what was observed, the templates over the whole axis: the ratio is what errors scale with.
     let moments = p.0.leaf("template.moments")?;
     let moments = p.matmul(&input.mask, &moments)?;
-    let seen = columns(p, &moments, (0, 1))?;
-    let mean = columns(p, &moments, (1, 1))?;
+    let mut moment = |start: usize| p.one(Op::Columns { start, count: 1 }, &moments);
+    let (seen, mean, square) = (moment(0)?, moment(1)?, moment(2)?);
     let mean = p.div(&mean, &seen)?;
-    let square = columns(p, &moments, (2, 1))?;
     let square = p.div(&square, &seen)?;
     let mean2 = p.mul(&mean, &mean)?;
     let spread = p.sub(&square, &mean2)?;
     let spread = p.one(Op::Relu, &spread)?;
     let spread = p.plus(&spread, 0.01)?;
+    let one = p.0.number(1.0)?;
+    let scale = p.div(&one, &spread)?;
     let error = p.0.leaf("template.error")?;
-    let error = p.div(&error, &spread)?;
+    let error = p.matmul(&scale, &error)?;
     let sigma2 = p.mul(&input.sigma, &input.sigma)?;
     let variance = p.add(&sigma2, &error)?;
-    let weight = p.div(&input.mask, &variance)?;
-    let weighted = p.mul(&weight, &input.spectrum)?;
-    let template = p.0.leaf("template.all")?;
-    let all = p.matmul(&weight, &template)?;
-    let template = p.0.leaf("template.linear")?;
-    let with_spectrum = p.matmul(&weighted, &template)?;
-    let plain = columns(p, &all, layout.constant())?;
+    Ok((p.div(&input.mask, &variance)?, seen))
+}
+
+fn sums<G: Graph>(
+    p: &mut Pen<'_, G>,
+    all: G::Node,
+    with_spectrum: G::Node,
+    layout: &Layout,
+) -> Result<Sums<G::Node>, G::Error> {
+    let plain = rows(p, &all, layout.constant())?;
     let total = p.plus(&plain, 1e-6)?;
-    let sum = columns(p, &with_spectrum, layout.constant())?;
-    let square = p.dot(&weighted, &input.spectrum)?;
-    let taken = p.mul(&sum, &sum)?;
-    let taken = p.div(&taken, &total)?;
-    let square = p.sub(&square, &taken)?;
-    let sum_mean = columns(p, &all, (1, 1))?;
+    let sum = rows(p, &with_spectrum, layout.constant())?;
+    let sum_mean = rows(p, &all, (1, 1))?;
     let share = p.div(&sum_mean, &total)?;
-    let mean_square = columns(p, &all, (2, 1))?;
+    let mean_square = rows(p, &all, (2, 1))?;
     let taken = p.mul(&share, &sum_mean)?;
     let mean_square = p.sub(&mean_square, &taken)?;
-    let with_mean = columns(p, &with_spectrum, (1, 1))?;
+    let with_mean = rows(p, &with_spectrum, (1, 1))?;
     let taken = p.mul(&share, &sum)?;
     let with_mean = p.sub(&with_mean, &taken)?;
     let with_mean = p.one(Op::Relu, &with_mean)?;
@@ -145,7 +180,7 @@ fn sums<G: Graph>(
     let amount = p.div(&with_mean, &guarded)?;
     let amount = p.mul(&amount, &amount)?;
     let amount = p.plus(&amount, 0.01)?;
-    Ok(Sums { seen, weight, weighted, all, with_spectrum, total, sum, square, amount, mean_square })
+    Ok(Sums { all, with_spectrum, total, sum, amount, mean_square })
 }
 
 /// The normal equations of every template: constant, directions, the template itself.
@@ -158,10 +193,10 @@ fn raw_system<G: Graph>(
     let mut gram = vec![vec![sums.total.clone()]];
     let mut right = vec![sums.sum.clone()];
     for first in 0..elements {
-        let with_constant = columns(p, &sums.all, layout.linear(first))?;
+        let with_constant = rows(p, &sums.all, layout.linear(first))?;
         gram[0].push(with_constant);
-        right.push(columns(p, &sums.with_spectrum, layout.linear(first))?);
-        let row = (first..elements).map(|second| columns(p, &sums.all, layout.product(first, second)));
+        right.push(rows(p, &sums.with_spectrum, layout.linear(first))?);
+        let row = (first..elements).map(|second| rows(p, &sums.all, layout.product(first, second)));
         gram.push(row.collect::<Result<_, _>>()?);
     }
     Ok(System { gram, right })
@@ -225,13 +260,13 @@ fn singles<G: Graph>(
     let mut system = raw.clone();
     system.take_out(p, None)?;
     let exact = explained(p, &system.right[last], &system.gram[last][0])?;
-    let mut system = system.map(|node| p.0.apply(Op::Concat, &[node, node]))?;
+    let mut system = system.map(|node| p.0.apply(Op::Stack, &[node, node]))?;
     let sizes = p.0.leaf("template.ridge")?;
     let ridge = p.div(&sizes, &sums.amount)?;
     let directions = take_directions(p, &mut system, &ridge, layout.directions)?;
     let own = explained(p, &system.right[0], &system.gram[0][0])?;
     let doubtful = p.add(&directions, &own)?;
-    p.0.apply(Op::Concat, &[&exact, &doubtful])
+    p.0.apply(Op::Stack, &[&exact, &doubtful])
 }
 
 /// Log evidence of every ordered pair of phases, with the errors of the first.
@@ -249,20 +284,20 @@ fn pairs<G: Graph>(
     for (i, row) in raw.gram.iter().enumerate() {
         let mut wide = Vec::with_capacity(row.len() + 1);
         for (j, node) in row.iter().enumerate() {
-            wide.push(if i + j == 0 { node.clone() } else { p.matmul(node, &first)? });
+            wide.push(if i + j == 0 { node.clone() } else { p.matmul(&first, node)? });
         }
         wide.push(match i.checked_sub(1) {
-            None => p.matmul(&raw.gram[0][last], &second)?,
-            Some(element) => columns(p, &sums.all, layout.cross(element))?,
+            None => p.matmul(&second, &raw.gram[0][last])?,
+            Some(element) => rows(p, &sums.all, layout.cross(element))?,
         });
         system.gram.push(wide);
         if i > 0 {
-            system.right.push(p.matmul(&raw.right[i], &first)?);
+            system.right.push(p.matmul(&first, &raw.right[i])?);
         }
     }
-    let own = p.matmul(&raw.gram[last][0], &second)?;
+    let own = p.matmul(&second, &raw.gram[last][0])?;
     system.gram.push(vec![own]);
-    system.right.push(p.matmul(&raw.right[last], &second)?);
+    system.right.push(p.matmul(&second, &raw.right[last])?);
 
     system.take_out(p, None)?;
     let one = p.0.number(1.0)?;
@@ -304,66 +339,73 @@ fn pairs<G: Graph>(
     p.sub(&sum, &outside)
 }
 
-type Findings<'a, N> = (&'a N, &'a N, &'a N, &'a N);
+/// What the expected spectrum leaves, in local averages, and what these rest on.
+fn local<G: Graph>(
+    p: &mut Pen<'_, G>,
+    w: &Weighed<G::Node>,
+    likelihood: &G::Node,
+    weights: &G::Node,
+) -> Result<G::Node, G::Error> {
+    let expected = p.0.leaf("template.expected")?;
+    let likelihoods = p.one(Op::RowSum, likelihood)?;
+    let share = p.div(likelihood, &likelihoods)?;
+    let expected = p.matmul(&share, &expected)?;
+    let placed = placed(p, w, &expected)?;
+    let explained = p.mul(&w.weight, &placed)?;
+    let left = p.sub(&w.weighted, &explained)?;
+    let window = p.0.leaf("axis.window")?;
+    let sums = p.matmul(&left, &window)?;
+    let guarded = p.plus(weights, 5.0)?;
+    let averages = p.div(&sums, &guarded)?;
+    let averages = p.times(&averages, 4.0)?;
+    let averages = p.one(Op::Tanh, &averages)?;
+    let coverage = p.div(weights, &guarded)?;
+    p.0.apply(Op::Concat, &[&averages, &coverage])
+}
 
-/// Puts the features together.
+/// `shape`, scaled and shifted onto the spectrum by weighted least squares.
+pub(super) fn placed<G: Graph>(
+    p: &mut Pen<'_, G>,
+    w: &Weighed<G::Node>,
+    shape: &G::Node,
+) -> Result<G::Node, G::Error> {
+    let weighted = p.mul(&w.weight, shape)?;
+    let sum = p.one(Op::RowSum, &weighted)?;
+    let square = p.dot(&weighted, shape)?;
+    let product = p.dot(&w.weighted, shape)?;
+    let mean = p.div(&sum, &w.total)?;
+    let taken = p.mul(&sum, &mean)?;
+    let square = p.sub(&square, &taken)?;
+    let square = p.one(Op::Relu, &square)?;
+    let taken = p.times(&w.total, 1e-2)?;
+    let square = p.add(&square, &taken)?;
+    let square = p.plus(&square, LEAST_SQUARE)?;
+    let taken = p.mul(&w.sum, &mean)?;
+    let product = p.sub(&product, &taken)?;
+    let scale = p.div(&product, &square)?;
+    let level = p.div(&w.sum, &w.total)?;
+    let taken = p.mul(&scale, &mean)?;
+    let level = p.sub(&level, &taken)?;
+    let scaled = p.mul(shape, &scale)?;
+    p.add(&scaled, &level)
+}
+
+/// Numbers on the spectrum as a whole.
 fn describe<G: Graph>(
     p: &mut Pen<'_, G>,
     input: &Input<G::Node>,
-    sums: &Sums<G::Node>,
-    layout: &Layout,
-    (likelihood, by_group, evidence, misfit): Findings<'_, G::Node>,
+    [seen, misfit, information, amount, mean_square]: &[&G::Node; 5],
 ) -> Result<G::Node, G::Error> {
-    let scaled_evidence = p.times(evidence, 0.1)?;
-    let likelihoods = p.one(Op::RowSum, by_group)?;
-    let share = p.div(by_group, &likelihoods)?;
     let log_misfit = p.log1p(misfit, 1.0)?;
-    let log_seen = p.log1p(&sums.seen, 0.2)?;
-    let log_information = p.log1p(&sums.total, 0.02)?;
+    let log_seen = p.log1p(seen, 0.2)?;
+    let log_information = p.log1p(information, 0.02)?;
     let log_information = p.times(&log_information, 0.2)?;
-    let shape = p.mul(&sums.mean_square, &sums.amount)?;
+    let shape = p.mul(mean_square, amount)?;
     let log_shape = p.log1p(&shape, 0.1)?;
     let log_shape = p.times(&log_shape, 0.3)?;
     let noise = p.one(Op::RowSum, &input.sigma)?;
-    let noise = p.div(&noise, &sums.seen)?;
+    let noise = p.div(&noise, seen)?;
     let log_noise = p.log1p(&noise, 10.0)?;
-    let amount = p.one(Op::Tanh, &sums.amount)?;
-    // What the expected spectrum leaves, in local averages.
-    let expected = p.0.leaf("template.expected")?;
-    let expected = p.matmul(likelihood, &expected)?;
-    let expected = p.div(&expected, &likelihoods)?;
-    let mean = p.dot(&sums.weight, &expected)?;
-    let mean = p.div(&mean, &sums.total)?;
-    let centred = p.sub(&expected, &mean)?;
-    let weighted = p.mul(&sums.weight, &centred)?;
-    let product = p.dot(&weighted, &input.spectrum)?;
-    let square = p.dot(&weighted, &centred)?;
-    let square = p.plus(&square, 0.5)?;
-    let scale = p.div(&product, &square)?;
-    let explained = p.mul(&weighted, &scale)?;
-    let mean = p.div(&sums.sum, &sums.total)?;
-    let level = p.mul(&sums.weight, &mean)?;
-    let left = p.sub(&sums.weighted, &level)?;
-    let left = p.sub(&left, &explained)?;
-    let window = p.0.leaf("axis.window")?;
-    let local = p.matmul(&left, &window)?;
-    let weights = columns(p, &sums.all, layout.windows())?;
-    let guarded = p.plus(&weights, 5.0)?;
-    let averages = p.div(&local, &guarded)?;
-    let averages = p.times(&averages, 4.0)?;
-    let averages = p.one(Op::Tanh, &averages)?;
-    let coverage = p.div(&weights, &guarded)?;
-    let parts = [
-        &scaled_evidence,
-        &share,
-        &log_misfit,
-        &log_seen,
-        &log_information,
-        &log_shape,
-        &log_noise,
-        &amount,
-        &averages,
-        &coverage,
-    ];
-    p.0.apply(Op::Concat, &parts)
+    let amount = p.one(Op::Tanh, amount)?;
+    p.0.apply(Op::Concat, &[&log_misfit, &log_seen, &log_information, &log_shape, &log_noise, &amount])
 }

@@ -41,6 +41,11 @@ pub(super) enum Op {
     Flatten,
     /// Some of the columns.
     Columns { start: usize, count: usize },
+    /// Some of the rows.
+    Rows { start: usize, count: usize },
+    /// Of rows.
+    Stack,
+    Transpose,
 }
 
 /// Short names for the operations.

@@ -15,8 +15,8 @@ use crate::model::{Batch, CompetenceCell, Model, Output, Projection};
 
 const COUNTS: [f64; 4] = [300.0, 1000.0, 3000.0, 10_000.0];
 const ENERGIES: [usize; 3] = [8, 12, 30];
-/// Pixels of one phase in a cell; as many mixtures.
-const PIXELS: usize = 1500;
+/// Pixels of one phase in a cell, and as many mixtures, at effort 1 and above; fewer below, down to a tenth.
+const PIXELS: f64 = 1500.0;
 /// Evidence below which a pixel is ambiguous.
 const AMBIGUOUS: f64 = 9.0;
 /// Added to the seed, so that nothing is drawn twice.
@@ -109,7 +109,8 @@ fn rounded(share: f64) -> f64 {
 /// Measures `model`.
 pub(super) fn measure(task: &Task<'_>, model: &mut Model) -> Result<HeldOut, TrainError> {
     let seed = task.seed.wrapping_add(SEED_SHIFT);
-    let mut bench = Bench { task, model, rng: ChaCha8Rng::seed_from_u64(seed) };
+    let pixels = (PIXELS * task.effort.clamp(0.1, 1.0)) as usize;
+    let mut bench = Bench { task, model, pixels, rng: ChaCha8Rng::seed_from_u64(seed) };
     let mut held_out = HeldOut {
         seed,
         cells: Vec::new(),
@@ -135,6 +136,7 @@ pub(super) fn measure(task: &Task<'_>, model: &mut Model) -> Result<HeldOut, Tra
 struct Bench<'a> {
     task: &'a Task<'a>,
     model: &'a mut Model,
+    pixels: usize,
     rng: ChaCha8Rng,
 }
 
@@ -191,8 +193,9 @@ impl Bench<'_> {
 
     fn cell(&mut self, counts: f64, energies: usize, mismatched: bool) -> Result<HeldOutCell, TrainError> {
         let phases = self.task.synthesis.phases();
-        let mut matter: Vec<Matter> = (0..PIXELS).map(|i| Matter::Phase(i % phases)).collect();
-        for i in 0..PIXELS {
+        let pixels = self.pixels;
+        let mut matter: Vec<Matter> = (0..pixels).map(|i| Matter::Phase(i % phases)).collect();
+        for i in 0..pixels {
             let first = i % phases;
             let second = (first + self.rng.random_range(1..phases)) % phases;
             matter.push(Matter::Mixture(first, second, self.rng.random_range(0.3..0.7)));
@@ -201,8 +204,8 @@ impl Bench<'_> {
         let share = |pixels: &[usize], right: &dyn Fn(usize) -> bool| {
             pixels.iter().filter(|&&i| right(i)).count() as f64 / pixels.len().max(1) as f64
         };
-        let pure: Vec<usize> = (0..PIXELS).collect();
-        let mixed: Vec<usize> = (PIXELS..2 * PIXELS).collect();
+        let pure: Vec<usize> = (0..pixels).collect();
+        let mixed: Vec<usize> = (pixels..2 * pixels).collect();
         let open = |i: &usize| answers.fitted[*i].is_some_and(|f| f.evidence < AMBIGUOUS);
         let ambiguous: Vec<usize> = pure.iter().copied().filter(open).collect();
         let by_fit = |i: usize| answers.fitted[i].is_some_and(|f| f.phase == i % phases);
@@ -216,7 +219,7 @@ impl Bench<'_> {
             counts,
             energies,
             mismatched,
-            pixels: PIXELS,
+            pixels,
             fit: share(&pure, &by_fit),
             gmvae: share(&pure, &by_model),
             ambiguous: ambiguous.len(),
@@ -250,7 +253,7 @@ impl Bench<'_> {
         let mut calibration = Calibration::default();
         for counts in COUNTS {
             for energies in [8, 12, 30, 75] {
-                let drawn: Vec<(Matter, usize)> = (0..PIXELS / 5).map(|_| self.matter(true)).collect();
+                let drawn: Vec<(Matter, usize)> = (0..self.pixels / 5).map(|_| self.matter(true)).collect();
                 let matter: Vec<Matter> = drawn.iter().map(|d| d.0).collect();
                 let answers = self.ask((counts, energies, mismatched), &matter, false)?;
                 for (row, (_, label)) in drawn.iter().enumerate() {
@@ -262,8 +265,8 @@ impl Bench<'_> {
     }
 
     fn foreign(&mut self, mismatched: bool) -> Result<Foreign, TrainError> {
-        let known: Vec<Matter> = (0..PIXELS).map(|_| self.matter(false).0).collect();
-        let foreign = vec![Matter::Foreign; PIXELS];
+        let known: Vec<Matter> = (0..self.pixels).map(|_| self.matter(false).0).collect();
+        let foreign = vec![Matter::Foreign; self.pixels];
         let known = self.ask((3000.0, 30, mismatched), &known, false)?.output;
         let foreign = self.ask((3000.0, 30, mismatched), &foreign, false)?.output;
         let density = |output: &Output, row: usize| {
@@ -286,7 +289,7 @@ impl Bench<'_> {
     }
 
     fn median_density(&mut self, energies: usize) -> Result<f64, TrainError> {
-        let known: Vec<Matter> = (0..PIXELS / 5).map(|_| self.matter(false).0).collect();
+        let known: Vec<Matter> = (0..self.pixels / 5).map(|_| self.matter(false).0).collect();
         let output = self.ask((3000.0, energies, false), &known, false)?.output;
         let mut list = output.log_density.unwrap_or_default();
         list.sort_by(f32::total_cmp);

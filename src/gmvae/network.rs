@@ -9,7 +9,7 @@
 //! mixture over z with one component per cluster, the foreign last. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted onto x by weighted least squares, since the
 //! frame of a standardised spectrum depends on what was observed.
 
-use super::evidence::{Input, features};
+use super::evidence::{Input, Weighed, features, placed};
 use super::graph::{Graph, Op, Pen};
 use super::template::Layout;
 use super::weights::LATENT;
@@ -93,30 +93,17 @@ pub(super) fn log_components<G: Graph>(
     p.plus(&half, -0.5 * LATENT as f32 * LN_TAU - (clusters as f32).ln())
 }
 
-/// Decodes latent vectors and brings the result onto the frame of `spectrum`.
+/// Decodes latent vectors and brings the result onto the frame of a spectrum.
 pub(super) fn decode<G: Graph>(
     g: &mut G,
     latent: &G::Node,
-    spectrum: &G::Node,
-    weight: &G::Node,
+    spectrum: &Weighed<G::Node>,
 ) -> Result<G::Node, G::Error> {
     let mut p = Pen(g);
     let hidden = p.linear(latent, "decoder1")?;
     let hidden = p.one(Op::Tanh, &hidden)?;
     let free = p.linear(&hidden, "decoder2")?;
-    let sum = p.one(Op::RowSum, weight)?;
-    let total = p.plus(&sum, 1e-6)?;
-    let share = p.div(weight, &total)?;
-    let mean_free = p.dot(&share, &free)?;
-    let mean_spectrum = p.dot(&share, spectrum)?;
-    let centred = p.sub(&free, &mean_free)?;
-    let weighted = p.mul(&share, &centred)?;
-    let square = p.dot(&weighted, &centred)?;
-    let square = p.plus(&square, 0.05)?;
-    let product = p.dot(&weighted, spectrum)?;
-    let scale = p.div(&product, &square)?;
-    let scaled = p.mul(&centred, &scale)?;
-    p.add(&scaled, &mean_spectrum)
+    placed(&mut p, spectrum, &free)
 }
 
 /// The outputs of the contract.
@@ -149,7 +136,7 @@ pub(super) fn answer<G: Graph>(
     let prior = prior(g)?;
     let clusters = layout.groups() + 1;
     let components = log_components(g, &encoded.mean, &prior, clusters)?;
-    let reconstruction = decode(g, &encoded.mean, &input.spectrum, &features.weight)?;
+    let reconstruction = decode(g, &encoded.mean, &features.weighed)?;
     let mut p = Pen(g);
     let logits = if source == PosteriorSource::Encoder { &encoded.logits } else { &components };
     let posterior = p.one(Op::Softmax, logits)?;

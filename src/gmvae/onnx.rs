@@ -118,19 +118,22 @@ impl Graph for Sheet<'_> {
             Op::RowMax => ("ReduceMax", &[("axes", 1), ("keepdims", 1)]),
             Op::Concat => ("Concat", &[("axis", 1)]),
             Op::Flatten => ("Squeeze", &[]),
-            Op::Columns { .. } => ("Slice", &[]),
+            Op::Columns { .. } | Op::Rows { .. } => ("Slice", &[]),
+            Op::Stack => ("Concat", &[("axis", 0)]),
+            // Without an attribute the axes are reversed.
+            Op::Transpose => ("Transpose", &[]),
         };
-        if let Op::Columns { start, count } = op {
-            for value in [start, start + count] {
-                let name = format!("index.{value}");
-                self.initialise(&name, vec![1], DataType::Int64, (value as i64).to_le_bytes().to_vec());
-                input.push(name);
-            }
-        }
-        if matches!(op, Op::Columns { .. } | Op::RowSum | Op::Flatten) {
-            self.initialise("columns", vec![1], DataType::Int64, 1_i64.to_le_bytes().to_vec());
-            input.push("columns".to_owned());
-        }
+        let mut index = |value: usize| {
+            let name = format!("index.{value}");
+            self.initialise(&name, vec![1], DataType::Int64, (value as i64).to_le_bytes().to_vec());
+            input.push(name);
+        };
+        match op {
+            Op::Columns { start, count } => [start, start + count, 1].map(&mut index),
+            Op::Rows { start, count } => [start, start + count, 0].map(&mut index),
+            Op::RowSum | Op::Flatten => [index(1), (), ()],
+            _ => [(); 3],
+        };
         self.node(operator, input, output.clone(), attributes);
         Ok(output)
     }

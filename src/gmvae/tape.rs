@@ -93,6 +93,9 @@ impl Graph for Tape {
             (Op::Concat, parts) => Tensor::cat(parts, 1),
             (Op::Flatten, [a]) => a.squeeze(1),
             (Op::Columns { start, count }, [a]) => a.narrow(1, start, count)?.contiguous(),
+            (Op::Rows { start, count }, [a]) => a.narrow(0, start, count),
+            (Op::Stack, parts) => Tensor::cat(parts, 0),
+            (Op::Transpose, [a]) => a.t()?.contiguous(),
             (op, inputs) => Err(candle_core::Error::Msg(format!("{op:?} of {} inputs", inputs.len()))),
         }
     }

@@ -161,9 +161,9 @@ fn insert_hypotheses(
     let mut expected = Matrix::zeros(count, channels);
     let size = |h: usize| SIZES[h / templates];
     let single = (0..3 * templates).map(|h| size(h).1.ln() as f32);
-    let log_prior = single.chain((0..pairs).map(|_| -(pairs as f32).ln())).collect();
-    let ridge = (templates..3 * templates).map(|h| size(h).0.powi(-2) as f32).collect();
-    let (mut first, mut second) = (Matrix::zeros(templates, pairs), Matrix::zeros(templates, pairs));
+    let log_prior: Vec<f32> = single.chain((0..pairs).map(|_| -(pairs as f32).ln())).collect();
+    let ridge: Vec<f32> = (templates..3 * templates).map(|h| size(h).0.powi(-2) as f32).collect();
+    let (mut first, mut second) = (Matrix::zeros(pairs, templates), Matrix::zeros(pairs, templates));
     for h in 0..3 * templates {
         let t = h % templates;
         group.data[h * groups + if t < layout.phases { t } else { layout.phases + 1 }] = 1.0;
@@ -173,8 +173,8 @@ fn insert_hypotheses(
         let h = 3 * templates + p;
         group.data[h * groups + layout.phases] = 1.0;
         (0..channels).for_each(|i| expected.data[h * channels + i] = (0.5 * (own(a, i) + own(b, i))) as f32);
-        first.data[a * pairs + p] = 1.0;
-        second.data[b * pairs + p] = 1.0;
+        first.data[p * templates + a] = 1.0;
+        second.data[p * templates + b] = 1.0;
     }
     let arrays = [
         ("group", group),
@@ -182,7 +182,7 @@ fn insert_hypotheses(
         ("first", first),
         ("second", second),
         ("log_prior", Matrix::row(log_prior)),
-        ("ridge", Matrix::row(ridge)),
+        ("ridge", Matrix::new(2 * templates, 1, ridge)),
     ];
     weights.extend(arrays.map(|(name, matrix)| (format!("template.{name}"), matrix)));
 }

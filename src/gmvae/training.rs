@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::coverage;
-use super::evidence::{self, Features, Input};
+use super::evidence::{self, Features, Input, Weighed};
 use super::network;
 use super::synthesis::{Conditions, DAMAGED_FROM, Matter, PURE_SHARE, Synthesis};
 use super::tape::{Tape, tensor};
@@ -25,6 +25,9 @@ use crate::model::{Batch, ModelAxis, Projection};
 const BATCH: usize = 512;
 /// Draws of a batch that are decoded in a step.
 const DECODED: usize = 128;
+/// Draws whose features are made at once: arrays of up to 65 536 values are not spread over threads, which costs more than it gains
+/// with several trainings side by side.
+const SLICE: usize = 128;
 /// Scans per batch; the draws of a scan share their energies.
 const SCANS: usize = 16;
 /// Batches kept to be learnt from again.
@@ -233,8 +236,8 @@ impl Trainer<'_> {
         let log_q = candle_nn::ops::log_softmax(&encoded.logits, 1)?;
         let log_label = (&drawn.label * &log_q)?.sum(1)?.mean_all()?.to_scalar::<f32>()?;
         let log_variance = encoded.log_variance.clamp(-8.0, 3.0)?;
-        let weight = &drawn.features.weight;
-        let misfit = self.misfit(tape, &encoded.mean, &drawn.spectrum, weight)?.to_scalar::<f32>()?;
+        let weighed = &drawn.features.weighed;
+        let misfit = self.misfit(tape, &encoded.mean, &drawn.spectrum, weighed)?.to_scalar::<f32>()?;
         let divergence = self.divergence(tape, &drawn.label, &log_q, &encoded.mean, &log_variance)?;
         let generative = 0.5 * f64::from(misfit) + f64::from(divergence.to_scalar::<f32>()?);
         let winners: Vec<u32> = log_q.argmax(1)?.to_vec1()?;
@@ -252,8 +255,15 @@ impl Trainer<'_> {
     }
 
     /// Mean weighted squared residual of decoded latent vectors.
-    fn misfit(&self, tape: &mut Tape, latent: &Tensor, spectrum: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        let miss = (network::decode(tape, latent, spectrum, weight)? - spectrum)?;
+    fn misfit(
+        &self,
+        tape: &mut Tape,
+        latent: &Tensor,
+        spectrum: &Tensor,
+        weighed: &Weighed<Tensor>,
+    ) -> Result<Tensor> {
+        let miss = (network::decode(tape, latent, weighed)? - spectrum)?;
+        let weight = &weighed.weight;
         // Huge weights of few-noise channels would drown the rest: the residual counts in units of 0.15 at least.
         let weight = (weight / ((weight * 0.02)? + 1.0)?)?;
         ((&miss * &miss)? * weight)?.sum(1)?.mean_all()
@@ -277,10 +287,16 @@ impl Trainer<'_> {
         let part = DECODED.min(rows);
         let first = self.rng.random_range(0..=rows - part);
         let some = |tensor: &Tensor| tensor.narrow(0, first, part);
-        let (mean, spectrum, weight) =
-            (some(&encoded.mean)?, some(&drawn.spectrum)?, some(&drawn.features.weight)?);
+        let (mean, spectrum) = (some(&encoded.mean)?, some(&drawn.spectrum)?);
+        let w = &drawn.features.weighed;
+        let weighed = Weighed {
+            weight: some(&w.weight)?,
+            weighted: some(&w.weighted)?,
+            total: some(&w.total)?,
+            sum: some(&w.sum)?,
+        };
         let latent = if beta.is_some() { self.sample(&mean, &some(&log_variance)?)? } else { mean };
-        let misfit = self.misfit(tape, &latent, &spectrum, &weight)?;
+        let misfit = self.misfit(tape, &latent, &spectrum, &weighed)?;
         let divergence = self.divergence(tape, &drawn.label, &log_q, &encoded.mean, &log_variance)?;
         let anchored = self.anchor(tape, anchors)?;
         let generative = ((misfit * 0.5)? + (divergence * beta.unwrap_or(5e-4))?)?;
@@ -375,7 +391,28 @@ fn running(mean: f32, value: f32) -> f32 {
 
 fn drawn(tape: &mut Tape, batch: &Batch, label: Tensor, layout: &Layout) -> Result<Drawn> {
     let input = input(batch)?;
-    let features = evidence::features(tape, &input, layout)?;
+    let rows = batch.len();
+    let mut parts: Vec<Features<Tensor>> = Vec::new();
+    for first in (0..rows).step_by(SLICE) {
+        let some = |tensor: &Tensor| tensor.narrow(0, first, SLICE.min(rows - first));
+        let slice =
+            Input { spectrum: some(&input.spectrum)?, mask: some(&input.mask)?, sigma: some(&input.sigma)? };
+        parts.push(evidence::features(tape, &slice, layout)?);
+    }
+    let whole = |pick: fn(&Features<Tensor>) -> &Tensor| {
+        Tensor::cat(&parts.iter().map(pick).collect::<Vec<_>>(), 0)
+    };
+    let features = Features {
+        all: whole(|f| &f.all)?,
+        evidence: whole(|f| &f.evidence)?,
+        weighed: Weighed {
+            weight: whole(|f| &f.weighed.weight)?,
+            weighted: whole(|f| &f.weighed.weighted)?,
+            total: whole(|f| &f.weighed.total)?,
+            sum: whole(|f| &f.weighed.sum)?,
+        },
+        misfit: whole(|f| &f.misfit)?,
+    };
     Ok(Drawn { spectrum: input.spectrum, features, label })
 }
 
