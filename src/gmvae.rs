@@ -57,7 +57,9 @@ pub enum TrainError {
     #[error("the model's axis cannot be used: {0}")]
     Axis(String),
     /// Every training collapsed.
-    #[error("after {runs} trainings still: {reason}; the references are too much alike, or the effort too small")]
+    #[error(
+        "after {runs} trainings still: {reason}; the references are too much alike, or the effort too small"
+    )]
     Collapsed {
         /// Trainings that were done.
         runs: usize,
@@ -235,7 +237,8 @@ fn finish(
         candidates.len(),
         training::draws(task.effort)
     );
-    let label = |competence| export::Label { references_sha256, trained_with: &trained_with, posterior, competence };
+    let label =
+        |competence| export::Label { references_sha256, trained_with: &trained_with, posterior, competence };
     let (_, mut model, _) = export::export(task, candidate, label(None))?;
     let held_out = held_out::measure(task, &mut model)?;
     let competence = serde_json::to_string(&held_out.competence()).ok();

@@ -125,11 +125,12 @@ fn style() -> ProgressStyle {
 
 fn failure(error: TrainError) -> Failure {
     match error {
-        TrainError::References(_) | TrainError::Axis(_) | TrainError::Collapsed { .. } => Failure::data(error),
-        TrainError::Compute(_)
-        | TrainError::Export(_)
-        | TrainError::Differs { .. }
-        | TrainError::Thread => Failure::bug(error),
+        TrainError::References(_) | TrainError::Axis(_) | TrainError::Collapsed { .. } => {
+            Failure::data(error)
+        }
+        TrainError::Compute(_) | TrainError::Export(_) | TrainError::Differs { .. } | TrainError::Thread => {
+            Failure::bug(error)
+        }
     }
 }
 

@@ -62,7 +62,9 @@ mod tests {
         let rows: Vec<[f32; 2]> = vec![[3.0, 0.0]; 100];
         let labels: Vec<u32> = (0..100).map(|i| u32::from(i >= 75)).collect();
         let mut calibration = Calibration::default();
-        rows.iter().zip(&labels).for_each(|(row, label)| calibration.push(&softmax(row, 1.0), *label as usize));
+        rows.iter()
+            .zip(&labels)
+            .for_each(|(row, label)| calibration.push(&softmax(row, 1.0), *label as usize));
         assert!((calibration.error() - 0.2026).abs() < 1e-3, "{}", calibration.error());
         let logits: Vec<&[f32]> = rows.iter().map(<[f32; 2]>::as_slice).collect();
         let temperature = temperature(&logits, &labels);

@@ -83,7 +83,11 @@ impl<'a> Task<'a> {
     }
 
     /// Trains run number `run` and examines it.
-    pub(super) fn run(&self, run: usize, progress: &mut dyn FnMut(Progress)) -> Result<Candidate, TrainError> {
+    pub(super) fn run(
+        &self,
+        run: usize,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Candidate, TrainError> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(run as u64);
         let weights = weights::initial(&mut rng, self.synthesis, self.axis, self.clusters.len());
@@ -100,7 +104,7 @@ impl<'a> Task<'a> {
         for _ in 0..EXAMINATIONS {
             let drawn = trainer.draw(&mut tape)?;
             judged.push(trainer.judge(&mut tape, &drawn)?);
-            let mean = network::encode(&mut tape, &drawn.features.all, &drawn.features.evidence)?.mean;
+            let mean = network::encode(&mut tape, &drawn.features)?.mean;
             let prior = network::prior(&mut tape)?;
             let components = network::log_components(&mut tape, &mean, &prior, self.clusters.len())?;
             let posterior: Vec<Vec<f32>> = candle_nn::ops::softmax(&components, 1)?.to_vec2()?;
@@ -109,8 +113,11 @@ impl<'a> Task<'a> {
         }
         let (references_anchored, anchor_distance) = anchoring(&trainer, &mut tape)?;
         let recall = self.recall(&mut trainer, &mut tape)?;
-        let (logits, labels): (Vec<_>, Vec<_>) =
-            judged.iter().flat_map(|j| j.logits.iter().zip(&j.labels)).map(|(row, label)| (row.as_slice(), *label)).unzip();
+        let (logits, labels): (Vec<_>, Vec<_>) = judged
+            .iter()
+            .flat_map(|j| j.logits.iter().zip(&j.labels))
+            .map(|(row, label)| (row.as_slice(), *label))
+            .unzip();
         let temperature = temperature(&logits, &labels);
         let mut encoder = Calibration::default();
         for (row, label) in logits.iter().zip(&labels) {
@@ -212,12 +219,13 @@ fn alive(judged: &[Judged]) -> usize {
 /// How many clean references are nearest to the component of their own, and the largest distance from it, in its standard deviations.
 fn anchoring(trainer: &Trainer<'_>, tape: &mut Tape) -> Result<(usize, f64), TrainError> {
     let anchors = trainer.anchors(tape)?;
-    let encoded = network::encode(tape, &anchors.features.all, &anchors.features.evidence)?;
+    let encoded = network::encode(tape, &anchors.features)?;
     let latent: Vec<Vec<f32>> = encoded.mean.to_vec2()?;
     let prior = network::prior(tape)?;
     let (mean, variance): (Vec<Vec<f32>>, Vec<Vec<f32>>) = (prior.mean.to_vec2()?, prior.variance.to_vec2()?);
     let distance = |row: &[f32], cluster: usize| -> f64 {
-        let part = |(d, value): (usize, &f32)| f64::from((value - mean[d][cluster]).powi(2) / variance[d][cluster]);
+        let part =
+            |(d, value): (usize, &f32)| f64::from((value - mean[d][cluster]).powi(2) / variance[d][cluster]);
         row.iter().enumerate().map(part).sum::<f64>().sqrt()
     };
     let mut own = 0;

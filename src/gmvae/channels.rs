@@ -42,7 +42,21 @@ pub(crate) fn choose(curves: &Curves) -> Result<ModelAxis, AxisError> {
             energies_ev = pick(tenths as f32 / 10.0, stride);
         }
     }
+    even_out(&mut energies_ev);
     ModelAxis::new(energies_ev, MAX_GAP_EV)
+}
+
+/// Takes channels out of the coarsest stretches until their number is a multiple of 16: engines compute in vectors.
+fn even_out(energies_ev: &mut Vec<f64>) {
+    while energies_ev.len() > 16 && !energies_ev.len().is_multiple_of(16) {
+        let gap = |i: usize| energies_ev[i + 1] - energies_ev[i - 1];
+        // The ends stay, so that the axis spans the whole range; of equal ones the last goes.
+        let widest = (1..energies_ev.len() - 1).max_by(|&a, &b| gap(a).total_cmp(&gap(b)));
+        match widest {
+            Some(index) => drop(energies_ev.remove(index)),
+            None => break,
+        }
+    }
 }
 
 fn round(energy_ev: f64) -> f64 {

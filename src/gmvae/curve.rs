@@ -36,7 +36,11 @@ impl Curve {
     pub(crate) fn at(&self, energy_ev: f64, broadening: f32) -> f32 {
         let (lower, t) = self.place(energy_ev);
         let value = between(&self.values, lower, t);
-        if broadening == 0.0 { value } else { value + broadening * (between(&self.broadened, lower, t) - value) }
+        if broadening == 0.0 {
+            value
+        } else {
+            value + broadening * (between(&self.broadened, lower, t) - value)
+        }
     }
 
     /// OD at `energy_ev` with the white line washed out.

@@ -9,13 +9,52 @@ pub(super) struct System<N> {
     pub(super) right: Vec<N>,
 }
 
+/// An unknown that was taken out.
+#[derive(Clone)]
+pub(super) struct Step<N> {
+    pub(super) pivot: N,
+    /// Its entries with the unknowns after it.
+    pub(super) row: Vec<N>,
+    pub(super) right: N,
+}
+
+/// A further unknown of a system whose first ones were taken out already: its entries with the unknowns that are left, with itself,
+/// and its right side.
+#[derive(Clone)]
+pub(super) struct Column<N> {
+    pub(super) entries: Vec<N>,
+    pub(super) own: N,
+    pub(super) right: N,
+}
+
+impl<N: Clone> Column<N> {
+    /// Does to the column what taking out the first unknown did to the others.
+    pub(super) fn take_out<G: Graph<Node = N>>(
+        &mut self,
+        p: &mut Pen<'_, G>,
+        step: &Step<N>,
+    ) -> Result<(), G::Error> {
+        let first = self.entries.remove(0);
+        let factor = p.div(&first, &step.pivot)?;
+        for (entry, other) in self.entries.iter_mut().zip(&step.row) {
+            let product = p.mul(&factor, other)?;
+            *entry = p.sub(entry, &product)?;
+        }
+        let product = p.mul(&factor, &first)?;
+        self.own = p.sub(&self.own, &product)?;
+        let product = p.mul(&factor, &step.right)?;
+        self.right = p.sub(&self.right, &product)?;
+        Ok(())
+    }
+}
+
 impl<N: Clone> System<N> {
-    /// Takes the first unknown out, with `ridge` added to its pivot; returns the pivot. What is left is the system of the others.
+    /// Takes the first unknown out, with `ridge` added to its pivot. What is left is the system of the others.
     pub(super) fn take_out<G: Graph<Node = N>>(
         &mut self,
         p: &mut Pen<'_, G>,
         ridge: Option<&N>,
-    ) -> Result<N, G::Error> {
+    ) -> Result<Step<N>, G::Error> {
         let row = self.gram.remove(0);
         let right = self.right.remove(0);
         let pivot = match ridge {
@@ -31,7 +70,7 @@ impl<N: Clone> System<N> {
             let product = p.mul(&factor, &right)?;
             self.right[j] = p.sub(&self.right[j], &product)?;
         }
-        Ok(pivot)
+        Ok(Step { pivot, row: row[1..].to_vec(), right })
     }
 
     /// Applies `f` to every matrix.

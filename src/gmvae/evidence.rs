@@ -8,12 +8,15 @@
 //! over channels are two matrix products; the rest are small. To the evidence come the misfit of the best hypothesis, the amount
 //! of information, and local averages of what the expected spectrum leaves.
 
-use super::elimination::{System, safe_log};
+use super::elimination::{Column, Step, System, safe_log};
 use super::graph::{Graph, Op, Pen};
 use super::template::Layout;
 
 /// Smallest sum of squares that is divided by.
 const LEAST_SQUARE: f32 = 0.05;
+
+/// Information (Σ w) below which noise decides more than the errors of references.
+const NOISE_DECIDES: f32 = 2000.0;
 
 /// A spectrum as it comes.
 pub(super) struct Input<N> {
@@ -46,6 +49,8 @@ pub(super) struct Features<N> {
     pub(super) weighed: Weighed<N>,
     /// chi² of the best hypothesis over the number of channels, `[rows, 1]`.
     pub(super) misfit: N,
+    /// From 0 where noise decides to 1 where the references' errors do, `[rows, 1]`.
+    pub(super) known: N,
 }
 
 /// The sums over channels. Here, and until the evidence is complete, a pixel is a column: operations on few rows that are as long as the
@@ -59,8 +64,12 @@ struct Sums<N> {
     total: N,
     /// Σ w x.
     sum: N,
-    /// Square of the amount of the mean template.
+    /// Amount of the mean template.
+    scale: N,
+    /// Its square, and a little.
     amount: N,
+    /// Σ w r of the mean template.
+    sum_mean: N,
     /// Σ w r² of the mean template.
     mean_square: N,
 }
@@ -76,25 +85,28 @@ pub(super) fn features<G: Graph>(
     let weighted = p.mul(&weight, &input.spectrum)?;
     let template = p.0.leaf("template.all")?;
     let all = p.matmul(&weight, &template)?;
-    let windows = layout.windows();
-    let windows = p.one(Op::Columns { start: windows.0, count: windows.1 }, &all)?;
+    let of = |p: &mut Pen<'_, G>, from: &G::Node, (start, count)| p.one(Op::Columns { start, count }, from);
+    let windows = of(&mut p, &all, layout.windows())?;
+    let mean_windows = of(&mut p, &all, layout.mean_windows())?;
     let all = p.one(Op::Transpose, &all)?;
     let template = p.0.leaf("template.linear")?;
     let with_spectrum = p.matmul(&weighted, &template)?;
+    let spectrum_windows = of(&mut p, &with_spectrum, layout.windows())?;
     let with_spectrum = p.one(Op::Transpose, &with_spectrum)?;
     let sums = sums(&mut p, all, with_spectrum, layout)?;
     let raw = raw_system(&mut p, &sums, layout)?;
     let single = singles(&mut p, &sums, &raw, layout)?;
-    let pairs = pairs(&mut p, &sums, &raw, layout)?;
+    let pairs = pairs(&mut p, &sums, &raw, &single, layout)?;
     // From here on a pixel is a row again.
-    let found = [&sums.total, &sums.sum, &sums.amount, &sums.mean_square, &single, &pairs];
+    let found =
+        [&sums.total, &sums.sum, &sums.scale, &sums.mean_square, &sums.sum_mean, &single.score, &pairs];
     let found = p.0.apply(Op::Stack, &found)?;
     let found = p.one(Op::Transpose, &found)?;
     let mut single = |start: usize| p.one(Op::Columns { start, count: 1 }, &found);
     let weighed = Weighed { weight, weighted, total: single(0)?, sum: single(1)? };
-    let (amount, mean_square) = (single(2)?, single(3)?);
+    let (scale, mean_square, sum_mean) = (single(2)?, single(3)?, single(4)?);
     let count = 3 * layout.templates() + layout.pairs.len();
-    let score = p.one(Op::Columns { start: 4, count }, &found)?;
+    let score = p.one(Op::Columns { start: 5, count }, &found)?;
     let prior = p.0.leaf("template.log_prior")?;
     let score = p.add(&score, &prior)?;
     let best = p.one(Op::RowMax, &score)?;
@@ -116,14 +128,17 @@ pub(super) fn features<G: Graph>(
     let left = p.sub(&square, &twice)?;
     let left = p.one(Op::Relu, &left)?;
     let misfit = p.div(&left, &seen)?;
-    let local = local(&mut p, &weighed, &likelihood, &windows)?;
-    let numbers = [&seen, &misfit, &weighed.total, &amount, &mean_square];
+    let local = local(&mut p, &weighed, (&scale, &sum_mean), [&windows, &mean_windows, &spectrum_windows])?;
+    let numbers = [&seen, &misfit, &weighed.total, &scale, &mean_square];
     let described = describe(&mut p, input, &numbers)?;
     let scaled_evidence = p.times(&evidence, 0.1)?;
     let likelihoods = p.one(Op::RowSum, &by_group)?;
     let share = p.div(&by_group, &likelihoods)?;
     let all = p.0.apply(Op::Concat, &[&scaled_evidence, &share, &described, &local])?;
-    Ok(Features { all, evidence, weighed, misfit })
+    let guarded = p.plus(&weighed.total, NOISE_DECIDES)?;
+    let known = p.div(&weighed.total, &guarded)?;
+    let known = p.mul(&known, &known)?;
+    Ok(Features { all, evidence, weighed, misfit, known })
 }
 
 /// Some rows, where pixels are columns.
@@ -177,10 +192,10 @@ fn sums<G: Graph>(
     let with_mean = p.one(Op::Relu, &with_mean)?;
     let guarded = p.one(Op::Relu, &mean_square)?;
     let guarded = p.plus(&guarded, 0.5)?;
-    let amount = p.div(&with_mean, &guarded)?;
-    let amount = p.mul(&amount, &amount)?;
+    let scale = p.div(&with_mean, &guarded)?;
+    let amount = p.mul(&scale, &scale)?;
     let amount = p.plus(&amount, 0.01)?;
-    Ok(Sums { all, with_spectrum, total, sum, amount, mean_square })
+    Ok(Sums { all, with_spectrum, total, sum, scale, amount, sum_mean, mean_square })
 }
 
 /// The normal equations of every template: constant, directions, the template itself.
@@ -202,45 +217,32 @@ fn raw_system<G: Graph>(
     Ok(System { gram, right })
 }
 
-/// What a system's first unknowns explain once they are taken out, halved, less half the log of how much they were narrowed.
+/// Takes the directions out of a system. Returns half of what they explain less half the log of how much they were narrowed, and the steps.
 fn take_directions<G: Graph>(
     p: &mut Pen<'_, G>,
     system: &mut System<G::Node>,
     ridge: &G::Node,
     directions: usize,
-) -> Result<G::Node, G::Error> {
-    let mut gain: Option<G::Node> = None;
-    let mut narrowed: Option<G::Node> = None;
-    for _ in 0..directions {
-        let right = system.right[0].clone();
-        let pivot = system.take_out(p, Some(ridge))?;
-        let square = p.mul(&right, &right)?;
-        let explained = p.div(&square, &pivot)?;
-        let ratio = p.div(&pivot, ridge)?;
-        gain = Some(match gain {
-            Some(gain) => p.add(&gain, &explained)?,
-            None => explained,
-        });
-        narrowed = Some(match narrowed {
-            Some(narrowed) => p.mul(&narrowed, &ratio)?,
-            None => ratio,
-        });
+) -> Result<(G::Node, Vec<Step<G::Node>>), G::Error> {
+    let mut gain = p.0.number(0.0)?;
+    let mut narrowed = p.0.number(1.0)?;
+    let mut steps = Vec::with_capacity(directions);
+    for index in 0..directions {
+        let step = system.take_out(p, Some(ridge))?;
+        let square = p.mul(&step.right, &step.right)?;
+        let explained = p.div(&square, &step.pivot)?;
+        let ratio = p.div(&step.pivot, ridge)?;
+        gain = if index == 0 { explained } else { p.add(&gain, &explained)? };
+        narrowed = if index == 0 { ratio } else { p.mul(&narrowed, &ratio)? };
+        steps.push(step);
     }
-    let (gain, narrowed) = match (gain, narrowed) {
-        (Some(gain), Some(narrowed)) => (gain, narrowed),
-        _ => (p.0.number(0.0)?, p.0.number(1.0)?),
-    };
     let log = safe_log(p, &narrowed)?;
     let difference = p.sub(&gain, &log)?;
-    p.times(&difference, 0.5)
+    Ok((p.times(&difference, 0.5)?, steps))
 }
 
 /// Half the chi² that a template explains whose amount is not negative.
-fn explained<G: Graph>(
-    p: &mut Pen<'_, G>,
-    right: &G::Node,
-    square: &G::Node,
-) -> Result<G::Node, G::Error> {
+fn explained<G: Graph>(p: &mut Pen<'_, G>, right: &G::Node, square: &G::Node) -> Result<G::Node, G::Error> {
     let right = p.one(Op::Relu, right)?;
     let right = p.mul(&right, &right)?;
     let square = p.one(Op::Relu, square)?;
@@ -249,64 +251,81 @@ fn explained<G: Graph>(
     p.times(&gain, 0.5)
 }
 
-/// Log evidence of every template: exact, and with errors of two sizes.
+/// What single templates explain.
+struct Single<N> {
+    /// Log evidence: exact, and with errors of two sizes, `[3 × templates, pixels]`.
+    score: N,
+    /// How the constant was taken out.
+    constant: Step<N>,
+    /// How the directions were, for both sizes.
+    steps: Vec<Step<N>>,
+    /// What the directions explain.
+    directions: N,
+    /// Entry and right side of the template itself after that.
+    square: N,
+    right: N,
+}
+
 fn singles<G: Graph>(
     p: &mut Pen<'_, G>,
     sums: &Sums<G::Node>,
     raw: &System<G::Node>,
     layout: &Layout,
-) -> Result<G::Node, G::Error> {
+) -> Result<Single<G::Node>, G::Error> {
     let last = layout.directions;
     let mut system = raw.clone();
-    system.take_out(p, None)?;
+    let constant = system.take_out(p, None)?;
     let exact = explained(p, &system.right[last], &system.gram[last][0])?;
     let mut system = system.map(|node| p.0.apply(Op::Stack, &[node, node]))?;
     let sizes = p.0.leaf("template.ridge")?;
     let ridge = p.div(&sizes, &sums.amount)?;
-    let directions = take_directions(p, &mut system, &ridge, layout.directions)?;
-    let own = explained(p, &system.right[0], &system.gram[0][0])?;
+    let (directions, steps) = take_directions(p, &mut system, &ridge, layout.directions)?;
+    let (right, square) = (system.right.remove(0), system.gram.remove(0).remove(0));
+    let own = explained(p, &right, &square)?;
     let doubtful = p.add(&directions, &own)?;
-    p.0.apply(Op::Stack, &[&exact, &doubtful])
+    let score = p.0.apply(Op::Stack, &[&exact, &doubtful])?;
+    Ok(Single { score, constant, steps, directions, square, right })
 }
 
-/// Log evidence of every ordered pair of phases, with the errors of the first.
+/// Log evidence of every pair of phases, with the errors of the first as expected.
 fn pairs<G: Graph>(
     p: &mut Pen<'_, G>,
     sums: &Sums<G::Node>,
     raw: &System<G::Node>,
+    single: &Single<G::Node>,
     layout: &Layout,
 ) -> Result<G::Node, G::Error> {
     let first = p.0.leaf("template.first")?;
     let second = p.0.leaf("template.second")?;
+    let expected = p.0.leaf("template.first_expected")?;
     let last = layout.elements();
-    // The constant's own entries are the same for all.
-    let mut system = System { gram: Vec::new(), right: vec![raw.right[0].clone()] };
-    for (i, row) in raw.gram.iter().enumerate() {
-        let mut wide = Vec::with_capacity(row.len() + 1);
-        for (j, node) in row.iter().enumerate() {
-            wide.push(if i + j == 0 { node.clone() } else { p.matmul(&first, node)? });
-        }
-        wide.push(match i.checked_sub(1) {
-            None => p.matmul(&second, &raw.gram[0][last])?,
-            Some(element) => rows(p, &sums.all, layout.cross(element))?,
-        });
-        system.gram.push(wide);
-        if i > 0 {
-            system.right.push(p.matmul(&first, &raw.right[i])?);
-        }
-    }
+    // The second template of a pair, as a further unknown of the system of the first.
+    let with_constant = p.matmul(&second, &raw.gram[0][last])?;
+    let crossed = (0..last).map(|element| rows(p, &sums.all, layout.cross(element)));
+    let mut entries = vec![with_constant];
+    entries.extend(crossed.collect::<Result<Vec<_>, _>>()?);
     let own = p.matmul(&second, &raw.gram[last][0])?;
-    system.gram.push(vec![own]);
-    system.right.push(p.matmul(&second, &raw.right[last])?);
-
-    system.take_out(p, None)?;
-    let one = p.0.number(1.0)?;
-    let ridge = p.div(&one, &sums.amount)?;
-    let directions = take_directions(p, &mut system, &ridge, layout.directions)?;
+    let right = p.matmul(&second, &raw.right[last])?;
+    let mut column = Column { entries, own, right };
+    let row = single.constant.row.iter().map(|node| p.matmul(&first, node)).collect::<Result<_, _>>()?;
+    let (pivot, right) = (single.constant.pivot.clone(), single.constant.right.clone());
+    column.take_out(p, &Step { pivot, row, right })?;
+    for step in &single.steps {
+        let pivot = p.matmul(&expected, &step.pivot)?;
+        let row = step.row.iter().map(|node| p.matmul(&expected, node)).collect::<Result<_, _>>()?;
+        let right = p.matmul(&expected, &step.right)?;
+        column.take_out(p, &Step { pivot, row, right })?;
+    }
+    let directions = p.matmul(&expected, &single.directions)?;
+    let right = p.matmul(&expected, &single.right)?;
+    let square = p.matmul(&expected, &single.square)?;
+    let cross = column.entries.remove(0);
+    let mut system =
+        System { gram: vec![vec![square, cross], vec![column.own]], right: vec![right, column.right] };
     let least = p.0.number(LEAST_SQUARE)?;
     let (right_a, cross) = (system.right[0].clone(), system.gram[0][1].clone());
     let alone = explained(p, &right_a, &system.gram[0][0])?;
-    let square_a = system.take_out(p, Some(&least))?;
+    let square_a = system.take_out(p, Some(&least))?.pivot;
     let square_b = p.one(Op::Relu, &system.gram[0][0])?;
     let together = explained(p, &system.right[0], &square_b)?;
     // The amounts, and the share of the second.
@@ -339,24 +358,23 @@ fn pairs<G: Graph>(
     p.sub(&sum, &outside)
 }
 
-/// What the expected spectrum leaves, in local averages, and what these rest on.
+/// What the mean template leaves of the spectrum, in local averages, and what these rest on.
 fn local<G: Graph>(
     p: &mut Pen<'_, G>,
     w: &Weighed<G::Node>,
-    likelihood: &G::Node,
-    weights: &G::Node,
+    (scale, sum_mean): (&G::Node, &G::Node),
+    [weights, mean, spectrum]: [&G::Node; 3],
 ) -> Result<G::Node, G::Error> {
-    let expected = p.0.leaf("template.expected")?;
-    let likelihoods = p.one(Op::RowSum, likelihood)?;
-    let share = p.div(likelihood, &likelihoods)?;
-    let expected = p.matmul(&share, &expected)?;
-    let placed = placed(p, w, &expected)?;
-    let explained = p.mul(&w.weight, &placed)?;
-    let left = p.sub(&w.weighted, &explained)?;
-    let window = p.0.leaf("axis.window")?;
-    let sums = p.matmul(&left, &window)?;
+    // x - level - scale · mean, weighted and summed over each window.
+    let taken = p.mul(sum_mean, scale)?;
+    let level = p.sub(&w.sum, &taken)?;
+    let level = p.div(&level, &w.total)?;
+    let flat = p.mul(weights, &level)?;
+    let shape = p.mul(mean, scale)?;
+    let left = p.sub(spectrum, &flat)?;
+    let left = p.sub(&left, &shape)?;
     let guarded = p.plus(weights, 5.0)?;
-    let averages = p.div(&sums, &guarded)?;
+    let averages = p.div(&left, &guarded)?;
     let averages = p.times(&averages, 4.0)?;
     let averages = p.one(Op::Tanh, &averages)?;
     let coverage = p.div(weights, &guarded)?;
@@ -394,18 +412,19 @@ pub(super) fn placed<G: Graph>(
 fn describe<G: Graph>(
     p: &mut Pen<'_, G>,
     input: &Input<G::Node>,
-    [seen, misfit, information, amount, mean_square]: &[&G::Node; 5],
+    [seen, misfit, information, scale, mean_square]: &[&G::Node; 5],
 ) -> Result<G::Node, G::Error> {
     let log_misfit = p.log1p(misfit, 1.0)?;
     let log_seen = p.log1p(seen, 0.2)?;
     let log_information = p.log1p(information, 0.02)?;
     let log_information = p.times(&log_information, 0.2)?;
-    let shape = p.mul(mean_square, amount)?;
+    let shape = p.mul(mean_square, scale)?;
+    let shape = p.mul(&shape, scale)?;
     let log_shape = p.log1p(&shape, 0.1)?;
     let log_shape = p.times(&log_shape, 0.3)?;
     let noise = p.one(Op::RowSum, &input.sigma)?;
     let noise = p.div(&noise, seen)?;
     let log_noise = p.log1p(&noise, 10.0)?;
-    let amount = p.one(Op::Tanh, amount)?;
-    p.0.apply(Op::Concat, &[&log_misfit, &log_seen, &log_information, &log_shape, &log_noise, &amount])
+    let scale = p.one(Op::Tanh, scale)?;
+    p.0.apply(Op::Concat, &[&log_misfit, &log_seen, &log_information, &log_shape, &log_noise, &scale])
 }

@@ -53,7 +53,8 @@ pub(super) fn draw(rng: &mut impl Rng, curves: &Curves) -> Foreign {
         }
         _ => {
             // A reference that falls where it should rise, on top of something that absorbs.
-            let rise = Peak { centre_ev: curves.from_ev - 50.0, width_ev: 0.1, height: 6.0 * scale, is_step: true };
+            let rise =
+                Peak { centre_ev: curves.from_ev - 50.0, width_ev: 0.1, height: 6.0 * scale, is_step: true };
             (vec![(phase, -1.0, 0.0)], vec![rise])
         }
     }

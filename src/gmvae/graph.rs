@@ -40,9 +40,15 @@ pub(super) enum Op {
     /// A single column as a vector.
     Flatten,
     /// Some of the columns.
-    Columns { start: usize, count: usize },
+    Columns {
+        start: usize,
+        count: usize,
+    },
     /// Some of the rows.
-    Rows { start: usize, count: usize },
+    Rows {
+        start: usize,
+        count: usize,
+    },
     /// Of rows.
     Stack,
     Transpose,

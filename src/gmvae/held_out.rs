@@ -87,7 +87,8 @@ impl HeldOut {
             let same = |b: &&HeldOutCell| b.mismatched && b.counts == a.counts && b.energies == a.energies;
             let Some(b) = self.cells.iter().find(same) else { continue };
             let pixels = a.ambiguous + b.ambiguous;
-            let mean = |x: f64, y: f64| (x * a.ambiguous as f64 + y * b.ambiguous as f64) / pixels.max(1) as f64;
+            let mean =
+                |x: f64, y: f64| (x * a.ambiguous as f64 + y * b.ambiguous as f64) / pixels.max(1) as f64;
             cells.push(CompetenceCell {
                 counts: a.counts,
                 energies: a.energies,
@@ -177,7 +178,8 @@ impl Bench<'_> {
                 } else {
                     Conditions::of_test(&mut self.rng, counts, 0.0)
                 };
-                let (od, sigma) = self.task.synthesis.measure(&mut self.rng, matter, &conditions, &energies_ev);
+                let (od, sigma) =
+                    self.task.synthesis.measure(&mut self.rng, matter, &conditions, &energies_ev);
                 if batch.push(&projection, &od, &sigma) {
                     fitted.push(if fits { fit(&shapes, &od, &sigma) } else { None });
                     break;
@@ -212,9 +214,8 @@ impl Bench<'_> {
         let by_model = |i: usize| winner(&answers.output.posterior_of(i)[..phases]) == i % phases;
         let fit_mixed = |i: usize| answers.fitted[i].is_some_and(|f| f.mixture);
         let model_mixed = |i: usize| winner(answers.output.posterior_of(i)) == phases;
-        let balanced = |mixture: &dyn Fn(usize) -> bool| {
-            0.5 * (share(&mixed, mixture) + 1.0 - share(&pure, mixture))
-        };
+        let balanced =
+            |mixture: &dyn Fn(usize) -> bool| 0.5 * (share(&mixed, mixture) + 1.0 - share(&pure, mixture));
         Ok(HeldOutCell {
             counts,
             energies,
@@ -277,7 +278,8 @@ impl Bench<'_> {
             (p + 1e-9).ln() - (1.0 - p + 1e-9).ln()
         };
         let area = |score: &dyn Fn(&Output, usize) -> f64| {
-            let scores = |output: &Output| (0..output.rows).map(|row| score(output, row)).collect::<Vec<f64>>();
+            let scores =
+                |output: &Output| (0..output.rows).map(|row| score(output, row)).collect::<Vec<f64>>();
             area_under_curve(&scores(&foreign), &scores(&known))
         };
         Ok(Foreign {

@@ -4,12 +4,13 @@
 //!
 //! **Features** are those of [`super::evidence`], without anything learnt.
 //!
-//! **Encoder** two tanh layers; from them the posterior q(y|x) of the clusters (to which the evidence of the hypotheses is added with
-//! learnt trust, the sum times a learnt temper between a half and two), and mean and log variance of the latent z. **Prior** a Gaussian
+//! **Encoder** two tanh layers; from them the posterior q(y|x) of the clusters (for a phase its evidence; the learnt part is
+//! added in full for free clusters, and for phases as far as the noise is so small that the errors of the references decide; all of it
+//! times a learnt temper between a half and two), and mean and log variance of the latent z. **Prior** a Gaussian
 //! mixture over z with one component per cluster, the foreign last. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted onto x by weighted least squares, since the
 //! frame of a standardised spectrum depends on what was observed.
 
-use super::evidence::{Input, Weighed, features, placed};
+use super::evidence::{Features, Input, Weighed, features, placed};
 use super::graph::{Graph, Op, Pen};
 use super::template::Layout;
 use super::weights::LATENT;
@@ -34,18 +35,24 @@ pub(super) struct Prior<N> {
 /// Encodes features.
 pub(super) fn encode<G: Graph>(
     g: &mut G,
-    features: &G::Node,
-    evidence: &G::Node,
+    features: &Features<G::Node>,
 ) -> Result<Encoded<G::Node>, G::Error> {
     let mut p = Pen(g);
-    let first = p.linear(features, "encoder1")?;
+    let first = p.linear(&features.all, "encoder1")?;
     let first = p.one(Op::Tanh, &first)?;
     let second = p.linear(&first, "encoder2")?;
     let second = p.one(Op::Tanh, &second)?;
     let own = p.linear(&second, "cluster")?;
     let trust = p.0.leaf("learnt.trust.weight")?;
-    let believed = p.matmul(evidence, &trust)?;
-    let sum = p.add(&own, &believed)?;
+    let believed = p.matmul(&features.evidence, &trust)?;
+    let learnt = p.add(&own, &believed)?;
+    let (phase, free) = (p.0.leaf("template.phase")?, p.0.leaf("template.free")?);
+    let gate = p.matmul(&features.known, &phase)?;
+    let gate = p.add(&gate, &free)?;
+    let learnt = p.mul(&learnt, &gate)?;
+    let own = p.0.leaf("template.own")?;
+    let evidence = p.matmul(&features.evidence, &own)?;
+    let sum = p.add(&evidence, &learnt)?;
     let temper = p.linear(&second, "temper")?;
     let temper = p.one(Op::Tanh, &temper)?;
     let temper = p.times(&temper, 0.7)?;
@@ -132,7 +139,7 @@ pub(super) fn answer<G: Graph>(
     layout: &Layout,
 ) -> Result<Answer<G::Node>, G::Error> {
     let features = features(g, input, layout)?;
-    let encoded = encode(g, &features.all, &features.evidence)?;
+    let encoded = encode(g, &features)?;
     let prior = prior(g)?;
     let clusters = layout.groups() + 1;
     let components = log_components(g, &encoded.mean, &prior, clusters)?;

@@ -73,7 +73,11 @@ impl Conditions {
         };
         let exact = kind < 8;
         let sometimes = |rng: &mut dyn rand::RngCore, most: f64| {
-            if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..if exact { 0.5 * most } else { most }) }
+            if rng.random_bool(0.5) {
+                0.0
+            } else {
+                rng.random_range(0.0..if exact { 0.5 * most } else { most })
+            }
         };
         Self {
             counts: (rng.random_range(300_f64.ln()..30_000_f64.ln())).exp(),

@@ -15,8 +15,8 @@ use crate::model::ModelAxis;
 const DRAWS: usize = 120;
 /// Rounds of the power method.
 const ROUNDS: usize = 25;
-/// Most ordered pairs of phases that have columns of their own.
-const MOST_PAIRS: usize = 132;
+/// Most pairs of phases that have columns of their own.
+const MOST_PAIRS: usize = 66;
 /// Sizes of the errors of a template, relative to those expected, and how likely each is; the first is none at all.
 const SIZES: [(f64, f64); 3] = [(0.0, 0.4), (1.0, 0.45), (2.5, 0.15)];
 /// Least error of a channel, in units of the standardised template.
@@ -29,18 +29,18 @@ pub(super) struct Layout {
     pub(super) phases: usize,
     /// Directions in which a template may be wrong.
     pub(super) directions: usize,
-    /// Ordered pairs of phases.
+    /// Pairs of phases.
     pub(super) pairs: Vec<(usize, usize)>,
 }
 
 impl Layout {
     pub(super) fn new(phases: usize) -> Self {
-        let all = (0..phases).flat_map(|a| (0..phases).filter(move |b| *b != a).map(move |b| (a, b)));
+        let all = (0..phases).flat_map(|a| (a + 1..phases).map(move |b| (a, b)));
         let all: Vec<(usize, usize)> = all.collect();
         // With very many phases only some pairs have columns; the others are left to the learnt layers.
         let stride = all.len().div_ceil(MOST_PAIRS).max(1);
         let pairs = all.into_iter().step_by(stride).collect();
-        Self { phases, directions: if phases <= 12 { 4 } else { 2 }, pairs }
+        Self { phases, directions: if phases <= 12 { 3 } else { 2 }, pairs }
     }
 
     /// Number of templates: the phases, and damaged matter.
@@ -58,19 +58,30 @@ impl Layout {
         self.directions + 1
     }
 
-    /// First column and number of columns of the sums with the constant; the mean template and its square follow it.
+    /// First column and number of columns of the sums with the constant; the mean template and its square follow it, then the local
+    /// windows, and the mean template in them.
     pub(super) fn constant(&self) -> (usize, usize) {
         (0, 1)
     }
 
+    /// Same of the local windows.
+    pub(super) fn windows(&self) -> (usize, usize) {
+        (3, BINS)
+    }
+
+    /// Same of the mean template in the local windows.
+    pub(super) fn mean_windows(&self) -> (usize, usize) {
+        (3 + BINS, BINS)
+    }
+
     /// Same of an element of every template.
     pub(super) fn linear(&self, element: usize) -> (usize, usize) {
-        (3 + element * self.templates(), self.templates())
+        (3 + 2 * BINS + element * self.templates(), self.templates())
     }
 
     /// Columns that are multiplied with the spectrum as well.
     pub(super) fn linear_columns(&self) -> usize {
-        3 + self.elements() * self.templates()
+        3 + 2 * BINS + self.elements() * self.templates()
     }
 
     /// Columns of the product of two elements of every template, `first <= second`.
@@ -85,14 +96,9 @@ impl Layout {
         (self.linear_columns() + products + element * self.pairs.len(), self.pairs.len())
     }
 
-    /// Columns of the local windows.
-    pub(super) fn windows(&self) -> (usize, usize) {
-        (self.cross(self.elements()).0, BINS)
-    }
-
     /// All columns.
     pub(super) fn columns(&self) -> usize {
-        self.windows().0 + BINS
+        self.cross(self.elements()).0
     }
 }
 
@@ -135,54 +141,61 @@ pub(super) fn insert(
                 row[layout.cross(element).0 + p] = (value[i] * own(&templates[b], i)) as f32;
             }
         }
-        row[layout.windows().0..].copy_from_slice(&windows.data[i * BINS..(i + 1) * BINS]);
-        let mean_error = templates[..layout.phases].iter().map(|t| t.error[i]).sum::<f64>() / layout.phases as f64;
+        for (bin, window) in windows.data[i * BINS..(i + 1) * BINS].iter().enumerate() {
+            row[layout.windows().0 + bin] = *window;
+            row[layout.mean_windows().0 + bin] = *window * mean as f32;
+        }
+        let mean_error =
+            templates[..layout.phases].iter().map(|t| t.error[i]).sum::<f64>() / layout.phases as f64;
         error.push((mean_error + LEAST_ERROR * LEAST_ERROR) as f32);
     }
     let linear = columns(&all, layout.linear_columns());
-    insert_hypotheses(weights, &layout, |t, i| own(&templates[t], i), channels);
+    insert_hypotheses(weights, &layout);
     weights.insert("template.all".to_owned(), all);
     weights.insert("template.moments".to_owned(), columns(&linear, 3));
     weights.insert("template.linear".to_owned(), linear);
     weights.insert("template.error".to_owned(), Matrix::row(error));
 }
 
-/// Which template or pair stands for which group and which spectrum.
-fn insert_hypotheses(
-    weights: &mut Weights,
-    layout: &Layout,
-    own: impl Fn(usize, usize) -> f64,
-    channels: usize,
-) {
+/// Which template or pair stands for which group, and which phases are in a pair.
+fn insert_hypotheses(weights: &mut Weights, layout: &Layout) {
     let (templates, groups, pairs) = (layout.templates(), layout.groups(), layout.pairs.len());
     // Every template thrice, for the three sizes of error, then the pairs.
     let count = 3 * templates + pairs;
     let mut group = Matrix::zeros(count, groups);
-    let mut expected = Matrix::zeros(count, channels);
+    let (mut first, mut second) = (Matrix::zeros(pairs, templates), Matrix::zeros(pairs, templates));
+    let mut expected = Matrix::zeros(pairs, 2 * templates);
     let size = |h: usize| SIZES[h / templates];
     let single = (0..3 * templates).map(|h| size(h).1.ln() as f32);
     let log_prior: Vec<f32> = single.chain((0..pairs).map(|_| -(pairs as f32).ln())).collect();
     let ridge: Vec<f32> = (templates..3 * templates).map(|h| size(h).0.powi(-2) as f32).collect();
-    let (mut first, mut second) = (Matrix::zeros(pairs, templates), Matrix::zeros(pairs, templates));
     for h in 0..3 * templates {
         let t = h % templates;
         group.data[h * groups + if t < layout.phases { t } else { layout.phases + 1 }] = 1.0;
-        (0..channels).for_each(|i| expected.data[h * channels + i] = own(t, i) as f32);
     }
     for (p, &(a, b)) in layout.pairs.iter().enumerate() {
-        let h = 3 * templates + p;
-        group.data[h * groups + layout.phases] = 1.0;
-        (0..channels).for_each(|i| expected.data[h * channels + i] = (0.5 * (own(a, i) + own(b, i))) as f32);
+        group.data[(3 * templates + p) * groups + layout.phases] = 1.0;
         first.data[p * templates + a] = 1.0;
         second.data[p * templates + b] = 1.0;
+        // The first of a pair with errors of the expected size.
+        expected.data[p * 2 * templates + a] = 1.0;
     }
+    // The evidence of a phase goes to its cluster as it is; what is learnt is for the free clusters, and for where much is known.
+    let clusters = groups + 1;
+    let mut own = Matrix::zeros(groups, clusters);
+    (0..layout.phases).for_each(|phase| own.data[phase * clusters + phase] = 1.0);
+    let is_phase = (0..clusters).map(|cluster| f32::from(u8::from(cluster < layout.phases)));
+    let (phase, free): (Vec<f32>, Vec<f32>) = is_phase.map(|is| (is, 1.0 - is)).unzip();
     let arrays = [
         ("group", group),
-        ("expected", expected),
         ("first", first),
         ("second", second),
+        ("first_expected", expected),
         ("log_prior", Matrix::row(log_prior)),
         ("ridge", Matrix::new(2 * templates, 1, ridge)),
+        ("own", own),
+        ("phase", Matrix::row(phase)),
+        ("free", Matrix::row(free)),
     ];
     weights.extend(arrays.map(|(name, matrix)| (format!("template.{name}"), matrix)));
 }
@@ -200,7 +213,8 @@ fn template(
     index: usize,
 ) -> Template {
     let energies_ev = axis.energies_ev();
-    let pure = |rng: &mut _, matter, conditions: &Conditions| synthesis.shape(rng, matter, conditions, energies_ev);
+    let pure =
+        |rng: &mut _, matter, conditions: &Conditions| synthesis.shape(rng, matter, conditions, energies_ev);
     let mut draws: Vec<Vec<f64>> = Vec::with_capacity(DRAWS);
     for _ in 0..DRAWS {
         let matter = if index < layout.phases {
@@ -287,12 +301,14 @@ mod tests {
         for phases in [2, 5, 12, 40] {
             let layout = Layout::new(phases);
             let mut taken = vec![0; layout.columns()];
-            let mut take = |(start, count): (usize, usize)| taken[start..start + count].iter_mut().for_each(|t| *t += 1);
+            let mut take =
+                |(start, count): (usize, usize)| taken[start..start + count].iter_mut().for_each(|t| *t += 1);
             take((0, 3));
+            take(layout.windows());
+            take(layout.mean_windows());
             (0..layout.elements()).for_each(|e| take(layout.linear(e)));
             (0..layout.elements()).for_each(|b| (0..=b).for_each(|a| take(layout.product(a, b))));
             (0..layout.elements()).for_each(|e| take(layout.cross(e)));
-            take(layout.windows());
             assert!(taken.iter().all(|t| *t == 1), "{phases} phases");
             assert!(layout.pairs.len() <= MOST_PAIRS);
         }

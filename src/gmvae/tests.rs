@@ -153,4 +153,3 @@ fn synthesised_noise_is_what_it_says_it_is() {
     assert!((mean - truth).abs() < 0.005, "{mean} {truth}");
     assert!((std / told - 1.0).abs() < 0.06, "{std} {told}");
 }
-

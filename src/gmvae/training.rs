@@ -232,7 +232,7 @@ impl Trainer<'_> {
     /// Loss (with β 1 and z the mean), log probability of the label and share of draws whose label won, on draws that are not learnt from;
     /// and the winners.
     pub(super) fn judge(&mut self, tape: &mut Tape, drawn: &Drawn) -> Result<Judged> {
-        let encoded = network::encode(tape, &drawn.features.all, &drawn.features.evidence)?;
+        let encoded = network::encode(tape, &drawn.features)?;
         let log_q = candle_nn::ops::log_softmax(&encoded.logits, 1)?;
         let log_label = (&drawn.label * &log_q)?.sum(1)?.mean_all()?.to_scalar::<f32>()?;
         let log_variance = encoded.log_variance.clamp(-8.0, 3.0)?;
@@ -278,7 +278,7 @@ impl Trainer<'_> {
         beta: Option<f64>,
         optimiser: &mut AdamW,
     ) -> Result<(f32, f32)> {
-        let encoded = network::encode(tape, &drawn.features.all, &drawn.features.evidence)?;
+        let encoded = network::encode(tape, &drawn.features)?;
         let log_q = candle_nn::ops::log_softmax(&encoded.logits, 1)?;
         let surprise = (&drawn.label * &log_q)?.sum(1)?.mean_all()?.neg()?;
         let log_variance = encoded.log_variance.clamp(-8.0, 3.0)?;
@@ -345,7 +345,7 @@ impl Trainer<'_> {
 
     /// Squared distance of the encoded references from their components, in units of the components' spread.
     fn anchor(&self, tape: &mut Tape, anchors: &Drawn) -> Result<Tensor> {
-        let encoded = network::encode(tape, &anchors.features.all, &anchors.features.evidence)?;
+        let encoded = network::encode(tape, &anchors.features)?;
         let prior = network::prior(tape)?;
         let centre = anchors.label.matmul(&prior.mean.t()?.contiguous()?)?;
         let variance = anchors.label.matmul(&prior.variance.t()?.contiguous()?)?;
@@ -355,11 +355,11 @@ impl Trainer<'_> {
 
     /// Sets the components to mean and variance of the encoded draws of their label; the mean of a phase is its encoded reference.
     fn set_components(&self, tape: &mut Tape, kept: &[Drawn], anchors: &Drawn) -> Result<()> {
-        let clean = network::encode(tape, &anchors.features.all, &anchors.features.evidence)?.mean;
+        let clean = network::encode(tape, &anchors.features)?.mean;
         let clean: Vec<Vec<f32>> = clean.to_vec2()?;
         let mut sums = vec![[0.0_f64; 3]; LATENT * self.clusters];
         for drawn in kept {
-            let mean = network::encode(tape, &drawn.features.all, &drawn.features.evidence)?.mean;
+            let mean = network::encode(tape, &drawn.features)?.mean;
             let (mean, label): (Vec<Vec<f32>>, Vec<u32>) =
                 (mean.to_vec2()?, drawn.label.argmax(1)?.to_vec1()?);
             for (row, cluster) in mean.iter().zip(label) {
@@ -399,9 +399,8 @@ fn drawn(tape: &mut Tape, batch: &Batch, label: Tensor, layout: &Layout) -> Resu
             Input { spectrum: some(&input.spectrum)?, mask: some(&input.mask)?, sigma: some(&input.sigma)? };
         parts.push(evidence::features(tape, &slice, layout)?);
     }
-    let whole = |pick: fn(&Features<Tensor>) -> &Tensor| {
-        Tensor::cat(&parts.iter().map(pick).collect::<Vec<_>>(), 0)
-    };
+    let whole =
+        |pick: fn(&Features<Tensor>) -> &Tensor| Tensor::cat(&parts.iter().map(pick).collect::<Vec<_>>(), 0);
     let features = Features {
         all: whole(|f| &f.all)?,
         evidence: whole(|f| &f.evidence)?,
@@ -412,6 +411,7 @@ fn drawn(tape: &mut Tape, batch: &Batch, label: Tensor, layout: &Layout) -> Resu
             sum: whole(|f| &f.weighed.sum)?,
         },
         misfit: whole(|f| &f.misfit)?,
+        known: whole(|f| &f.known)?,
     };
     Ok(Drawn { spectrum: input.spectrum, features, label })
 }

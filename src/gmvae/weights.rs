@@ -53,12 +53,16 @@ fn features(groups: usize) -> usize {
 }
 
 /// The arrays of an untrained network: templates of the references, and small random weights.
-pub(super) fn initial(rng: &mut impl Rng, synthesis: &Synthesis, axis: &ModelAxis, clusters: usize) -> Weights {
+pub(super) fn initial(
+    rng: &mut impl Rng,
+    synthesis: &Synthesis,
+    axis: &ModelAxis,
+    clusters: usize,
+) -> Weights {
     let mut weights = Weights::new();
     let groups = Layout::new(synthesis.phases()).groups();
     let window = windows(axis);
     template::insert(&mut weights, rng, synthesis, axis, &window);
-    weights.insert("axis.window".to_owned(), window);
     let channels = axis.channels();
     let layers = [
         ("encoder1", features(groups), HIDDEN[0], 1.0),
@@ -76,9 +80,9 @@ pub(super) fn initial(rng: &mut impl Rng, synthesis: &Synthesis, axis: &ModelAxi
         weights.insert(format!("learnt.{name}.weight"), Matrix::new(from, to, data));
         weights.insert(format!("learnt.{name}.bias"), Matrix::zeros(1, to));
     }
-    // At first every cluster believes the evidence of its own templates; a foreign spectrum has none.
+    // At first mixture and damage believe their own evidence; a foreign spectrum has none.
     let mut trust = Matrix::zeros(groups, clusters);
-    (0..groups.min(clusters)).for_each(|g| trust.data[g * clusters + g] = 0.9);
+    (synthesis.phases()..groups).for_each(|g| trust.data[g * clusters + g] = 0.9);
     weights.insert("learnt.trust.weight".to_owned(), trust);
     let means = (0..LATENT * clusters).map(|_| rng.sample(StandardNormal)).collect();
     weights.insert("learnt.prior.mean".to_owned(), Matrix::new(LATENT, clusters, means));
@@ -89,7 +93,7 @@ pub(super) fn initial(rng: &mut impl Rng, synthesis: &Synthesis, axis: &ModelAxi
 
 /// Divides the logits of the clusters by `temperature`.
 pub(super) fn cool(weights: &mut Weights, temperature: f32) {
-    for name in ["learnt.cluster.weight", "learnt.cluster.bias", "learnt.trust.weight"] {
+    for name in ["learnt.cluster.weight", "learnt.cluster.bias", "learnt.trust.weight", "template.own"] {
         if let Some(matrix) = weights.get_mut(name) {
             matrix.data.iter_mut().for_each(|value| *value /= temperature);
         }
