@@ -25,17 +25,14 @@ pub(super) struct Input<N> {
     pub(super) sigma: N,
 }
 
-/// A spectrum with the weights of its channels, and what both add up to.
+/// How the frame of a spectrum, standardised over what was observed, lies to that of the templates, standardised over the whole axis:
+/// x = level + scale · template, found with the mean template.
 #[derive(Clone)]
-pub(super) struct Weighed<N> {
-    /// w, `[rows, channels]`.
-    pub(super) weight: N,
-    /// w x, `[rows, channels]`.
-    pub(super) weighted: N,
-    /// Σ w, `[rows, 1]`.
-    pub(super) total: N,
-    /// Σ w x, `[rows, 1]`.
-    pub(super) sum: N,
+pub(super) struct Frame<N> {
+    /// `[rows, 1]`.
+    pub(super) scale: N,
+    /// `[rows, 1]`.
+    pub(super) level: N,
 }
 
 /// What the fixed part of the network makes of a spectrum.
@@ -45,8 +42,10 @@ pub(super) struct Features<N> {
     pub(super) all: N,
     /// Log evidence of each group of hypotheses relative to the best, `[rows, groups]`.
     pub(super) evidence: N,
-    /// The spectrum as it counts.
-    pub(super) weighed: Weighed<N>,
+    /// Weights of the channels, `[rows, channels]`.
+    pub(super) weight: N,
+    /// The frame of the spectrum.
+    pub(super) frame: Frame<N>,
     /// chi² of the best hypothesis over the number of channels, `[rows, 1]`.
     pub(super) misfit: N,
     /// From 0 where noise decides to 1 where the references' errors do, `[rows, 1]`.
@@ -103,7 +102,7 @@ pub(super) fn features<G: Graph>(
     let found = p.0.apply(Op::Stack, &found)?;
     let found = p.one(Op::Transpose, &found)?;
     let mut single = |start: usize| p.one(Op::Columns { start, count: 1 }, &found);
-    let weighed = Weighed { weight, weighted, total: single(0)?, sum: single(1)? };
+    let (total, sum) = (single(0)?, single(1)?);
     let (scale, mean_square, sum_mean) = (single(2)?, single(3)?, single(4)?);
     let count = 3 * layout.templates() + layout.pairs.len();
     let score = p.one(Op::Columns { start: 5, count }, &found)?;
@@ -120,25 +119,30 @@ pub(super) fn features<G: Graph>(
     let by_group = p.matmul(&likelihood, &groups)?;
     let guarded = p.plus(&by_group, 1e-9)?;
     let evidence = p.one(Op::Log, &guarded)?;
-    let square = p.dot(&weighed.weighted, &input.spectrum)?;
-    let mean = p.div(&weighed.sum, &weighed.total)?;
-    let taken = p.mul(&weighed.sum, &mean)?;
+    let square = p.dot(&weighted, &input.spectrum)?;
+    let mean = p.div(&sum, &total)?;
+    let taken = p.mul(&sum, &mean)?;
     let square = p.sub(&square, &taken)?;
     let twice = p.times(&best, 2.0)?;
     let left = p.sub(&square, &twice)?;
     let left = p.one(Op::Relu, &left)?;
     let misfit = p.div(&left, &seen)?;
-    let local = local(&mut p, &weighed, (&scale, &sum_mean), [&windows, &mean_windows, &spectrum_windows])?;
-    let numbers = [&seen, &misfit, &weighed.total, &scale, &mean_square];
+    // x - level - scale · mean has no mean.
+    let taken = p.mul(&sum_mean, &scale)?;
+    let level = p.sub(&sum, &taken)?;
+    let level = p.div(&level, &total)?;
+    let frame = Frame { scale, level };
+    let local = local(&mut p, &frame, [&windows, &mean_windows, &spectrum_windows])?;
+    let numbers = [&seen, &misfit, &total, &frame.scale, &mean_square];
     let described = describe(&mut p, input, &numbers)?;
     let scaled_evidence = p.times(&evidence, 0.1)?;
     let likelihoods = p.one(Op::RowSum, &by_group)?;
     let share = p.div(&by_group, &likelihoods)?;
     let all = p.0.apply(Op::Concat, &[&scaled_evidence, &share, &described, &local])?;
-    let guarded = p.plus(&weighed.total, NOISE_DECIDES)?;
-    let known = p.div(&weighed.total, &guarded)?;
+    let guarded = p.plus(&total, NOISE_DECIDES)?;
+    let known = p.div(&total, &guarded)?;
     let known = p.mul(&known, &known)?;
-    Ok(Features { all, evidence, weighed, misfit, known })
+    Ok(Features { all, evidence, weight, frame, misfit, known })
 }
 
 /// Some rows, where pixels are columns.
@@ -217,13 +221,16 @@ fn raw_system<G: Graph>(
     Ok(System { gram, right })
 }
 
+/// What directions explain, and how they were taken out.
+type Taken<N> = (N, Vec<Step<N>>);
+
 /// Takes the directions out of a system. Returns half of what they explain less half the log of how much they were narrowed, and the steps.
 fn take_directions<G: Graph>(
     p: &mut Pen<'_, G>,
     system: &mut System<G::Node>,
     ridge: &G::Node,
     directions: usize,
-) -> Result<(G::Node, Vec<Step<G::Node>>), G::Error> {
+) -> Result<Taken<G::Node>, G::Error> {
     let mut gain = p.0.number(0.0)?;
     let mut narrowed = p.0.number(1.0)?;
     let mut steps = Vec::with_capacity(directions);
@@ -295,30 +302,30 @@ fn pairs<G: Graph>(
     single: &Single<G::Node>,
     layout: &Layout,
 ) -> Result<G::Node, G::Error> {
-    let first = p.0.leaf("template.first")?;
-    let second = p.0.leaf("template.second")?;
-    let expected = p.0.leaf("template.first_expected")?;
+    let first: Vec<usize> = layout.pairs.iter().map(|pair| pair.0).collect();
+    let second: Vec<usize> = layout.pairs.iter().map(|pair| pair.1).collect();
     let last = layout.elements();
     // The second template of a pair, as a further unknown of the system of the first.
-    let with_constant = p.matmul(&second, &raw.gram[0][last])?;
+    let with_constant = p.0.pick(&raw.gram[0][last], &second)?;
     let crossed = (0..last).map(|element| rows(p, &sums.all, layout.cross(element)));
     let mut entries = vec![with_constant];
     entries.extend(crossed.collect::<Result<Vec<_>, _>>()?);
-    let own = p.matmul(&second, &raw.gram[last][0])?;
-    let right = p.matmul(&second, &raw.right[last])?;
+    let own = p.0.pick(&raw.gram[last][0], &second)?;
+    let right = p.0.pick(&raw.right[last], &second)?;
     let mut column = Column { entries, own, right };
-    let row = single.constant.row.iter().map(|node| p.matmul(&first, node)).collect::<Result<_, _>>()?;
+    // Errors as expected stand in the first half of what has two sizes of them.
+    let row = single.constant.row.iter().map(|node| p.0.pick(node, &first)).collect::<Result<_, _>>()?;
     let (pivot, right) = (single.constant.pivot.clone(), single.constant.right.clone());
     column.take_out(p, &Step { pivot, row, right })?;
     for step in &single.steps {
-        let pivot = p.matmul(&expected, &step.pivot)?;
-        let row = step.row.iter().map(|node| p.matmul(&expected, node)).collect::<Result<_, _>>()?;
-        let right = p.matmul(&expected, &step.right)?;
+        let pivot = p.0.pick(&step.pivot, &first)?;
+        let row = step.row.iter().map(|node| p.0.pick(node, &first)).collect::<Result<_, _>>()?;
+        let right = p.0.pick(&step.right, &first)?;
         column.take_out(p, &Step { pivot, row, right })?;
     }
-    let directions = p.matmul(&expected, &single.directions)?;
-    let right = p.matmul(&expected, &single.right)?;
-    let square = p.matmul(&expected, &single.square)?;
+    let directions = p.0.pick(&single.directions, &first)?;
+    let right = p.0.pick(&single.right, &first)?;
+    let square = p.0.pick(&single.square, &first)?;
     let cross = column.entries.remove(0);
     let mut system =
         System { gram: vec![vec![square, cross], vec![column.own]], right: vec![right, column.right] };
@@ -361,16 +368,12 @@ fn pairs<G: Graph>(
 /// What the mean template leaves of the spectrum, in local averages, and what these rest on.
 fn local<G: Graph>(
     p: &mut Pen<'_, G>,
-    w: &Weighed<G::Node>,
-    (scale, sum_mean): (&G::Node, &G::Node),
+    frame: &Frame<G::Node>,
     [weights, mean, spectrum]: [&G::Node; 3],
 ) -> Result<G::Node, G::Error> {
     // x - level - scale · mean, weighted and summed over each window.
-    let taken = p.mul(sum_mean, scale)?;
-    let level = p.sub(&w.sum, &taken)?;
-    let level = p.div(&level, &w.total)?;
-    let flat = p.mul(weights, &level)?;
-    let shape = p.mul(mean, scale)?;
+    let flat = p.mul(weights, &frame.level)?;
+    let shape = p.mul(mean, &frame.scale)?;
     let left = p.sub(spectrum, &flat)?;
     let left = p.sub(&left, &shape)?;
     let guarded = p.plus(weights, 5.0)?;
@@ -379,33 +382,6 @@ fn local<G: Graph>(
     let averages = p.one(Op::Tanh, &averages)?;
     let coverage = p.div(weights, &guarded)?;
     p.0.apply(Op::Concat, &[&averages, &coverage])
-}
-
-/// `shape`, scaled and shifted onto the spectrum by weighted least squares.
-pub(super) fn placed<G: Graph>(
-    p: &mut Pen<'_, G>,
-    w: &Weighed<G::Node>,
-    shape: &G::Node,
-) -> Result<G::Node, G::Error> {
-    let weighted = p.mul(&w.weight, shape)?;
-    let sum = p.one(Op::RowSum, &weighted)?;
-    let square = p.dot(&weighted, shape)?;
-    let product = p.dot(&w.weighted, shape)?;
-    let mean = p.div(&sum, &w.total)?;
-    let taken = p.mul(&sum, &mean)?;
-    let square = p.sub(&square, &taken)?;
-    let square = p.one(Op::Relu, &square)?;
-    let taken = p.times(&w.total, 1e-2)?;
-    let square = p.add(&square, &taken)?;
-    let square = p.plus(&square, LEAST_SQUARE)?;
-    let taken = p.mul(&w.sum, &mean)?;
-    let product = p.sub(&product, &taken)?;
-    let scale = p.div(&product, &square)?;
-    let level = p.div(&w.sum, &w.total)?;
-    let taken = p.mul(&scale, &mean)?;
-    let level = p.sub(&level, &taken)?;
-    let scaled = p.mul(shape, &scale)?;
-    p.add(&scaled, &level)
 }
 
 /// Numbers on the spectrum as a whole.

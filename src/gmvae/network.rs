@@ -7,10 +7,10 @@
 //! **Encoder** two tanh layers; from them the posterior q(y|x) of the clusters (for a phase its evidence; the learnt part is
 //! added in full for free clusters, and for phases as far as the noise is so small that the errors of the references decide; all of it
 //! times a learnt temper between a half and two), and mean and log variance of the latent z. **Prior** a Gaussian
-//! mixture over z with one component per cluster, the foreign last. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted onto x by weighted least squares, since the
-//! frame of a standardised spectrum depends on what was observed.
+//! mixture over z with one component per cluster, the foreign last. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted as the mean template is that describes x best,
+//! since the frame of a standardised spectrum depends on what was observed.
 
-use super::evidence::{Features, Input, Weighed, features, placed};
+use super::evidence::{Features, Frame, Input, features};
 use super::graph::{Graph, Op, Pen};
 use super::template::Layout;
 use super::weights::LATENT;
@@ -104,13 +104,14 @@ pub(super) fn log_components<G: Graph>(
 pub(super) fn decode<G: Graph>(
     g: &mut G,
     latent: &G::Node,
-    spectrum: &Weighed<G::Node>,
+    frame: &Frame<G::Node>,
 ) -> Result<G::Node, G::Error> {
     let mut p = Pen(g);
     let hidden = p.linear(latent, "decoder1")?;
     let hidden = p.one(Op::Tanh, &hidden)?;
     let free = p.linear(&hidden, "decoder2")?;
-    placed(&mut p, spectrum, &free)
+    let scaled = p.mul(&free, &frame.scale)?;
+    p.add(&scaled, &frame.level)
 }
 
 /// The outputs of the contract.
@@ -143,7 +144,7 @@ pub(super) fn answer<G: Graph>(
     let prior = prior(g)?;
     let clusters = layout.groups() + 1;
     let components = log_components(g, &encoded.mean, &prior, clusters)?;
-    let reconstruction = decode(g, &encoded.mean, &features.weighed)?;
+    let reconstruction = decode(g, &encoded.mean, &features.frame)?;
     let mut p = Pen(g);
     let logits = if source == PosteriorSource::Encoder { &encoded.logits } else { &components };
     let posterior = p.one(Op::Softmax, logits)?;

@@ -99,6 +99,16 @@ impl Graph for Sheet<'_> {
         Ok(name)
     }
 
+    fn pick(&mut self, of: &String, rows: &[usize]) -> Result<String, Infallible> {
+        let words: Vec<String> = rows.iter().map(usize::to_string).collect();
+        let name = format!("rows.{}", words.join("."));
+        let data = rows.iter().flat_map(|&row| (row as i64).to_le_bytes()).collect();
+        self.initialise(&name, vec![rows.len() as i64], DataType::Int64, data);
+        let output = format!("n{}", self.nodes.len());
+        self.node("Gather", vec![of.clone(), name], output.clone(), &[("axis", 0)]);
+        Ok(output)
+    }
+
     fn apply(&mut self, op: Op, inputs: &[&String]) -> Result<String, Infallible> {
         let mut input: Vec<String> = inputs.iter().map(|&name| name.clone()).collect();
         let output = format!("n{}", self.nodes.len());

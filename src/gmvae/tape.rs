@@ -76,6 +76,11 @@ impl Graph for Tape {
         Ok(made)
     }
 
+    fn pick(&mut self, of: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        of.contiguous()?.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)
+    }
+
     fn apply(&mut self, op: Op, inputs: &[&Tensor]) -> Result<Tensor> {
         match (op, inputs) {
             (Op::Add, [a, b]) => a.broadcast_add(b),

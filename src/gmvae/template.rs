@@ -18,7 +18,7 @@ const ROUNDS: usize = 25;
 /// Most pairs of phases that have columns of their own.
 const MOST_PAIRS: usize = 66;
 /// Sizes of the errors of a template, relative to those expected, and how likely each is; the first is none at all.
-const SIZES: [(f64, f64); 3] = [(0.0, 0.4), (1.0, 0.45), (2.5, 0.15)];
+const SIZES: [(f64, f64); 3] = [(0.0, 0.52), (1.0, 0.4), (2.5, 0.08)];
 /// Least error of a channel, in units of the standardised template.
 const LEAST_ERROR: f64 = 0.01;
 
@@ -157,14 +157,12 @@ pub(super) fn insert(
     weights.insert("template.error".to_owned(), Matrix::row(error));
 }
 
-/// Which template or pair stands for which group, and which phases are in a pair.
+/// Which template or pair stands for which group, and how likely each is beforehand.
 fn insert_hypotheses(weights: &mut Weights, layout: &Layout) {
     let (templates, groups, pairs) = (layout.templates(), layout.groups(), layout.pairs.len());
     // Every template thrice, for the three sizes of error, then the pairs.
     let count = 3 * templates + pairs;
     let mut group = Matrix::zeros(count, groups);
-    let (mut first, mut second) = (Matrix::zeros(pairs, templates), Matrix::zeros(pairs, templates));
-    let mut expected = Matrix::zeros(pairs, 2 * templates);
     let size = |h: usize| SIZES[h / templates];
     let single = (0..3 * templates).map(|h| size(h).1.ln() as f32);
     let log_prior: Vec<f32> = single.chain((0..pairs).map(|_| -(pairs as f32).ln())).collect();
@@ -173,13 +171,7 @@ fn insert_hypotheses(weights: &mut Weights, layout: &Layout) {
         let t = h % templates;
         group.data[h * groups + if t < layout.phases { t } else { layout.phases + 1 }] = 1.0;
     }
-    for (p, &(a, b)) in layout.pairs.iter().enumerate() {
-        group.data[(3 * templates + p) * groups + layout.phases] = 1.0;
-        first.data[p * templates + a] = 1.0;
-        second.data[p * templates + b] = 1.0;
-        // The first of a pair with errors of the expected size.
-        expected.data[p * 2 * templates + a] = 1.0;
-    }
+    (0..pairs).for_each(|p| group.data[(3 * templates + p) * groups + layout.phases] = 1.0);
     // The evidence of a phase goes to its cluster as it is; what is learnt is for the free clusters, and for where much is known.
     let clusters = groups + 1;
     let mut own = Matrix::zeros(groups, clusters);
@@ -188,9 +180,6 @@ fn insert_hypotheses(weights: &mut Weights, layout: &Layout) {
     let (phase, free): (Vec<f32>, Vec<f32>) = is_phase.map(|is| (is, 1.0 - is)).unzip();
     let arrays = [
         ("group", group),
-        ("first", first),
-        ("second", second),
-        ("first_expected", expected),
         ("log_prior", Matrix::row(log_prior)),
         ("ridge", Matrix::new(2 * templates, 1, ridge)),
         ("own", own),

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::coverage;
-use super::evidence::{self, Features, Input, Weighed};
+use super::evidence::{self, Features, Frame, Input};
 use super::network;
 use super::synthesis::{Conditions, DAMAGED_FROM, Matter, PURE_SHARE, Synthesis};
 use super::tape::{Tape, tensor};
@@ -236,8 +236,8 @@ impl Trainer<'_> {
         let log_q = candle_nn::ops::log_softmax(&encoded.logits, 1)?;
         let log_label = (&drawn.label * &log_q)?.sum(1)?.mean_all()?.to_scalar::<f32>()?;
         let log_variance = encoded.log_variance.clamp(-8.0, 3.0)?;
-        let weighed = &drawn.features.weighed;
-        let misfit = self.misfit(tape, &encoded.mean, &drawn.spectrum, weighed)?.to_scalar::<f32>()?;
+        let scene = (&drawn.features.weight, &drawn.features.frame);
+        let misfit = self.misfit(tape, &encoded.mean, &drawn.spectrum, scene)?.to_scalar::<f32>()?;
         let divergence = self.divergence(tape, &drawn.label, &log_q, &encoded.mean, &log_variance)?;
         let generative = 0.5 * f64::from(misfit) + f64::from(divergence.to_scalar::<f32>()?);
         let winners: Vec<u32> = log_q.argmax(1)?.to_vec1()?;
@@ -260,10 +260,9 @@ impl Trainer<'_> {
         tape: &mut Tape,
         latent: &Tensor,
         spectrum: &Tensor,
-        weighed: &Weighed<Tensor>,
+        (weight, frame): (&Tensor, &Frame<Tensor>),
     ) -> Result<Tensor> {
-        let miss = (network::decode(tape, latent, weighed)? - spectrum)?;
-        let weight = &weighed.weight;
+        let miss = (network::decode(tape, latent, frame)? - spectrum)?;
         // Huge weights of few-noise channels would drown the rest: the residual counts in units of 0.15 at least.
         let weight = (weight / ((weight * 0.02)? + 1.0)?)?;
         ((&miss * &miss)? * weight)?.sum(1)?.mean_all()
@@ -288,15 +287,11 @@ impl Trainer<'_> {
         let first = self.rng.random_range(0..=rows - part);
         let some = |tensor: &Tensor| tensor.narrow(0, first, part);
         let (mean, spectrum) = (some(&encoded.mean)?, some(&drawn.spectrum)?);
-        let w = &drawn.features.weighed;
-        let weighed = Weighed {
-            weight: some(&w.weight)?,
-            weighted: some(&w.weighted)?,
-            total: some(&w.total)?,
-            sum: some(&w.sum)?,
-        };
+        let weight = some(&drawn.features.weight)?;
+        let frame = &drawn.features.frame;
+        let frame = Frame { scale: some(&frame.scale)?, level: some(&frame.level)? };
         let latent = if beta.is_some() { self.sample(&mean, &some(&log_variance)?)? } else { mean };
-        let misfit = self.misfit(tape, &latent, &spectrum, &weighed)?;
+        let misfit = self.misfit(tape, &latent, &spectrum, (&weight, &frame))?;
         let divergence = self.divergence(tape, &drawn.label, &log_q, &encoded.mean, &log_variance)?;
         let anchored = self.anchor(tape, anchors)?;
         let generative = ((misfit * 0.5)? + (divergence * beta.unwrap_or(5e-4))?)?;
@@ -404,12 +399,8 @@ fn drawn(tape: &mut Tape, batch: &Batch, label: Tensor, layout: &Layout) -> Resu
     let features = Features {
         all: whole(|f| &f.all)?,
         evidence: whole(|f| &f.evidence)?,
-        weighed: Weighed {
-            weight: whole(|f| &f.weighed.weight)?,
-            weighted: whole(|f| &f.weighed.weighted)?,
-            total: whole(|f| &f.weighed.total)?,
-            sum: whole(|f| &f.weighed.sum)?,
-        },
+        weight: whole(|f| &f.weight)?,
+        frame: Frame { scale: whole(|f| &f.frame.scale)?, level: whole(|f| &f.frame.level)? },
         misfit: whole(|f| &f.misfit)?,
         known: whole(|f| &f.known)?,
     };
