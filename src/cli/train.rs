@@ -91,6 +91,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
         trained.run + 1,
         trained.runs.len()
     ));
+    tell(&trained);
     let mut model = Model::load(&trained.bytes, &BackendChoice::default(), Some(&references.sha256))
         .map_err(Failure::bug)?;
     let evaluation = evaluate(&mut model, &references, args.seed, PIXELS).map_err(Failure::bug)?;
@@ -116,6 +117,36 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
         model.sha256()
     ));
     Ok(())
+}
+
+/// Says how the runs went and what the held-out draws gave.
+fn tell(trained: &Trained) {
+    for run in &trained.runs {
+        let fate = match &run.collapsed {
+            Some(reason) => format!("collapsed: {reason}"),
+            None if run.run == trained.run => "kept".to_owned(),
+            None => "not kept".to_owned(),
+        };
+        say(format_args!(
+            "run {}: held-out loss {:.3}, accuracy {:.3}, {fate}",
+            run.run + 1,
+            run.held_out_loss,
+            run.held_out_accuracy
+        ));
+    }
+    let held_out = &trained.held_out;
+    say(format_args!(
+        "calibration error {:.3} with exact references, {:.3} with a sample that is off them",
+        held_out.calibration_error_exact, held_out.calibration_error_mismatched
+    ));
+    for foreign in &held_out.foreign {
+        let kind =
+            if foreign.mismatched { "a sample that is off the references" } else { "exact references" };
+        say(format_args!(
+            "foreign spectra told from known ones, {kind}: area under the curve {:.3} by log density, {:.3} by probability",
+            foreign.log_density, foreign.probability
+        ));
+    }
 }
 
 fn style() -> ProgressStyle {

@@ -6,12 +6,12 @@ use crate::model::{AxisError, ModelAxis};
 /// Step where the references are steep or differ, eV.
 const FINE_STEP_EV: f64 = 0.1;
 /// Most channels of a chosen axis: more cost time and tell nothing.
-const MOST_CHANNELS: usize = 200;
+const MOST_CHANNELS: usize = 256;
 /// Widest gap that is interpolated, eV. Small on purpose: an interpolated channel repeats the noise of its neighbours, and a
 /// model that weighs channels by their noise would count it as new evidence.
 const MAX_GAP_EV: f64 = 0.3;
 
-/// An axis for `curves`: the common range, at most 200 channels.
+/// An axis for `curves`: the common range, at most 256 channels.
 pub(crate) fn choose(curves: &Curves) -> Result<ModelAxis, AxisError> {
     let steps = ((curves.to_ev - curves.from_ev) / FINE_STEP_EV + 1e-6) as usize;
     let contrast: Vec<(f32, f32)> =
