@@ -2,7 +2,7 @@
 //!
 //! A hypothesis is x = c + a (r + Σ u_j v_j) + noise: a template r of [`super::template`], the directions v_j in which it may be wrong
 //! (u_j normal, of three sizes: not at all, as expected, 2.5 times that), a free constant c and a free amount a, not negative. Channels
-//! weigh w = m / (s² + e²), e the error of the channel. c, u and a are eliminated exactly, one after the other; what is left is the log
+//! weigh w = m / (s² + e²), e the error of the channel, together at most 10 000. c, u and a are eliminated exactly, one after the other; what is left is the log
 //! evidence: half of the chi² explained, less half the log of how much the u_j were narrowed. So an exact reference is judged as a
 //! weighted fit does, and a doubtful one by what the doubt leaves. A mixture is a pair of them, with the doubts of the first. All sums
 //! over channels are two matrix products; the rest are small. To the evidence come the misfit of the best hypothesis, the amount
@@ -15,8 +15,11 @@ use super::template::Layout;
 /// Smallest sum of squares that is divided by.
 const LEAST_SQUARE: f32 = 0.05;
 
-/// Information (Σ w) below which noise decides more than the errors of references.
-const NOISE_DECIDES: f32 = 2000.0;
+/// Most information (Σ w) that is believed: references are not known better, and differences of larger sums lose their digits in
+/// single precision.
+const MOST_WEIGHT: f32 = 10_000.0;
+/// Information below which noise decides more than the errors of references.
+const NOISE_DECIDES: f32 = 1600.0;
 
 /// A spectrum as it comes.
 pub(super) struct Input<N> {
@@ -106,19 +109,7 @@ pub(super) fn features<G: Graph>(
     let (scale, mean_square, sum_mean) = (single(2)?, single(3)?, single(4)?);
     let count = 3 * layout.templates() + layout.pairs.len();
     let score = p.one(Op::Columns { start: 5, count }, &found)?;
-    let prior = p.0.leaf("template.log_prior")?;
-    let score = p.add(&score, &prior)?;
-    let best = p.one(Op::RowMax, &score)?;
-    let below = p.sub(&score, &best)?;
-    // Nothing smaller than e^-40: numbers that are almost zero are slow to compute with.
-    let lifted = p.plus(&below, 40.0)?;
-    let lifted = p.one(Op::Relu, &lifted)?;
-    let below = p.plus(&lifted, -40.0)?;
-    let likelihood = p.one(Op::Exp, &below)?;
-    let groups = p.0.leaf("template.group")?;
-    let by_group = p.matmul(&likelihood, &groups)?;
-    let guarded = p.plus(&by_group, 1e-9)?;
-    let evidence = p.one(Op::Log, &guarded)?;
+    let (best, by_group, evidence) = by_group(&mut p, &score)?;
     let square = p.dot(&weighted, &input.spectrum)?;
     let mean = p.div(&sum, &total)?;
     let taken = p.mul(&sum, &mean)?;
@@ -143,6 +134,24 @@ pub(super) fn features<G: Graph>(
     let known = p.div(&total, &guarded)?;
     let known = p.mul(&known, &known)?;
     Ok(Features { all, evidence, weight, frame, misfit, known })
+}
+
+/// Best score of a hypothesis, likelihood of each group relative to it, and the log of that.
+fn by_group<G: Graph>(p: &mut Pen<'_, G>, score: &G::Node) -> Result<(G::Node, G::Node, G::Node), G::Error> {
+    let prior = p.0.leaf("template.log_prior")?;
+    let score = p.add(score, &prior)?;
+    let best = p.one(Op::RowMax, &score)?;
+    let below = p.sub(&score, &best)?;
+    // Nothing smaller than e^-40: numbers that are almost zero are slow to compute with.
+    let lifted = p.plus(&below, 40.0)?;
+    let lifted = p.one(Op::Relu, &lifted)?;
+    let below = p.plus(&lifted, -40.0)?;
+    let likelihood = p.one(Op::Exp, &below)?;
+    let groups = p.0.leaf("template.group")?;
+    let by_group = p.matmul(&likelihood, &groups)?;
+    let guarded = p.plus(&by_group, 1e-9)?;
+    let evidence = p.one(Op::Log, &guarded)?;
+    Ok((best, by_group, evidence))
 }
 
 /// Some rows, where pixels are columns.
@@ -173,7 +182,12 @@ fn weigh<G: Graph>(p: &mut Pen<'_, G>, input: &Input<G::Node>) -> Result<(G::Nod
     let error = p.matmul(&scale, &error)?;
     let sigma2 = p.mul(&input.sigma, &input.sigma)?;
     let variance = p.add(&sigma2, &error)?;
-    Ok((p.div(&input.mask, &variance)?, seen))
+    let weight = p.div(&input.mask, &variance)?;
+    let total = p.one(Op::RowSum, &weight)?;
+    let limit = p.plus(&total, MOST_WEIGHT)?;
+    let most = p.0.number(MOST_WEIGHT)?;
+    let factor = p.div(&most, &limit)?;
+    Ok((p.mul(&weight, &factor)?, seen))
 }
 
 fn sums<G: Graph>(
