@@ -137,7 +137,9 @@ pub(super) fn features<G: Graph>(
 }
 
 /// Best score of a hypothesis, likelihood of each group relative to it, and the log of that.
-fn by_group<G: Graph>(p: &mut Pen<'_, G>, score: &G::Node) -> Result<(G::Node, G::Node, G::Node), G::Error> {
+type Grouped<N> = (N, N, N);
+
+fn by_group<G: Graph>(p: &mut Pen<'_, G>, score: &G::Node) -> Result<Grouped<G::Node>, G::Error> {
     let prior = p.0.leaf("template.log_prior")?;
     let score = p.add(score, &prior)?;
     let best = p.one(Op::RowMax, &score)?;
