@@ -2,14 +2,22 @@
 //!
 //! It learns from spectra that are synthesised from the references, so its accuracy is that on such spectra; [`crate::evaluation`]
 //! measures it on fresh draws, against correlation and against fits. Everything random comes from one seed: the same references, seed,
-//! effort, machine and build give the same file. References that cannot be learnt from are refused with the reason; a training
-//! that loses one of its clusters is done again with the next seed, three times at most.
+//! effort, machine and build give the same file, whatever the threads do. References that cannot be learnt from are refused with the
+//! reason. Several trainings run side by side, and the best is kept; one that loses a cluster, whose latent space is dead or whose
+//! references lie nearer to another component is not used, and where none is left there are new ones, three times at most.
 
+mod calibration;
+mod candidate;
 mod channels;
 mod coverage;
 mod curve;
+mod elimination;
 mod evidence;
+mod export;
+mod fit;
+mod foreign;
 mod graph;
+mod held_out;
 mod network;
 mod onnx;
 mod synthesis;
@@ -18,28 +26,26 @@ mod template;
 mod training;
 mod weights;
 
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
+use std::sync::mpsc;
+
 use serde::Serialize;
 
+pub use candidate::Run;
 pub use channels::parse_axis;
 pub(crate) use coverage::even;
+pub use held_out::{Foreign, HeldOut, HeldOutCell};
 pub use network::PosteriorSource;
-pub use synthesis::{Conditions, Matter, PURE_SHARE, Synthesis};
+pub use synthesis::{Conditions, DAMAGED_FROM, Matter, PURE_SHARE, Synthesis};
 pub use training::Progress;
 
-use crate::model::{BackendChoice, Batch, Model, ModelAxis, ModelError, Projection};
+use crate::model::{ModelAxis, ModelError};
 use crate::reference::ReferenceSet;
-use tape::Tape;
-use training::Trainer;
-use weights::Weights;
+use candidate::{Candidate, Task};
 
-/// Trainings before a lost cluster is an error.
-const ATTEMPTS: u64 = 3;
-/// Most that the exported file may differ from what was trained, in posterior, latent mean and reconstruction, relative to the larger of
-/// 1 and the value. Engines sum in another order, which single precision and the log evidence turn into some 1e-5; a mistake in
-/// the graph would show as 1e-2 and more.
-const EXPORT_TOLERANCE: f32 = 2e-4;
+/// Rounds of trainings before a collapse is an error.
+const ROUNDS: usize = 3;
+/// A run whose labels agree with the truth less than the best one's by more than this is not kept, however likely.
+const AGREEMENT: f64 = 0.01;
 
 /// Why there is no model.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +56,16 @@ pub enum TrainError {
     /// The axis cannot be used.
     #[error("the model's axis cannot be used: {0}")]
     Axis(String),
-    /// A cluster got lost.
+    /// Every training collapsed.
     #[error(
-        "after {ATTEMPTS} trainings the cluster `{0}` still never wins on its own spectra: the references are too much alike, or the effort too small"
+        "after {runs} trainings still: {reason}; the references are too much alike, or the effort too small"
     )]
-    Collapsed(String),
+    Collapsed {
+        /// Trainings that were done.
+        runs: usize,
+        /// What is wrong with the last.
+        reason: String,
+    },
     /// Computing failed.
     #[error("the training failed: {0}")]
     Compute(#[from] candle_core::Error),
@@ -69,6 +80,9 @@ pub enum TrainError {
         /// By how much.
         difference: f32,
     },
+    /// A thread did not come back.
+    #[error("a training thread ended without a result")]
+    Thread,
 }
 
 /// What to train with.
@@ -94,24 +108,24 @@ pub struct Trained {
     pub channels: usize,
     /// Number of learnt values.
     pub parameters: usize,
-    /// The seed that was asked for.
+    /// The seed.
     pub seed: u64,
-    /// The seed of the training that succeeded.
-    pub seed_used: u64,
+    /// Number of the run that was kept.
+    pub run: usize,
     /// Length of the training relative to the default.
     pub effort: f64,
-    /// Spectra it saw.
+    /// Spectra that each run saw.
     pub draws: usize,
     /// Where the posterior comes from.
     pub posterior: PosteriorSource,
-    /// Expected calibration error of the encoder's posterior on fresh draws.
-    pub calibration_error_encoder: f64,
-    /// Same of the mixture's responsibilities.
-    pub calibration_error_mixture: f64,
-    /// Share of clean held-out spectra of each cluster that its cluster wins, in the order of `clusters`.
-    pub held_out_recall: Vec<f64>,
+    /// All runs, in the order of their numbers.
+    pub runs: Vec<Run>,
+    /// Share of held-out draws to which the kept run and another gave the same cluster, mean over the others that did not collapse.
+    pub agreement: Option<f64>,
     /// Largest difference between the trained network and the exported file.
     pub export_difference: f32,
+    /// What it is worth on held-out draws, beside the fit.
+    pub held_out: HeldOut,
     /// Digest of the references.
     pub references_sha256: String,
 }
@@ -119,7 +133,7 @@ pub struct Trained {
 /// Trains a model for `references` and returns it as an ONNX file that was read back and compared.
 ///
 /// # Errors
-/// References or an axis that cannot be used, a cluster that is lost three times over, or an export that differs from the training.
+/// References or an axis that cannot be used, trainings that all collapse, or an export that differs from the training.
 pub fn train(
     references: &ReferenceSet,
     options: &TrainOptions,
@@ -132,47 +146,125 @@ pub fn train(
     };
     check_axis(&axis, &synthesis)?;
     let mut clusters: Vec<String> = references.references.iter().map(|r| r.label.id.clone()).collect();
-    clusters.extend(["mixture".to_owned(), "other:foreign".to_owned()]);
+    clusters.extend(["mixture".to_owned(), "damaged".to_owned(), "other:foreign".to_owned()]);
     let effort = if options.effort > 0.0 { options.effort } else { 1.0 };
-    let mut lost = 0;
-    for attempt in 0..ATTEMPTS {
-        let seed = options.seed.wrapping_add(attempt);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let weights = weights::initial(&mut rng, &synthesis.curves, &axis, clusters.len());
-        let mut tape = Tape::new(&weights)?;
-        let mut trainer = Trainer { synthesis: &synthesis, axis: &axis, clusters: clusters.len(), rng };
-        trainer.run(&mut tape, effort, progress)?;
-        let held_out_recall = recall(&mut trainer, &mut tape)?;
-        match held_out_recall.iter().position(|share| *share < 0.1) {
-            Some(cluster) => {
-                tracing::warn!(cluster = %clusters[cluster], seed, "a cluster was lost, training again");
-                lost = cluster;
-            }
-            None => {
-                let (encoder, mixture) = calibration(&mut trainer, &mut tape)?;
-                let posterior =
-                    if encoder <= mixture { PosteriorSource::Encoder } else { PosteriorSource::Mixture };
-                let trained = Trained {
-                    bytes: Vec::new(),
-                    channels: axis.channels(),
-                    parameters: learnt(&tape.weights()?),
-                    seed: options.seed,
-                    seed_used: seed,
-                    effort,
-                    draws: training::draws(effort),
-                    posterior,
-                    calibration_error_encoder: encoder,
-                    calibration_error_mixture: mixture,
-                    held_out_recall,
-                    export_difference: 0.0,
-                    references_sha256: references.sha256.clone(),
-                    clusters,
-                };
-                return export(&mut trainer, &mut tape, &axis, trained);
-            }
+    let task = Task { synthesis: &synthesis, axis: &axis, clusters: &clusters, seed: options.seed, effort };
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let width = runs(effort);
+    for round in 0..ROUNDS {
+        candidates.extend(train_side_by_side(&task, round * width..(round + 1) * width, progress)?);
+        if candidates.iter().any(|candidate| candidate.run.collapsed.is_none()) {
+            break;
         }
+        let reason = candidates.last().and_then(|candidate| candidate.run.collapsed.as_deref());
+        tracing::warn!(round, reason, "every training collapsed");
     }
-    Err(TrainError::Collapsed(clusters[lost].clone()))
+    let Some(kept) = choose(&candidates) else {
+        let reason = candidates.last().and_then(|candidate| candidate.run.collapsed.clone());
+        return Err(TrainError::Collapsed { runs: candidates.len(), reason: reason.unwrap_or_default() });
+    };
+    finish(&task, &candidates, kept, &references.sha256)
+}
+
+/// Trainings side by side at `effort`.
+fn runs(effort: f64) -> usize {
+    if effort < 4.0 { 2 } else { 4 }
+}
+
+/// Trains the runs of `numbers`, each in a thread, as many at once as there are processors; in the order of their numbers.
+fn train_side_by_side(
+    task: &Task<'_>,
+    numbers: std::ops::Range<usize>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Candidate>, TrainError> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let numbers: Vec<usize> = numbers.collect();
+    let mut latest: Vec<Option<Progress>> = vec![None; numbers.len()];
+    let mut candidates = Vec::with_capacity(numbers.len());
+    for (wave, some) in numbers.chunks(threads).enumerate() {
+        let (sender, receiver) = mpsc::channel();
+        let results: Vec<Result<Candidate, TrainError>> = std::thread::scope(|scope| {
+            let start = |(place, &number): (usize, &usize)| {
+                let (sender, place) = (sender.clone(), wave * threads + place);
+                scope.spawn(move || {
+                    // Nobody listening any more is no reason to stop.
+                    task.run(number, &mut |progress| sender.send((place, progress)).unwrap_or(()))
+                })
+            };
+            let handles: Vec<_> = some.iter().enumerate().map(start).collect();
+            drop(sender);
+            for (place, one) in receiver {
+                latest[place] = Some(one);
+                progress(Progress::mean(&latest));
+            }
+            handles.into_iter().map(|handle| handle.join().unwrap_or(Err(TrainError::Thread))).collect()
+        });
+        candidates.extend(results.into_iter().collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(candidates)
+}
+
+/// Index of the candidate to keep: of those that did not collapse and agree with the truth almost as well as the best, the one to which
+/// held-out draws are likeliest.
+fn choose(candidates: &[Candidate]) -> Option<usize> {
+    let sound = || (0..candidates.len()).filter(|&i| candidates[i].run.collapsed.is_none());
+    let most = sound().map(|i| candidates[i].run.held_out_accuracy).fold(0.0, f64::max);
+    sound()
+        .filter(|&i| candidates[i].run.held_out_accuracy >= most - AGREEMENT)
+        .min_by(|&a, &b| candidates[a].run.held_out_loss.total_cmp(&candidates[b].run.held_out_loss))
+}
+
+/// Exports and measures the kept candidate.
+fn finish(
+    task: &Task<'_>,
+    candidates: &[Candidate],
+    kept: usize,
+    references_sha256: &str,
+) -> Result<Trained, TrainError> {
+    let candidate = &candidates[kept];
+    let run = &candidate.run;
+    let posterior = if run.calibration_error_encoder <= run.calibration_error_mixture {
+        PosteriorSource::Encoder
+    } else {
+        PosteriorSource::Mixture
+    };
+    let trained_with = format!(
+        "phasewatch {} train, seed {}, effort {}, run {} of {}, {} synthesised spectra",
+        env!("CARGO_PKG_VERSION"),
+        task.seed,
+        task.effort,
+        run.run + 1,
+        candidates.len(),
+        training::draws(task.effort)
+    );
+    let label =
+        |competence| export::Label { references_sha256, trained_with: &trained_with, posterior, competence };
+    let (_, mut model, _) = export::export(task, candidate, label(None))?;
+    let held_out = held_out::measure(task, &mut model)?;
+    let competence = serde_json::to_string(&held_out.competence()).ok();
+    let (bytes, _, export_difference) = export::export(task, candidate, label(competence))?;
+    let others = || (0..candidates.len()).filter(|&i| i != kept && candidates[i].run.collapsed.is_none());
+    let same = |i: usize| {
+        let pairs = candidates[i].winners.iter().zip(&candidate.winners);
+        pairs.filter(|(a, b)| a == b).count() as f64 / candidate.winners.len().max(1) as f64
+    };
+    let agreement = others().map(same).sum::<f64>() / others().count().max(1) as f64;
+    Ok(Trained {
+        bytes,
+        clusters: task.clusters.to_vec(),
+        channels: task.axis.channels(),
+        parameters: learnt(&candidate.weights),
+        seed: task.seed,
+        run: run.run,
+        effort: task.effort,
+        draws: training::draws(task.effort),
+        posterior,
+        runs: candidates.iter().map(|candidate| candidate.run.clone()).collect(),
+        agreement: (others().count() > 0).then_some(agreement),
+        export_difference,
+        held_out,
+        references_sha256: references_sha256.to_owned(),
+    })
 }
 
 fn check_axis(axis: &ModelAxis, synthesis: &Synthesis) -> Result<(), TrainError> {
@@ -187,146 +279,8 @@ fn check_axis(axis: &ModelAxis, synthesis: &Synthesis) -> Result<(), TrainError>
     Ok(())
 }
 
-fn learnt(weights: &Weights) -> usize {
+fn learnt(weights: &weights::Weights) -> usize {
     weights.iter().filter(|(name, _)| weights::is_learnt(name)).map(|(_, matrix)| matrix.data.len()).sum()
-}
-
-/// Share of clean spectra of each cluster that its own cluster wins: 30 energies, 10 000 counts, no offset.
-fn recall(trainer: &mut Trainer<'_>, tape: &mut Tape) -> Result<Vec<f64>, TrainError> {
-    const DRAWS: usize = 120;
-    let phases = trainer.synthesis.phases();
-    let (from_ev, to_ev) = trainer.synthesis.telling_range_ev();
-    let energies_ev = even(from_ev, to_ev, 30);
-    let projection =
-        Projection::new(trainer.axis, &energies_ev).map_err(|error| TrainError::Axis(error.to_string()))?;
-    let mut shares = Vec::with_capacity(trainer.clusters);
-    for cluster in 0..trainer.clusters {
-        let mut batch = Batch::with_capacity(trainer.axis, DRAWS);
-        for draw in 0..DRAWS {
-            let matter = match cluster.checked_sub(phases) {
-                None => Matter::Phase(cluster),
-                Some(0) => {
-                    let first = draw % phases;
-                    Matter::Mixture(first, (first + 1 + draw / phases % (phases - 1)) % phases, 0.5)
-                }
-                Some(_) => Matter::Foreign,
-            };
-            let conditions = Conditions::of_test(&mut trainer.rng, 10_000.0, 0.0);
-            let (od, sigma) = trainer.synthesis.measure(&mut trainer.rng, matter, &conditions, &energies_ev);
-            batch.push(&projection, &od, &sigma);
-        }
-        if batch.is_empty() {
-            return Err(TrainError::Axis(
-                "30 energies over the common range reach under 3 of its channels".to_owned(),
-            ));
-        }
-        let answer = forward(tape, &batch, PosteriorSource::Encoder, trainer.clusters)?;
-        let winners: Vec<u32> = answer.posterior.argmax(1)?.to_vec1()?;
-        let won = winners.iter().filter(|w| **w as usize == cluster).count();
-        shares.push(won as f64 / winners.len() as f64);
-    }
-    Ok(shares)
-}
-
-/// Expected calibration errors of the encoder's posterior and of the mixture's, on fresh training draws.
-fn calibration(trainer: &mut Trainer<'_>, tape: &mut Tape) -> Result<(f64, f64), TrainError> {
-    let (mut encoder, mut mixture) = (Calibration::default(), Calibration::default());
-    for _ in 0..8 {
-        let drawn = trainer.draw(tape)?;
-        let label: Vec<u32> = drawn.label.argmax(1)?.to_vec1()?;
-        let encoded = network::encode(tape, &drawn.features.all, &drawn.features.evidence)?;
-        let prior = network::prior(tape)?;
-        let sizes = (trainer.clusters, weights::LATENT);
-        let components = network::log_components(tape, &encoded.mean, &prior, sizes)?;
-        for (logits, calibration) in [(encoded.logits, &mut encoder), (components, &mut mixture)] {
-            let posterior: Vec<Vec<f32>> = candle_nn::ops::softmax(&logits, 1)?.to_vec2()?;
-            posterior.iter().zip(&label).for_each(|(row, label)| calibration.push(row, *label as usize));
-        }
-    }
-    Ok((encoder.error(), mixture.error()))
-}
-
-/// How often the winner of a posterior is right, by what the posterior says of it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Calibration {
-    /// Per tenth of probability: draws, sum of the probabilities, right ones.
-    tenths: [(f64, f64, f64); 10],
-}
-
-impl Calibration {
-    pub(crate) fn push(&mut self, posterior: &[f32], label: usize) {
-        let best = (0..posterior.len()).max_by(|&a, &b| posterior[a].total_cmp(&posterior[b]));
-        if let Some(best) = best {
-            let p = f64::from(posterior[best]);
-            let tenth = &mut self.tenths[((p * 10.0) as usize).min(9)];
-            *tenth = (tenth.0 + 1.0, tenth.1 + p, tenth.2 + f64::from(u8::from(best == label)));
-        }
-    }
-
-    /// Mean distance between what is said and what is, weighted by draws.
-    pub(crate) fn error(&self) -> f64 {
-        let total: f64 = self.tenths.iter().map(|t| t.0).sum();
-        self.tenths.iter().map(|t| (t.1 - t.2).abs()).sum::<f64>() / total.max(1.0)
-    }
-}
-
-fn forward(
-    tape: &mut Tape,
-    batch: &Batch,
-    source: PosteriorSource,
-    clusters: usize,
-) -> Result<network::Answer<candle_core::Tensor>, TrainError> {
-    let input = training::input(batch)?;
-    Ok(network::answer(tape, &input, source, (clusters, weights::LATENT))?)
-}
-
-/// Writes the file, reads it back, and compares it with the network it was written from.
-fn export(
-    trainer: &mut Trainer<'_>,
-    tape: &mut Tape,
-    axis: &ModelAxis,
-    mut trained: Trained,
-) -> Result<Trained, TrainError> {
-    let trained_with = format!(
-        "phasewatch {} train, seed {}, effort {}, {} synthesised spectra",
-        env!("CARGO_PKG_VERSION"),
-        trained.seed_used,
-        trained.effort,
-        trained.draws
-    );
-    let description = onnx::Description {
-        axis,
-        clusters: &trained.clusters,
-        references_sha256: &trained.references_sha256,
-        trained_with: &trained_with,
-        posterior: trained.posterior,
-    };
-    let bytes = onnx::write(&tape.weights()?, &description);
-    let mut model = Model::load(&bytes, &BackendChoice::default(), Some(&trained.references_sha256))?;
-    let batch = trainer.check_batch()?;
-    let ours = forward(tape, &batch, trained.posterior, trained.clusters.len())?;
-    let theirs = model.run(&batch)?;
-    let pairs = [
-        ("cluster_posterior", &ours.posterior, Some(&theirs.posterior)),
-        ("latent_mean", &ours.latent_mean, Some(&theirs.latent)),
-        ("reconstruction", &ours.reconstruction, theirs.reconstruction.as_ref()),
-    ];
-    for (output, ours, theirs) in pairs {
-        let ours: Vec<f32> = ours.flatten_all()?.to_vec1()?;
-        let theirs = theirs.map_or(&[][..], Vec::as_slice);
-        let difference = if ours.len() == theirs.len() {
-            ours.iter().zip(theirs).map(|(a, b)| (a - b).abs() / a.abs().max(1.0)).fold(0.0, f32::max)
-        } else {
-            f32::INFINITY
-        };
-        tracing::info!(output, difference, "exported model compared with the trained one");
-        trained.export_difference = trained.export_difference.max(difference);
-        if difference.is_nan() || difference > EXPORT_TOLERANCE {
-            return Err(TrainError::Differs { output, difference });
-        }
-    }
-    trained.bytes = bytes;
-    Ok(trained)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod axis;
 mod backend;
 mod batch;
+mod competence;
 mod metadata;
 mod operators;
 mod projection;
@@ -15,6 +16,7 @@ mod session;
 pub use axis::{AxisError, MAX_CHANNELS, ModelAxis};
 pub use backend::{Backend, BackendChoice, BackendError};
 pub use batch::{Batch, MIN_CHANNELS, STD_FLOOR};
+pub use competence::CompetenceCell;
 pub use metadata::{CONTRACT, ContractError, MAX_FILE_BYTES, MAX_IR_VERSION, MAX_OPSET, Metadata};
 pub use projection::Projection;
 pub use session::{Model, ModelError, Output, sha256_hex};

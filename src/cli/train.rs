@@ -83,13 +83,15 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let trained = trained.map_err(failure)?;
     let seconds = started.elapsed().as_secs_f64();
     say(format_args!(
-        "trained on {} spectra in {seconds:.1} s: {} channels, {} clusters, posterior of the {:?}, seed {}",
+        "trained on {} spectra per run in {seconds:.1} s: {} channels, {} clusters, posterior of the {:?}, run {} of {}",
         trained.draws,
         trained.channels,
         trained.clusters.len(),
         trained.posterior,
-        trained.seed_used
+        trained.run + 1,
+        trained.runs.len()
     ));
+    tell(&trained);
     let mut model = Model::load(&trained.bytes, &BackendChoice::default(), Some(&references.sha256))
         .map_err(Failure::bug)?;
     let evaluation = evaluate(&mut model, &references, args.seed, PIXELS).map_err(Failure::bug)?;
@@ -117,6 +119,36 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says how the runs went and what the held-out draws gave.
+fn tell(trained: &Trained) {
+    for run in &trained.runs {
+        let fate = match &run.collapsed {
+            Some(reason) => format!("collapsed: {reason}"),
+            None if run.run == trained.run => "kept".to_owned(),
+            None => "not kept".to_owned(),
+        };
+        say(format_args!(
+            "run {}: held-out loss {:.3}, accuracy {:.3}, {fate}",
+            run.run + 1,
+            run.held_out_loss,
+            run.held_out_accuracy
+        ));
+    }
+    let held_out = &trained.held_out;
+    say(format_args!(
+        "calibration error {:.3} with exact references, {:.3} with a sample that is off them",
+        held_out.calibration_error_exact, held_out.calibration_error_mismatched
+    ));
+    for foreign in &held_out.foreign {
+        let kind =
+            if foreign.mismatched { "a sample that is off the references" } else { "exact references" };
+        say(format_args!(
+            "foreign spectra told from known ones, {kind}: area under the curve {:.3} by log density, {:.3} by probability",
+            foreign.log_density, foreign.probability
+        ));
+    }
+}
+
 fn style() -> ProgressStyle {
     ProgressStyle::with_template("training [{bar:40}] {pos}/{len}  {msg}  {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -124,8 +156,12 @@ fn style() -> ProgressStyle {
 
 fn failure(error: TrainError) -> Failure {
     match error {
-        TrainError::References(_) | TrainError::Axis(_) | TrainError::Collapsed(_) => Failure::data(error),
-        TrainError::Compute(_) | TrainError::Export(_) | TrainError::Differs { .. } => Failure::bug(error),
+        TrainError::References(_) | TrainError::Axis(_) | TrainError::Collapsed { .. } => {
+            Failure::data(error)
+        }
+        TrainError::Compute(_) | TrainError::Export(_) | TrainError::Differs { .. } | TrainError::Thread => {
+            Failure::bug(error)
+        }
     }
 }
 

@@ -6,12 +6,12 @@ use crate::model::{AxisError, ModelAxis};
 /// Step where the references are steep or differ, eV.
 const FINE_STEP_EV: f64 = 0.1;
 /// Most channels of a chosen axis: more cost time and tell nothing.
-const MOST_CHANNELS: usize = 300;
+const MOST_CHANNELS: usize = 256;
 /// Widest gap that is interpolated, eV. Small on purpose: an interpolated channel repeats the noise of its neighbours, and a
 /// model that weighs channels by their noise would count it as new evidence.
 const MAX_GAP_EV: f64 = 0.3;
 
-/// An axis for `curves`: the common range, at most 300 channels.
+/// An axis for `curves`: the common range, at most 256 channels.
 pub(crate) fn choose(curves: &Curves) -> Result<ModelAxis, AxisError> {
     let steps = ((curves.to_ev - curves.from_ev) / FINE_STEP_EV + 1e-6) as usize;
     let contrast: Vec<(f32, f32)> =
@@ -42,7 +42,21 @@ pub(crate) fn choose(curves: &Curves) -> Result<ModelAxis, AxisError> {
             energies_ev = pick(tenths as f32 / 10.0, stride);
         }
     }
+    even_out(&mut energies_ev);
     ModelAxis::new(energies_ev, MAX_GAP_EV)
+}
+
+/// Takes channels out of the coarsest stretches until their number is a multiple of 16: engines compute in vectors.
+fn even_out(energies_ev: &mut Vec<f64>) {
+    while energies_ev.len() > 16 && !energies_ev.len().is_multiple_of(16) {
+        let gap = |i: usize| energies_ev[i + 1] - energies_ev[i - 1];
+        // The ends stay, so that the axis spans the whole range; of equal ones the last goes.
+        let widest = (1..energies_ev.len() - 1).max_by(|&a, &b| gap(a).total_cmp(&gap(b)));
+        match widest {
+            Some(index) => drop(energies_ev.remove(index)),
+            None => break,
+        }
+    }
 }
 
 fn round(energy_ev: f64) -> f64 {

@@ -50,25 +50,36 @@ pub(crate) fn even(from_ev: f64, to_ev: f64, n: usize) -> Vec<f64> {
     (0..n).map(|i| from_ev + (to_ev - from_ev) * i as f64 / last).collect()
 }
 
-/// Takes out of `od` what a pixel has not seen: all of it (more than half of the time), a prefix of a scan that goes up, down, or in
-/// interleaved passes, missing lines, or what is saturated.
+/// Takes out of `od` what a pixel has not seen: nothing (half of the time), all but a prefix of a scan that goes up, down, or in
+/// interleaved passes, all but an evenly declared subset, missing lines (single ones, or a stretch), or what is saturated.
 pub(super) fn cover(rng: &mut impl Rng, od: &mut [f32]) {
     let n = od.len();
     match rng.random_range(0..100) {
-        0..52 => {}
-        52..70 => {
+        0..48 => {}
+        48..62 => {
             let seen = rng.random_range(4..=n.max(4));
-            let down = rng.random_bool(0.3);
+            let down = rng.random_bool(0.2);
             let lost = |i: usize| if down { i + seen < n } else { i >= seen };
             blank(od, lost);
         }
-        70..82 => {
-            let passes = rng.random_range(2..=4);
+        62..74 => {
+            let passes = rng.random_range(2..=3);
             let order: Vec<usize> = (0..passes).flat_map(|pass| (pass..n).step_by(passes)).collect();
             let seen = rng.random_range(4..=n.max(4)).min(n);
             order[seen..].iter().for_each(|&i| od[i] = f32::NAN);
         }
-        82..94 => {
+        74..82 => {
+            let kept = rng.random_range(6..=n.max(6)).min(n);
+            let mut keep = vec![false; n];
+            (0..kept).for_each(|i| keep[(i * (n - 1) + (kept - 1) / 2) / (kept - 1).max(1)] = true);
+            blank(od, |i| !keep[i]);
+        }
+        82..88 => {
+            let length = rng.random_range(1..=(n / 3).max(1));
+            let first = rng.random_range(0..=n - length);
+            blank(od, |i| (first..first + length).contains(&i));
+        }
+        88..95 => {
             let share = rng.random_range(0.05..0.4);
             od.iter_mut().filter(|_| rng.random_bool(share)).for_each(|v| *v = f32::NAN);
         }

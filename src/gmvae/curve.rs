@@ -1,4 +1,4 @@
-//! References as smooth curves that can be asked at any energy, sharper or broader.
+//! References as smooth curves that can be asked at any energy, sharper or broader, or with their white line washed out.
 
 use crate::reference::{Reference, ReferenceSet};
 
@@ -6,6 +6,8 @@ use crate::reference::{Reference, ReferenceSet};
 const STEP_EV: f64 = 0.05;
 /// Width (standard deviation) of the broadened curve, eV.
 const BROADENING_EV: f64 = 0.25;
+/// Same of the curve whose white line is washed out.
+const WASHING_EV: f64 = 1.5;
 
 /// A reference over the energies that all references share, and the same broadened.
 #[derive(Clone, Debug)]
@@ -13,6 +15,7 @@ pub(crate) struct Curve {
     start_ev: f64,
     values: Vec<f32>,
     broadened: Vec<f32>,
+    washed: Vec<f32>,
     floor: f32,
     spread: f32,
 }
@@ -22,32 +25,34 @@ impl Curve {
         let n = ((to_ev - from_ev) / STEP_EV).ceil() as usize + 1;
         let at = |i: usize| (from_ev + i as f64 * STEP_EV).min(to_ev);
         let values: Vec<f32> = (0..n).map(|i| reference.od_at(at(i)).unwrap_or(0.0) as f32).collect();
-        let reach = (3.0 * BROADENING_EV / STEP_EV) as usize;
-        let kernel: Vec<f32> = (0..=2 * reach)
-            .map(|i| (i as f64 - reach as f64) * STEP_EV / BROADENING_EV)
-            .map(|z| (-0.5 * z * z).exp() as f32)
-            .collect();
-        let total: f32 = kernel.iter().sum();
-        let broadened = (0..n)
-            .map(|i| {
-                let near = |j: usize| values[(i + j).saturating_sub(reach).min(n - 1)];
-                kernel.iter().enumerate().map(|(j, k)| k * near(j)).sum::<f32>() / total
-            })
-            .collect();
+        let (broadened, washed) = (smoothed(&values, BROADENING_EV), smoothed(&values, WASHING_EV));
         let floor = values.iter().copied().fold(f32::INFINITY, f32::min);
         let spread = spread(&values);
-        Self { start_ev: from_ev, values, broadened, floor, spread }
+        Self { start_ev: from_ev, values, broadened, washed, floor, spread }
     }
 
     /// OD at `energy_ev`; beyond the ends the value of the end. `broadening` 0 is the reference as it is, 1 the
     /// broadened one, below 0 a sharper one.
     pub(crate) fn at(&self, energy_ev: f64, broadening: f32) -> f32 {
+        let (lower, t) = self.place(energy_ev);
+        let value = between(&self.values, lower, t);
+        if broadening == 0.0 {
+            value
+        } else {
+            value + broadening * (between(&self.broadened, lower, t) - value)
+        }
+    }
+
+    /// OD at `energy_ev` with the white line washed out.
+    pub(crate) fn washed_at(&self, energy_ev: f64) -> f32 {
+        let (lower, t) = self.place(energy_ev);
+        between(&self.washed, lower, t)
+    }
+
+    fn place(&self, energy_ev: f64) -> (usize, f32) {
         let place = ((energy_ev - self.start_ev) / STEP_EV).clamp(0.0, (self.values.len() - 1) as f64);
         let lower = (place as usize).min(self.values.len() - 2);
-        let t = (place - lower as f64) as f32;
-        let mix = |list: &[f32]| list[lower] + t * (list[lower + 1] - list[lower]);
-        let value = mix(&self.values);
-        if broadening == 0.0 { value } else { value + broadening * (mix(&self.broadened) - value) }
+        (lower, (place - lower as f64) as f32)
     }
 
     /// The smallest value.
@@ -67,6 +72,7 @@ pub(crate) struct Curves {
     pub(crate) curves: Vec<Curve>,
     /// Typical spread of a reference over the range, OD.
     pub(crate) spread_od: f32,
+    telling_ev: (f64, f64),
 }
 
 impl Curves {
@@ -104,11 +110,17 @@ impl Curves {
             }
         }
         let spread_od = curves.iter().map(|curve| curve.spread).sum::<f32>() / curves.len() as f32;
-        Ok(Self { from_ev, to_ev, curves, spread_od })
+        let mut curves = Self { from_ev, to_ev, curves, spread_od, telling_ev: (from_ev, to_ev) };
+        curves.telling_ev = curves.find_telling_ev();
+        Ok(curves)
     }
 
     /// Where the references differ by more than a quarter of the most they do, and 1.5 eV around it.
     pub(crate) fn telling_range_ev(&self) -> (f64, f64) {
+        self.telling_ev
+    }
+
+    fn find_telling_ev(&self) -> (f64, f64) {
         let steps = ((self.to_ev - self.from_ev) / STEP_EV) as usize;
         let at = |i: usize| self.from_ev + i as f64 * STEP_EV;
         let differ: Vec<f32> = (0..=steps).map(|i| self.contrast(at(i)).0).collect();
@@ -128,6 +140,23 @@ impl Curves {
         let differ = (at.iter().map(|v| (v - centre).powi(2)).sum::<f32>() / n).sqrt();
         (differ, (mean(energy_ev + 0.1) - mean(energy_ev - 0.1)).abs() / 0.2)
     }
+}
+
+/// `values` under a Gaussian of standard deviation `width_ev`.
+fn smoothed(values: &[f32], width_ev: f64) -> Vec<f32> {
+    let n = values.len();
+    let reach = (3.0 * width_ev / STEP_EV) as usize;
+    let kernel: Vec<f32> = (0..=2 * reach)
+        .map(|i| (i as f64 - reach as f64) * STEP_EV / width_ev)
+        .map(|z| (-0.5 * z * z).exp() as f32)
+        .collect();
+    let total: f32 = kernel.iter().sum();
+    let near = |i: usize, j: usize| values[(i + j).saturating_sub(reach).min(n - 1)];
+    (0..n).map(|i| kernel.iter().enumerate().map(|(j, k)| k * near(i, j)).sum::<f32>() / total).collect()
+}
+
+fn between(list: &[f32], lower: usize, t: f32) -> f32 {
+    list[lower] + t * (list[lower + 1] - list[lower])
 }
 
 fn spread(values: &[f32]) -> f32 {

@@ -13,6 +13,9 @@ pub(super) trait Graph {
     /// A number, as a matrix of one by one.
     fn number(&mut self, value: f32) -> Result<Self::Node, Self::Error>;
 
+    /// Rows of a matrix by their numbers, in this order, repeats allowed.
+    fn pick(&mut self, of: &Self::Node, rows: &[usize]) -> Result<Self::Node, Self::Error>;
+
     /// The result of an operation; shapes broadcast as in ONNX.
     fn apply(&mut self, op: Op, inputs: &[&Self::Node]) -> Result<Self::Node, Self::Error>;
 }
@@ -39,6 +42,19 @@ pub(super) enum Op {
     Concat,
     /// A single column as a vector.
     Flatten,
+    /// Some of the columns.
+    Columns {
+        start: usize,
+        count: usize,
+    },
+    /// Some of the rows.
+    Rows {
+        start: usize,
+        count: usize,
+    },
+    /// Of rows.
+    Stack,
+    Transpose,
 }
 
 /// Short names for the operations.

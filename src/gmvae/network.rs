@@ -4,13 +4,16 @@
 //!
 //! **Features** are those of [`super::evidence`], without anything learnt.
 //!
-//! **Encoder** two tanh layers; from them the posterior q(y|x) of the clusters (to which the evidence of the templates is
-//! added with learnt trust), and mean and log variance of the latent z. **Prior** a Gaussian mixture over z with one component per
-//! cluster. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted onto x by weighted least squares, since the
-//! frame of a standardised spectrum depends on what was observed.
+//! **Encoder** two tanh layers; from them the posterior q(y|x) of the clusters (for a phase its evidence; the learnt part is
+//! added in full for free clusters, and for phases as far as the noise is so small that the errors of the references decide; all of it
+//! times a learnt temper between a half and two), and mean and log variance of the latent z. **Prior** a Gaussian
+//! mixture over z with one component per cluster, the foreign last. **Decoder** one tanh layer and a linear one; its spectrum is scaled and shifted as the mean template is that describes x best,
+//! since the frame of a standardised spectrum depends on what was observed.
 
-use super::evidence::{Input, features};
+use super::evidence::{Features, Frame, Input, features};
 use super::graph::{Graph, Op, Pen};
+use super::template::Layout;
+use super::weights::LATENT;
 
 /// ln 2π.
 const LN_TAU: f32 = 1.837_877;
@@ -32,18 +35,29 @@ pub(super) struct Prior<N> {
 /// Encodes features.
 pub(super) fn encode<G: Graph>(
     g: &mut G,
-    features: &G::Node,
-    evidence: &G::Node,
+    features: &Features<G::Node>,
 ) -> Result<Encoded<G::Node>, G::Error> {
     let mut p = Pen(g);
-    let first = p.linear(features, "encoder1")?;
+    let first = p.linear(&features.all, "encoder1")?;
     let first = p.one(Op::Tanh, &first)?;
     let second = p.linear(&first, "encoder2")?;
     let second = p.one(Op::Tanh, &second)?;
     let own = p.linear(&second, "cluster")?;
     let trust = p.0.leaf("learnt.trust.weight")?;
-    let believed = p.matmul(evidence, &trust)?;
-    let logits = p.add(&own, &believed)?;
+    let believed = p.matmul(&features.evidence, &trust)?;
+    let learnt = p.add(&own, &believed)?;
+    let (phase, free) = (p.0.leaf("template.phase")?, p.0.leaf("template.free")?);
+    let gate = p.matmul(&features.known, &phase)?;
+    let gate = p.add(&gate, &free)?;
+    let learnt = p.mul(&learnt, &gate)?;
+    let own = p.0.leaf("template.own")?;
+    let evidence = p.matmul(&features.evidence, &own)?;
+    let sum = p.add(&evidence, &learnt)?;
+    let temper = p.linear(&second, "temper")?;
+    let temper = p.one(Op::Tanh, &temper)?;
+    let temper = p.times(&temper, 0.7)?;
+    let temper = p.one(Op::Exp, &temper)?;
+    let logits = p.mul(&sum, &temper)?;
     let mean = p.linear(&second, "mean")?;
     let log_variance = p.linear(&second, "spread")?;
     Ok(Encoded { logits, mean, log_variance })
@@ -66,7 +80,7 @@ pub(super) fn log_components<G: Graph>(
     g: &mut G,
     latent: &G::Node,
     prior: &Prior<G::Node>,
-    (clusters, length): (usize, usize),
+    clusters: usize,
 ) -> Result<G::Node, G::Error> {
     let mut p = Pen(g);
     let one = p.0.number(1.0)?;
@@ -83,33 +97,21 @@ pub(super) fn log_components<G: Graph>(
     let sum = p.sub(&squares, &cross)?;
     let sum = p.add(&sum, &own)?;
     let half = p.times(&sum, -0.5)?;
-    p.plus(&half, -0.5 * length as f32 * LN_TAU - (clusters as f32).ln())
+    p.plus(&half, -0.5 * LATENT as f32 * LN_TAU - (clusters as f32).ln())
 }
 
-/// Decodes latent vectors and brings the result onto the frame of `spectrum`.
+/// Decodes latent vectors and brings the result onto the frame of a spectrum.
 pub(super) fn decode<G: Graph>(
     g: &mut G,
     latent: &G::Node,
-    spectrum: &G::Node,
-    weight: &G::Node,
+    frame: &Frame<G::Node>,
 ) -> Result<G::Node, G::Error> {
     let mut p = Pen(g);
     let hidden = p.linear(latent, "decoder1")?;
     let hidden = p.one(Op::Tanh, &hidden)?;
     let free = p.linear(&hidden, "decoder2")?;
-    let sum = p.one(Op::RowSum, weight)?;
-    let total = p.plus(&sum, 1e-6)?;
-    let share = p.div(weight, &total)?;
-    let mean_free = p.dot(&share, &free)?;
-    let mean_spectrum = p.dot(&share, spectrum)?;
-    let centred = p.sub(&free, &mean_free)?;
-    let weighted = p.mul(&share, &centred)?;
-    let square = p.dot(&weighted, &centred)?;
-    let square = p.plus(&square, 0.05)?;
-    let product = p.dot(&weighted, spectrum)?;
-    let scale = p.div(&product, &square)?;
-    let scaled = p.mul(&centred, &scale)?;
-    p.add(&scaled, &mean_spectrum)
+    let scaled = p.mul(&free, &frame.scale)?;
+    p.add(&scaled, &frame.level)
 }
 
 /// The outputs of the contract.
@@ -135,29 +137,32 @@ pub(super) fn answer<G: Graph>(
     g: &mut G,
     input: &Input<G::Node>,
     source: PosteriorSource,
-    sizes: (usize, usize),
+    layout: &Layout,
 ) -> Result<Answer<G::Node>, G::Error> {
-    let features = features(g, input)?;
-    let encoded = encode(g, &features.all, &features.evidence)?;
+    let features = features(g, input, layout)?;
+    let encoded = encode(g, &features)?;
     let prior = prior(g)?;
-    let components = log_components(g, &encoded.mean, &prior, sizes)?;
-    let reconstruction = decode(g, &encoded.mean, &input.spectrum, &features.weight)?;
+    let clusters = layout.groups() + 1;
+    let components = log_components(g, &encoded.mean, &prior, clusters)?;
+    let reconstruction = decode(g, &encoded.mean, &features.frame)?;
     let mut p = Pen(g);
     let logits = if source == PosteriorSource::Encoder { &encoded.logits } else { &components };
     let posterior = p.one(Op::Softmax, logits)?;
-    let best = p.one(Op::RowMax, &components)?;
-    let below = p.sub(&components, &best)?;
+    // How usual it is: under the components of what is known, all but the last.
+    let known = p.one(Op::Columns { start: 0, count: clusters - 1 }, &components)?;
+    let best = p.one(Op::RowMax, &known)?;
+    let below = p.sub(&known, &best)?;
     let below = p.one(Op::Exp, &below)?;
     let sum = p.one(Op::RowSum, &below)?;
     let log_sum = p.one(Op::Log, &sum)?;
     let density = p.add(&best, &log_sum)?;
-    let miss = p.sub(&input.spectrum, &reconstruction)?;
-    let weighted = p.mul(&features.weight, &miss)?;
-    let misfit = p.dot(&weighted, &miss)?;
-    let seen = p.one(Op::RowSum, &input.mask)?;
-    let misfit = p.div(&misfit, &seen)?;
-    let penalty = p.times(&misfit, 0.5)?;
+    let penalty = p.times(&features.misfit, 0.5)?;
     let density = p.sub(&density, &penalty)?;
+    let own = p.one(Op::Columns { start: 0, count: clusters - 1 }, &posterior)?;
+    let own = p.one(Op::RowSum, &own)?;
+    let own = p.plus(&own, 1e-6)?;
+    let own = p.one(Op::Log, &own)?;
+    let density = p.add(&density, &own)?;
     let log_density = p.one(Op::Flatten, &density)?;
     Ok(Answer { posterior, latent_mean: encoded.mean, reconstruction, log_density })
 }

@@ -18,6 +18,7 @@ use tract_onnx::pb::{
 use super::evidence::Input;
 use super::graph::{Graph, Op};
 use super::network::{Answer, PosteriorSource, answer};
+use super::template::Layout;
 use super::weights::{LATENT, Weights};
 use crate::model::{CONTRACT, MAX_IR_VERSION, MAX_OPSET, ModelAxis};
 
@@ -28,6 +29,8 @@ pub(super) struct Description<'a> {
     pub(super) references_sha256: &'a str,
     pub(super) trained_with: &'a str,
     pub(super) posterior: PosteriorSource,
+    pub(super) layout: &'a Layout,
+    pub(super) competence: Option<String>,
 }
 
 /// A graph being written.
@@ -96,6 +99,16 @@ impl Graph for Sheet<'_> {
         Ok(name)
     }
 
+    fn pick(&mut self, of: &String, rows: &[usize]) -> Result<String, Infallible> {
+        let words: Vec<String> = rows.iter().map(usize::to_string).collect();
+        let name = format!("rows.{}", words.join("."));
+        let data = rows.iter().flat_map(|&row| (row as i64).to_le_bytes()).collect();
+        self.initialise(&name, vec![rows.len() as i64], DataType::Int64, data);
+        let output = format!("n{}", self.nodes.len());
+        self.node("Gather", vec![of.clone(), name], output.clone(), &[("axis", 0)]);
+        Ok(output)
+    }
+
     fn apply(&mut self, op: Op, inputs: &[&String]) -> Result<String, Infallible> {
         let mut input: Vec<String> = inputs.iter().map(|&name| name.clone()).collect();
         let output = format!("n{}", self.nodes.len());
@@ -115,11 +128,22 @@ impl Graph for Sheet<'_> {
             Op::RowMax => ("ReduceMax", &[("axes", 1), ("keepdims", 1)]),
             Op::Concat => ("Concat", &[("axis", 1)]),
             Op::Flatten => ("Squeeze", &[]),
+            Op::Columns { .. } | Op::Rows { .. } => ("Slice", &[]),
+            Op::Stack => ("Concat", &[("axis", 0)]),
+            // Without an attribute the axes are reversed.
+            Op::Transpose => ("Transpose", &[]),
         };
-        if matches!(op, Op::RowSum | Op::Flatten) {
-            self.initialise("columns", vec![1], DataType::Int64, 1_i64.to_le_bytes().to_vec());
-            input.push("columns".to_owned());
-        }
+        let mut index = |value: usize| {
+            let name = format!("index.{value}");
+            self.initialise(&name, vec![1], DataType::Int64, (value as i64).to_le_bytes().to_vec());
+            input.push(name);
+        };
+        match op {
+            Op::Columns { start, count } => [start, start + count, 1].map(&mut index),
+            Op::Rows { start, count } => [start, start + count, 0].map(&mut index),
+            Op::RowSum | Op::Flatten => [index(1), (), ()],
+            _ => [(); 3],
+        };
         self.node(operator, input, output.clone(), attributes);
         Ok(output)
     }
@@ -129,8 +153,7 @@ impl Graph for Sheet<'_> {
 pub(super) fn write(weights: &Weights, description: &Description<'_>) -> Vec<u8> {
     let mut sheet = Sheet { weights, taken: BTreeSet::new(), initialisers: Vec::new(), nodes: Vec::new() };
     let input = Input { spectrum: "spectrum".to_owned(), mask: "mask".to_owned(), sigma: "sigma".to_owned() };
-    let sizes = (description.clusters.len(), LATENT);
-    let answer = match answer(&mut sheet, &input, description.posterior, sizes) {
+    let answer = match answer(&mut sheet, &input, description.posterior, description.layout) {
         Ok(answer) => answer,
         Err(never) => match never {},
     };
@@ -173,7 +196,7 @@ pub(super) fn write(weights: &Weights, description: &Description<'_>) -> Vec<u8>
 fn metadata(description: &Description<'_>) -> Vec<StringStringEntryProto> {
     let clusters: Vec<serde_json::Value> =
         description.clusters.iter().map(|name| name.as_str().into()).collect();
-    let entries = [
+    let mut entries = vec![
         ("contract", CONTRACT.to_owned()),
         ("energies_ev", format!("{:?}", description.axis.energies_ev())),
         ("clusters", serde_json::Value::from(clusters).to_string()),
@@ -181,6 +204,7 @@ fn metadata(description: &Description<'_>) -> Vec<StringStringEntryProto> {
         ("references_sha256", description.references_sha256.to_owned()),
         ("trained_with", description.trained_with.to_owned()),
     ];
+    entries.extend(description.competence.clone().map(|json| ("competence", json)));
     let entry = |(key, value)| StringStringEntryProto { key: format!("phasewatch.{key}"), value };
     entries.into_iter().map(entry).collect()
 }

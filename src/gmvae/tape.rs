@@ -76,6 +76,11 @@ impl Graph for Tape {
         Ok(made)
     }
 
+    fn pick(&mut self, of: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        of.contiguous()?.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)
+    }
+
     fn apply(&mut self, op: Op, inputs: &[&Tensor]) -> Result<Tensor> {
         match (op, inputs) {
             (Op::Add, [a, b]) => a.broadcast_add(b),
@@ -92,6 +97,10 @@ impl Graph for Tape {
             (Op::RowMax, [a]) => a.max_keepdim(1),
             (Op::Concat, parts) => Tensor::cat(parts, 1),
             (Op::Flatten, [a]) => a.squeeze(1),
+            (Op::Columns { start, count }, [a]) => a.narrow(1, start, count)?.contiguous(),
+            (Op::Rows { start, count }, [a]) => a.narrow(0, start, count),
+            (Op::Stack, parts) => Tensor::cat(parts, 0),
+            (Op::Transpose, [a]) => a.t()?.contiguous(),
             (op, inputs) => Err(candle_core::Error::Msg(format!("{op:?} of {} inputs", inputs.len()))),
         }
     }

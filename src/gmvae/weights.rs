@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use rand_distr::StandardNormal;
 
-use super::curve::Curves;
-use super::template;
+use super::synthesis::Synthesis;
+use super::template::{self, Layout};
 use crate::model::ModelAxis;
 
 /// Length of the latent vector.
 pub(super) const LATENT: usize = 6;
 /// Widths of the hidden layers.
-const HIDDEN: [usize; 3] = [96, 64, 64];
+const HIDDEN: [usize; 3] = [80, 56, 48];
 /// Number of local averages of the spectrum.
-const BINS: usize = 36;
+pub(super) const BINS: usize = 28;
+
 /// A matrix, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Matrix {
@@ -48,20 +49,26 @@ pub(super) fn is_learnt(name: &str) -> bool {
 
 /// Number of features for `groups` groups of templates; [`super::network`] makes them.
 fn features(groups: usize) -> usize {
-    2 * groups + 7 + 2 * BINS
+    2 * groups + 6 + 2 * BINS
 }
 
 /// The arrays of an untrained network: templates of the references, and small random weights.
-pub(super) fn initial(rng: &mut impl Rng, curves: &Curves, axis: &ModelAxis, clusters: usize) -> Weights {
+pub(super) fn initial(
+    rng: &mut impl Rng,
+    synthesis: &Synthesis,
+    axis: &ModelAxis,
+    clusters: usize,
+) -> Weights {
     let mut weights = Weights::new();
-    let groups = curves.curves.len() + 1;
-    template::insert(&mut weights, curves, axis);
-    bins(&mut weights, axis);
+    let groups = Layout::new(synthesis.phases()).groups();
+    let window = windows(axis);
+    template::insert(&mut weights, rng, synthesis, axis, &window);
     let channels = axis.channels();
     let layers = [
         ("encoder1", features(groups), HIDDEN[0], 1.0),
         ("encoder2", HIDDEN[0], HIDDEN[1], 1.0),
         ("cluster", HIDDEN[1], clusters, 0.1),
+        ("temper", HIDDEN[1], 1, 0.1),
         ("mean", HIDDEN[1], LATENT, 1.0),
         ("spread", HIDDEN[1], LATENT, 0.1),
         ("decoder1", LATENT, HIDDEN[2], 1.0),
@@ -73,9 +80,9 @@ pub(super) fn initial(rng: &mut impl Rng, curves: &Curves, axis: &ModelAxis, clu
         weights.insert(format!("learnt.{name}.weight"), Matrix::new(from, to, data));
         weights.insert(format!("learnt.{name}.bias"), Matrix::zeros(1, to));
     }
-    // At first every cluster believes the evidence of its own templates; a foreign spectrum has none.
+    // At first mixture and damage believe their own evidence; a foreign spectrum has none.
     let mut trust = Matrix::zeros(groups, clusters);
-    (0..groups.min(clusters)).for_each(|g| trust.data[g * clusters + g] = 0.5);
+    (synthesis.phases()..groups).for_each(|g| trust.data[g * clusters + g] = 0.9);
     weights.insert("learnt.trust.weight".to_owned(), trust);
     let means = (0..LATENT * clusters).map(|_| rng.sample(StandardNormal)).collect();
     weights.insert("learnt.prior.mean".to_owned(), Matrix::new(LATENT, clusters, means));
@@ -84,9 +91,17 @@ pub(super) fn initial(rng: &mut impl Rng, curves: &Curves, axis: &ModelAxis, clu
     weights
 }
 
-/// Triangular windows over the axis, half overlapping, and the position of each channel from -1 to 1.
-fn bins(weights: &mut Weights, axis: &ModelAxis) {
-    let energies_ev = axis.energies_ev();
+/// Divides the logits of the clusters by `temperature`.
+pub(super) fn cool(weights: &mut Weights, temperature: f32) {
+    for name in ["learnt.cluster.weight", "learnt.cluster.bias", "learnt.trust.weight", "template.own"] {
+        if let Some(matrix) = weights.get_mut(name) {
+            matrix.data.iter_mut().for_each(|value| *value /= temperature);
+        }
+    }
+}
+
+/// Triangular windows over the axis, half overlapping.
+fn windows(axis: &ModelAxis) -> Matrix {
     let channels = axis.channels();
     // Windows are as dense as the channels are, so that a white line gets more of them.
     let place = |i: usize| i as f64 / (channels - 1) as f64 * (BINS - 1) as f64;
@@ -96,8 +111,5 @@ fn bins(weights: &mut Weights, axis: &ModelAxis) {
             kernel.data[i * BINS + b] = (1.0 - (place(i) - b as f64).abs()).max(0.0) as f32;
         }
     }
-    let (first, last) = (energies_ev[0], energies_ev[channels - 1]);
-    let position = energies_ev.iter().map(|e| (2.0 * (e - first) / (last - first) - 1.0) as f32).collect();
-    weights.insert("axis.window".to_owned(), kernel);
-    weights.insert("axis.position".to_owned(), Matrix::row(position));
+    kernel
 }

@@ -12,6 +12,7 @@ use tract_onnx::pb::type_proto::Value as Type;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 
 use super::axis::{AxisError, ModelAxis};
+use super::competence::{self, CompetenceCell};
 use super::operators;
 
 /// The version of the contract.
@@ -22,6 +23,10 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 pub const MAX_OPSET: i64 = 17;
 /// Highest version of the ONNX file format.
 pub const MAX_IR_VERSION: i64 = 8;
+/// Where a model says what it is worth.
+const COMPETENCE: &str = "phasewatch.competence";
+const COMPETENCE_FORM: &str =
+    "a JSON list of cells with counts and energies above 0, pixels, and the shares gmvae and fit from 0 to 1";
 /// Most clusters.
 const MAX_CLUSTERS: usize = 256;
 
@@ -123,6 +128,8 @@ pub struct Metadata {
     pub gives_reconstruction: bool,
     /// Whether it gives a log density.
     pub gives_log_density: bool,
+    /// What it says of its accuracy beside a fit's; empty where it says nothing.
+    pub competence: Vec<CompetenceCell>,
     /// Names of the outputs, in the order of the file.
     pub(super) outputs: Vec<String>,
 }
@@ -156,6 +163,13 @@ impl Metadata {
             return Err(ContractError::Value { key: "phasewatch.references_sha256", expected });
         }
         let trained_with = props.text("phasewatch.trained_with")?.to_owned();
+        let competence = match props.text(COMPETENCE) {
+            Err(_) => Vec::new(),
+            Ok(_) => props.json::<Vec<CompetenceCell>>(COMPETENCE, COMPETENCE_FORM)?,
+        };
+        if !competence::are_sound(&competence) {
+            return Err(ContractError::Value { key: COMPETENCE, expected: COMPETENCE_FORM });
+        }
         let channels = axis.channels();
         let takes_sigma = check_inputs(graph, channels)?;
         check_outputs(graph, channels, clusters.len())?;
@@ -169,6 +183,7 @@ impl Metadata {
             clusters,
             references_sha256,
             trained_with,
+            competence,
             outputs,
         })
     }
@@ -177,6 +192,13 @@ impl Metadata {
     #[must_use]
     pub fn cluster_of(&self, id: &str) -> Option<usize> {
         self.clusters.iter().position(|cluster| cluster == id)
+    }
+
+    /// Whether the model is better than a weighted fit on ambiguous pixels of `counts_per_pixel` incident counts and so many energies,
+    /// by its own account of the nearest case; `None` where it says nothing.
+    #[must_use]
+    pub fn earns_place(&self, energies: usize, counts_per_pixel: f64) -> Option<bool> {
+        competence::earns_place(&self.competence, energies, counts_per_pixel)
     }
 
     /// Whether `cluster` is no phase but a free component.

@@ -181,6 +181,28 @@ fn every_broken_rule_is_refused_with_its_reason() {
 }
 
 #[test]
+fn what_a_model_says_of_its_competence_is_optional_and_checked() {
+    assert_eq!(Metadata::read(&good().encode_to_vec()).unwrap().earns_place(12, 1000.0), None);
+    let with = |value: &str| {
+        let mut model = good();
+        let (key, value) = ("phasewatch.competence".to_owned(), value.to_owned());
+        model.metadata_props.push(StringStringEntryProto { key, value });
+        Metadata::read(&model.encode_to_vec())
+    };
+    let cell = |fit: f64| {
+        format!(
+            r#"[{{"counts": 1000, "energies": 12, "pixels": 200, "gmvae": 0.7, "fit": {fit}, "later": 1}}]"#
+        )
+    };
+    assert_eq!(with(&cell(0.6)).unwrap().earns_place(10, 2000.0), Some(true));
+    assert_eq!(with(&cell(0.8)).unwrap().earns_place(10, 2000.0), Some(false));
+    for wrong in ["{}", "yes", &cell(1.5)] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(error.contains("phasewatch.competence"), "{error}");
+    }
+}
+
+#[test]
 fn other_references_are_refused_with_both_digests() {
     let expected = "ab".repeat(32);
     let error = Model::load(&good().encode_to_vec(), &BackendChoice::tract(), Some(&expected)).unwrap_err();
