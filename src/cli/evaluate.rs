@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, print, say};
 use crate::classify::Oracle;
-use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, recorded, study};
+use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study};
 use crate::model::Model;
 use crate::pipeline::{backend, recipe};
 use crate::recording::Recording;
@@ -103,8 +103,15 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         None => (Some(study(&mut subject, plan, &mut progress).map_err(failure)?), None),
     };
     bar.finish_and_clear();
-    let report = Report::new(references.sha256.clone(), model_sha256, study, recorded);
-    let pictures: Vec<(String, String)> = Vec::new();
+    let latent = match &args.model {
+        Some(path) if args.stack.is_none() => {
+            let mut model = open(path, &settings, &references)?;
+            Some(latent(&mut model, &subject.recipe, args.seed).map_err(failure)?)
+        }
+        _ => None,
+    };
+    let report = Report::new(references.sha256.clone(), model_sha256, study, recorded, latent);
+    let pictures = pictures(&report, &references);
     let markdown = report.markdown(&pictures);
     print(&markdown);
     if let Some(folder) = &args.out {
@@ -112,6 +119,9 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         json.push('\n');
         write(folder, "report.json", &json)?;
         write(folder, "report.md", &markdown)?;
+        for picture in &pictures {
+            write(folder, &picture.file, &picture.svg)?;
+        }
         say(format_args!("written to {}", folder.display()));
     }
     Ok(())
@@ -155,13 +165,14 @@ fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {
 
 /// The model, one copy per thread.
 fn oracle(path: &Path, settings: &Settings, references: &ReferenceSet) -> Result<Oracle, Failure> {
-    let open = || {
-        Model::open(path, &backend(&settings.model), Some(&references.sha256))
-            .map_err(|error| Failure::data(format_args!("{}: {error}", path.display())))
-    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let first = Oracle::new(open()?, settings.model.batch);
-    (1..threads.min(8)).try_fold(first, |oracle, _| Ok(oracle.with_copy(open()?)))
+    let first = Oracle::new(open(path, settings, references)?, settings.model.batch);
+    (1..threads.min(8)).try_fold(first, |oracle, _| Ok(oracle.with_copy(open(path, settings, references)?)))
+}
+
+fn open(path: &Path, settings: &Settings, references: &ReferenceSet) -> Result<Model, Failure> {
+    Model::open(path, &backend(&settings.model), Some(&references.sha256))
+        .map_err(|error| Failure::data(format_args!("{}: {error}", path.display())))
 }
 
 fn style() -> ProgressStyle {

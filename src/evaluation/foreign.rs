@@ -71,7 +71,7 @@ pub(super) fn measure(
     let (mut classified, mut background) = (0, 0);
     for &seed in seeds {
         let scan = drawer.draw(&conditions, seed)?;
-        let readings = subject.read(&scan)?;
+        let readings = subject.read(&scan, true)?;
         let map = &readings.map;
         let clusters = map.origin.clusters.len();
         let others: Vec<usize> = (0..clusters)
