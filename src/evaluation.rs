@@ -63,3 +63,6 @@ pub enum EvaluationError {
     #[error("a drawn scan: {0}")]
     Stack(#[from] crate::stack::StackError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Failure, print, say};
 use crate::classify::Oracle;
 use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study};
-use crate::model::Model;
+use crate::model::{BackendChoice, Model};
 use crate::pipeline::{backend, recipe};
 use crate::recording::Recording;
 use crate::reference::ReferenceSet;
@@ -125,6 +125,47 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         say(format_args!("written to {}", folder.display()));
     }
     Ok(())
+}
+
+/// The quick study of a model that was just trained, with the settings as they come; a page of tables and pictures go beside `report`,
+/// under its name.
+///
+/// # Errors
+/// 65 for references that cannot be drawn from, 69 where the files cannot be written.
+pub(super) fn beside(
+    model: &[u8],
+    references: &ReferenceSet,
+    seed: u64,
+    report: &Path,
+) -> Result<Report, Failure> {
+    let load =
+        || Model::load(model, &BackendChoice::default(), Some(&references.sha256)).map_err(Failure::bug);
+    let settings = Settings::defaults().map_err(Failure::bug)?;
+    let mut subject = Subject {
+        recipe: recipe(&settings, Arc::new(references.clone())).map_err(Failure::bug)?,
+        oracle: Some(Oracle::new(load()?, settings.model.batch).with_copy(load()?)),
+    };
+    let bar = ProgressBar::new(0).with_style(style());
+    let plan = StudyPlan::quick(1, seed);
+    let outcome = study(&mut subject, plan, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let mut single = load()?;
+    let latent = latent(&mut single, &subject.recipe, seed).map_err(failure)?;
+    let sha256 = Some(single.sha256().to_owned());
+    let whole =
+        Report::new(references.sha256.clone(), sha256, Some(outcome.map_err(failure)?), None, Some(latent));
+    let stem = report.file_stem().map_or_else(|| "report".into(), |stem| stem.to_string_lossy());
+    let folder = report.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut pictures = pictures(&whole, references);
+    for picture in &mut pictures {
+        picture.file = format!("{stem}-{}", picture.file);
+        write(folder, &picture.file, &picture.svg)?;
+    }
+    write(folder, &format!("{stem}.md"), &whole.markdown(&pictures))?;
+    Ok(whole)
 }
 
 fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {

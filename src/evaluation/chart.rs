@@ -278,15 +278,18 @@ fn draw(svg: &mut String, panel: &Panel, [width, height]: [f64; 2], index: usize
         svg,
         "</g>\n<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"none\" stroke=\"black\"/>"
     );
-    // Names beside diamonds go on top of everything, clipped by nothing.
+    // Diamonds and their names go on top of everything, clipped by nothing; at the right edge the name is to the left.
     for series in panel.series.iter().filter(|series| series.mark == Mark::Diamonds) {
-        for p in &series.points {
+        for p in series.points.iter().filter(|p| p.iter().all(|v| v.is_finite())) {
+            let (x, y) = (x_of(p[0]), y_of(p[1]));
+            diamond(svg, x, y, &series.colour);
+            let (shift, anchor) = if panel.x.place(p[0]) > 0.8 { (-11.0, "end") } else { (11.0, "start") };
             _ = writeln!(
                 svg,
-                "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" font-weight=\"bold\" stroke=\"white\" stroke-width=\"3\" \
-                 paint-order=\"stroke\">{}</text>",
-                x_of(p[0]) + 10.0,
-                y_of(p[1]) + 4.0,
+                "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" font-weight=\"bold\" text-anchor=\"{anchor}\" stroke=\"white\" \
+                 stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
+                x + shift,
+                y + 4.0,
                 escape(&series.name)
             );
         }
@@ -321,7 +324,6 @@ fn draw_series(svg: &mut String, series: &Series, points: &[[f64; 2]], bottom: f
                 );
             }
             Mark::Crosses => cross(svg, x, y, colour),
-            Mark::Diamonds => diamond(svg, x, y, colour),
             Mark::Bars => {
                 _ = writeln!(
                     svg,
@@ -330,9 +332,81 @@ fn draw_series(svg: &mut String, series: &Series, points: &[[f64; 2]], bottom: f
                     bottom - y
                 );
             }
-            Mark::Line | Mark::Guide => {}
+            Mark::Line | Mark::Guide | Mark::Diamonds => {}
         }
     }
+}
+
+/// One bar per row, from 0 to 1, of the parts that add up to it; a tick marks a yardstick.
+pub(super) fn stacked(
+    title: &str,
+    names: &[(&str, &str)],
+    yardstick: &str,
+    rows: &[(String, Vec<f64>, f64)],
+) -> String {
+    let (label, width, step) = (190.0, 520.0, 26.0);
+    let bottom = 40.0 + step * rows.len() as f64;
+    let (total_width, total_height) = (label + width + 30.0, bottom + 86.0);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{total_width:.0}\" height=\"{total_height:.0}\" viewBox=\"0 0 \
+         {total_width:.0} {total_height:.0}\" {FONT}>\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
+         <text x=\"14\" y=\"23\" font-size=\"15\" font-weight=\"bold\">{}</text>\n",
+        escape(title)
+    );
+    for (index, (name, parts, mark)) in rows.iter().enumerate() {
+        let top = 40.0 + step * index as f64;
+        _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" text-anchor=\"end\">{}</text>",
+            label - 8.0,
+            top + 15.0,
+            escape(name)
+        );
+        let mut left = label;
+        for (part, (_, colour)) in parts.iter().zip(names) {
+            let long = width * part.clamp(0.0, 1.0);
+            _ = writeln!(
+                svg,
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{long:.1}\" height=\"20\" fill=\"{colour}\"/>"
+            );
+            left += long;
+        }
+        if mark.is_finite() {
+            let x = label + width * mark;
+            _ = writeln!(
+                svg,
+                "<line x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"black\" stroke-width=\"3\"/>",
+                top - 3.0,
+                top + 23.0
+            );
+        }
+    }
+    for tick in 0..=5 {
+        let share = f64::from(tick) / 5.0;
+        let x = label + width * share;
+        _ = writeln!(
+            svg,
+            "<line x1=\"{x:.1}\" y1=\"36\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" stroke=\"black\" stroke-opacity=\"0.15\"/>\n\
+             <text x=\"{x:.1}\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"middle\">{share:.1}</text>",
+            bottom + 14.0
+        );
+    }
+    let entries = names.iter().map(|(name, colour)| (*name, *colour)).chain([(yardstick, "black")]);
+    for (index, (name, colour)) in entries.enumerate() {
+        let (x, y) = (14.0 + 180.0 * (index % 4) as f64, bottom + 36.0 + 20.0 * (index / 4) as f64);
+        let thin = if colour == "black" { 3.0 } else { 14.0 };
+        _ = writeln!(
+            svg,
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{thin:.0}\" height=\"14\" fill=\"{colour}\"/>\n\
+             <text x=\"{:.1}\" y=\"{y:.1}\" font-size=\"12\">{}</text>",
+            x + 14.0 - thin,
+            y - 11.0,
+            x + 20.0,
+            escape(name)
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
 }
 
 fn escape(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! The pictures of a report, as SVG files.
 
 use super::cells::{CellRow, RIGHT};
-use super::chart::{Axis, COLOURS, Mark, Panel, Series, sheet};
+use super::chart::{Axis, COLOURS, Mark, Panel, Series, sheet, stacked};
 use super::latent::{Cloud, Latent};
 use super::metrics::Reliability;
 use super::recorded::RecordedReport;
@@ -175,30 +175,36 @@ fn mixtures(study: &Study) -> Option<Picture> {
             let c = &cell.conditions;
             (c.energies == 30, c.counts == 3000.0)
         })?;
-    let rows: Vec<_> = cell.pairs.iter().filter(|row| row.pixels > 0).collect();
-    let of = |name: &str, colour: &str, value: &dyn Fn(&super::pairs::PairRow) -> f64| {
-        let points = rows.iter().map(|row| [row.single_chi2.max(0.5), value(row)]).collect();
-        series(name, colour, Mark::Crosses, points)
-    };
-    let most = rows.iter().map(|row| row.single_chi2).fold(20.0, f64::max) * 1.5;
-    let mut list = vec![series("", "#888888", Mark::Guide, vec![[16.0, 0.0], [16.0, 1.0]])];
-    for (name, colour, value) in [
-        ("right pair found", COLOURS[2], (|row| row.found) as fn(&super::pairs::PairRow) -> f64),
-        ("found by the pair fit", COLOURS[0], |row| row.pair_fit_found),
-        ("called a third phase", COLOURS[1], |row| row.called_third),
-        ("called indistinguishable", COLOURS[4], |row| row.indistinguishable),
-    ] {
-        let mut series = of(name, colour, &value);
-        series.mark = Mark::Dots;
-        list.push(series);
-    }
-    let panel = Panel {
-        title: name_of(&cell.conditions),
-        x: Axis::log("chi² to the nearest single reference (dashed: separable)", 0.5, most),
-        y: Axis::linear("share of the pair's pixels", 0.0, 1.0),
-        series: list,
-    };
-    Some(picture("mixtures.svg", "Mixtures: what becomes of each pair", &[panel], 1, [620.0, 380.0]))
+    let rows: Vec<(String, Vec<f64>, f64)> = cell
+        .pairs
+        .iter()
+        .filter(|row| row.pixels > 0)
+        .map(|row| {
+            let sign = if row.separable { "" } else { " *" };
+            let parts = vec![
+                row.found,
+                row.indistinguishable,
+                row.ambiguous,
+                row.unknown,
+                row.called_one_of_two,
+                row.other_pair,
+                row.called_third,
+            ];
+            (format!("{}{sign}", row.pair.join(" + ")), parts, row.pair_fit_found)
+        })
+        .collect();
+    let names = [
+        ("right pair", "#009e73"),
+        ("indistinguishable", "#56b4e9"),
+        ("ambiguous", "#cccccc"),
+        ("unknown", "#888888"),
+        ("one of the two", "#f0e442"),
+        ("another pair", "#e69f00"),
+        ("a third phase", "#d55e00"),
+    ];
+    let title = format!("Mixtures, {} (*: not separable)", name_of(&cell.conditions));
+    let svg = stacked(&title, &names, "right pair, by a fit", &rows);
+    Some(Picture { file: "mixtures.svg".to_owned(), title, svg })
 }
 
 fn roc(study: &Study) -> Option<Picture> {
@@ -218,14 +224,8 @@ fn roc(study: &Study) -> Option<Picture> {
                     .enumerate()
                     .map(|(i, score)| series(score.score, COLOURS[i], Mark::Line, score.roc.clone())),
             );
-            let mut point = series(
-                "status unknown",
-                "#000000",
-                Mark::Diamonds,
-                vec![[row.unknown_false, row.unknown_found]],
-            );
-            point.name = "status unknown".to_owned();
-            list.push(point);
+            let point = vec![[row.unknown_false, row.unknown_found]];
+            list.push(series("status unknown", "#000000", Mark::Diamonds, point));
             Panel {
                 title: name_of(&row.conditions),
                 x: Axis::linear("known pixels called foreign", 0.0, 1.0),
@@ -318,27 +318,26 @@ fn latent_space(latent: &Latent, references: &ReferenceSet) -> Picture {
         let share = 100.0 * latent.explained[c];
         Axis::linear(&format!("{label} ({share:.0} % of the variance)"), low - room, high + room)
     };
-    let panel = |title: &str, clouds: &[Cloud]| {
-        let mark = |name: &str| if name == "foreign" { Mark::Crosses } else { Mark::Dots };
-        // What is drawn later lies on top: the phases over mixtures and foreign matter.
-        let mut list: Vec<Series> = clouds
-            .iter()
-            .rev()
-            .map(|cloud| series(&cloud.name, &colour(&cloud.name), mark(&cloud.name), cloud.points.clone()))
-            .collect();
-        list.extend(
-            latent
-                .references
-                .iter()
-                .map(|cloud| series(&cloud.name, &colour(&cloud.name), Mark::Diamonds, cloud.points.clone())),
-        );
-        Panel {
-            title: title.to_owned(),
-            x: axis(0, "first component"),
-            y: axis(1, "second component"),
-            series: list,
-        }
-    };
+    let panel =
+        |title: &str, clouds: &[Cloud]| {
+            let mark = |name: &str| if name == "foreign" { Mark::Crosses } else { Mark::Dots };
+            // What is drawn later lies on top: the phases over mixtures and foreign matter.
+            let of = |cloud: &Cloud, points: Vec<[f64; 2]>| {
+                series(&cloud.name, &colour(&cloud.name), mark(&cloud.name), points)
+            };
+            // Without points at first, for the order of the legend.
+            let mut list: Vec<Series> = clouds.iter().map(|cloud| of(cloud, Vec::new())).collect();
+            list.extend(clouds.iter().rev().map(|cloud| of(cloud, cloud.points.clone())));
+            list.extend(latent.references.iter().map(|cloud| {
+                series(&cloud.name, &colour(&cloud.name), Mark::Diamonds, cloud.points.clone())
+            }));
+            Panel {
+                title: title.to_owned(),
+                x: axis(0, "first component"),
+                y: axis(1, "second component"),
+                series: list,
+            }
+        };
     let panels = [
         panel("islands: 3000 counts, 30 energies", &latent.islands),
         panel("a sparse scan: 1000 counts, 12 energies, offset 0.1 eV", &latent.sparse),
