@@ -97,6 +97,11 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
             let recording = Recording::load(path).map_err(Failure::data)?;
             let counts =
                 if args.energies.is_empty() { RECORDED_ENERGIES.to_vec() } else { args.energies.clone() };
+            let measured = recording.planes.len();
+            if let Some(count) = counts.iter().find(|count| **count > measured) {
+                let text = format!("--energies has {count}: the stack has {measured} energies");
+                return Err(Failure::usage(text));
+            }
             let report = recorded(&mut subject, &recording, &counts, &mut progress).map_err(failure)?;
             (None, Some(report))
         }

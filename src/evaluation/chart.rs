@@ -221,39 +221,7 @@ fn draw(svg: &mut String, panel: &Panel, [width, height]: [f64; 2], index: usize
         top - 8.0,
         escape(&panel.title)
     );
-    for tick in panel.x.ticks() {
-        let x = x_of(tick);
-        _ = writeln!(
-            svg,
-            "<line x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"#e4e4e4\"/>",
-            top + h
-        );
-        if panel.x.numbers {
-            _ = writeln!(
-                svg,
-                "<text x=\"{x:.1}\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"middle\">{}</text>",
-                top + h + 15.0,
-                panel.x.number(tick)
-            );
-        }
-    }
-    for tick in panel.y.ticks() {
-        let y = y_of(tick);
-        _ = writeln!(
-            svg,
-            "<line x1=\"{left:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"#e4e4e4\"/>",
-            left + w
-        );
-        if panel.y.numbers {
-            _ = writeln!(
-                svg,
-                "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\">{}</text>",
-                left - 6.0,
-                y + 4.0,
-                panel.y.number(tick)
-            );
-        }
-    }
+    draw_grid(svg, panel, [left, top, w, h]);
     _ = writeln!(
         svg,
         "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" text-anchor=\"middle\">{}</text>\n\
@@ -291,6 +259,45 @@ fn draw(svg: &mut String, panel: &Panel, [width, height]: [f64; 2], index: usize
                 x + shift,
                 y + 4.0,
                 escape(&series.name)
+            );
+        }
+    }
+}
+
+/// Lines and numbers at the ticks of both axes; the field is given by left, top, width and height.
+fn draw_grid(svg: &mut String, panel: &Panel, [left, top, w, h]: [f64; 4]) {
+    let x_of = |value: f64| left + w * panel.x.place(value);
+    let y_of = |value: f64| top + h * (1.0 - panel.y.place(value));
+    for tick in panel.x.ticks() {
+        let x = x_of(tick);
+        _ = writeln!(
+            svg,
+            "<line x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"#e4e4e4\"/>",
+            top + h
+        );
+        if panel.x.numbers {
+            _ = writeln!(
+                svg,
+                "<text x=\"{x:.1}\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"middle\">{}</text>",
+                top + h + 15.0,
+                panel.x.number(tick)
+            );
+        }
+    }
+    for tick in panel.y.ticks() {
+        let y = y_of(tick);
+        _ = writeln!(
+            svg,
+            "<line x1=\"{left:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"#e4e4e4\"/>",
+            left + w
+        );
+        if panel.y.numbers {
+            _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\">{}</text>",
+                left - 6.0,
+                y + 4.0,
+                panel.y.number(tick)
             );
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A scan is 100 by 112 pixels: an empty strip of 22 columns, and six particles of three by two, each a disc with a wavy rim, cut
 //! into domains by the Voronoi cells of random seeds. Thickness is a plane tilted over each particle, 0.6 to 1.8 in the unit of the
-//! references. Counts are Poisson numbers of `I0 exp(-thickness · OD(E + offset))`: energies of the plan are nominal, the beam is at
+//! references (or so much thinner that no optical density is above 2.3). Counts are Poisson numbers of `I0 exp(-thickness · OD(E + offset))`: energies of the plan are nominal, the beam is at
 //! nominal plus offset, and beyond the ends of a reference its last value goes on. A mismatched sample has spectra of its own, drawn
 //! for every scan: each phase shifted by up to 0.1 eV, and its structure (what is above its lowest value) scaled by a factor that
 //! wanders smoothly between 0.9 and 1.1 from one 2 eV knot to the next. Everything follows from the seed.
@@ -15,10 +15,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::EvaluationError;
-use super::field::{Field, NX, NY, PARTICLES};
+use super::field::{Field, NX, NY, PARTICLES, THICKNESS};
 use super::foreign_curve::ForeignCurve;
 use crate::gmvae::{Synthesis, even};
-use crate::reference::ReferenceSet;
+use crate::reference::{Reference, ReferenceSet};
 use crate::scan::{
     Axis, Channel, Detector, Grid, I0, I0Kind, Pixels, SampleBatch, ScanKind, ScanPlan, ValueUnit,
 };
@@ -28,6 +28,8 @@ use crate::stack::Stack;
 const SHIFT_EV: f64 = 0.1;
 /// Largest relative change of its structure, either way.
 const JITTER: f64 = 0.1;
+/// Highest optical density of a scan: nobody measures samples that let nothing through.
+const HIGHEST_OD: f64 = 2.3;
 /// Distance of the knots between which that change is interpolated, eV.
 const KNOT_EV: f64 = 2.0;
 /// Shares of the first phase of a mixture.
@@ -98,6 +100,8 @@ pub struct Drawer<'a> {
     references: &'a ReferenceSet,
     from_ev: f64,
     to_ev: f64,
+    /// Factor on all thicknesses.
+    thin: f64,
 }
 
 impl<'a> Drawer<'a> {
@@ -107,13 +111,24 @@ impl<'a> Drawer<'a> {
     /// References that cannot be drawn from: fewer than two, no common range, two that are the same.
     pub fn new(references: &'a ReferenceSet) -> Result<Self, EvaluationError> {
         let (from_ev, to_ev) = Synthesis::new(references)?.telling_range_ev();
-        Ok(Self { references, from_ev, to_ev })
+        let inside = |reference: &Reference| {
+            let energies = reference.energies_ev.iter().zip(&reference.od);
+            energies.filter(|(e, _)| (from_ev..=to_ev).contains(*e)).map(|(_, od)| *od).fold(0.0, f64::max)
+        };
+        let highest = references.references.iter().map(inside).fold(0.0, f64::max);
+        let thin = (HIGHEST_OD / (THICKNESS.1 * highest)).min(1.0);
+        Ok(Self { references, from_ev, to_ev, thin })
     }
 
     /// The range over which energies are spread, eV.
     #[must_use]
     pub fn range_ev(&self) -> (f64, f64) {
         (self.from_ev, self.to_ev)
+    }
+
+    /// Factor on all thicknesses, 1 or below.
+    pub(super) fn thin(&self) -> f64 {
+        self.thin
     }
 
     /// The nominal energies of a scan with `energies` of them, eV.
@@ -148,7 +163,8 @@ impl<'a> Drawer<'a> {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(energy as u64 + 1);
                 let light = |place: &Option<(usize, f64)>| {
-                    let od = place.map_or(0.0, |(domain, thickness)| thickness * od[domain][energy]);
+                    let od =
+                        place.map_or(0.0, |(domain, thickness)| self.thin * thickness * od[domain][energy]);
                     poisson(conditions.counts * (-od).exp(), &mut rng) as f32
                 };
                 field.places.iter().map(light).collect()
@@ -241,7 +257,7 @@ impl<'a> Drawer<'a> {
 }
 
 /// Optical density of `reference` at an energy; beyond its ends the value of the end.
-pub(super) fn od_near(reference: &crate::reference::Reference, energy_ev: f64) -> f64 {
+pub(super) fn od_near(reference: &Reference, energy_ev: f64) -> f64 {
     let ends = reference.energies_ev.first().zip(reference.energies_ev.last());
     let inside = ends.map_or(energy_ev, |(&from, &to)| energy_ev.clamp(from, to));
     reference.od_at(inside).unwrap_or(0.0)

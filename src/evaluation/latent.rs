@@ -74,8 +74,8 @@ pub fn latent(model: &mut Model, recipe: &Recipe, seed: u64) -> Result<Latent, E
         let points = means.iter().map(|mean| basis.place(mean).map(round)).collect();
         places.push(Cloud { name: reference.label.id.clone(), points });
     }
-    let placed = |clouds: Vec<(String, Vec<Vec<f64>>)>| -> Vec<Cloud> {
-        let place = |(name, means): (String, Vec<Vec<f64>>)| Cloud {
+    let placed = |clouds: Vec<Means>| -> Vec<Cloud> {
+        let place = |(name, means): Means| Cloud {
             name,
             points: means.iter().map(|mean| basis.place(mean).map(round)).collect(),
         };
@@ -89,6 +89,9 @@ pub fn latent(model: &mut Model, recipe: &Recipe, seed: u64) -> Result<Latent, E
     })
 }
 
+/// Latent means of pixels of one kind, and its name.
+type Means = (String, Vec<Vec<f64>>);
+
 /// Latent means of some pixels of a drawn scan, by what they are.
 fn clouds(
     model: &mut Model,
@@ -96,7 +99,7 @@ fn clouds(
     drawer: &Drawer<'_>,
     conditions: &Conditions,
     seed: u64,
-) -> Result<Vec<(String, Vec<Vec<f64>>)>, EvaluationError> {
+) -> Result<Vec<Means>, EvaluationError> {
     let scan = drawer.draw(conditions, seed)?;
     let densities = Densities::new(&scan.stack, recipe);
     let mut names: Vec<String> = recipe.references.references.iter().map(|r| r.label.id.clone()).collect();

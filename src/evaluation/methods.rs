@@ -244,10 +244,12 @@ pub(super) fn posteriors(
     pixels: &[usize],
     model: &mut (dyn PosteriorModel + '_),
 ) -> Result<Vec<f32>, String> {
-    let gather = |of: fn((&'_ [f32], &'_ [f32])) -> Vec<f32>| -> Vec<f32> {
-        pixels.iter().flat_map(|&pixel| of(densities.pixel(pixel))).collect()
-    };
-    let (od, sigma) = (gather(|(od, _)| od.to_vec()), gather(|(_, sigma)| sigma.to_vec()));
+    let (mut od, mut sigma) = (Vec::new(), Vec::new());
+    for &pixel in pixels {
+        let (own_od, own_sigma) = densities.pixel(pixel);
+        od.extend_from_slice(own_od);
+        sigma.extend_from_slice(own_sigma);
+    }
     model.posteriors(&densities.energies_ev, &od, &sigma)
 }
 

@@ -162,7 +162,8 @@ pub(super) fn measure(
     let references = &subject.recipe.references;
     let energies_ev = drawer.energies_ev(conditions.energies);
     let rows = pairs.iter().zip(tallies).map(|(&pair, tally)| {
-        let nearest = Nearest::of(references, &energies_ev, conditions.counts, pair);
+        let nearest =
+            Nearest::of(references, &energies_ev, conditions.counts, THICKNESS * drawer.thin(), pair);
         row(conditions, references, pair, &tally, &nearest)
     });
     Ok(MixtureCell {
@@ -212,7 +213,13 @@ struct Nearest {
 }
 
 impl Nearest {
-    fn of(references: &ReferenceSet, energies_ev: &[f64], counts: f64, pair: [u8; 2]) -> Self {
+    fn of(
+        references: &ReferenceSet,
+        energies_ev: &[f64],
+        counts: f64,
+        thickness: f64,
+        pair: [u8; 2],
+    ) -> Self {
         let phases = references.len();
         let shapes = Shapes::new(references, energies_ev, 0.0);
         let columns: Vec<Vec<f64>> = (0..phases).map(|phase| shapes.column(phase)).collect();
@@ -221,7 +228,7 @@ impl Nearest {
         for share in SHARES {
             let [a, b] = pair.map(|phase| &columns[usize::from(phase)]);
             let od: Vec<f64> =
-                a.iter().zip(b).map(|(x, y)| THICKNESS * (share * x + (1.0 - share) * y)).collect();
+                a.iter().zip(b).map(|(x, y)| thickness * (share * x + (1.0 - share) * y)).collect();
             let sigma: Vec<f64> = od.iter().map(|od| (od.exp() / counts).sqrt()).collect();
             let narrow = |list: &[f64]| -> Vec<f32> { list.iter().map(|v| *v as f32).collect() };
             if !scratch.project(&narrow(&od), &narrow(&sigma), &shapes, true) {
@@ -260,7 +267,7 @@ mod tests {
     fn neighbours_are_nearer_than_the_ends_and_distances_grow_with_counts() {
         let references = reference_set();
         let energies_ev = Drawer::new(&references).unwrap().energies_ev(30);
-        let of = |counts: f64, pair: [u8; 2]| Nearest::of(&references, &energies_ev, counts, pair);
+        let of = |counts: f64, pair: [u8; 2]| Nearest::of(&references, &energies_ev, counts, THICKNESS, pair);
         let (near, far) = (of(3000.0, [0, 1]), of(3000.0, [0, 4]));
         assert!(near.single.0 < far.single.0, "{} {}", near.single.0, far.single.0);
         let more = of(9000.0, [0, 4]);

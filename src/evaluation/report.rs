@@ -255,7 +255,7 @@ impl Page {
             ]);
             for r in cell.pairs.iter().filter(|row| row.pixels > 0) {
                 self.line(format_args!(
-                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({:.1}) | {} ({:.1}) |",
+                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({:.1}) | {} |",
                     r.pair.join(" with "),
                     if r.separable { "yes" } else { "no" },
                     figure(r.found),
@@ -271,8 +271,11 @@ impl Page {
                     figure(r.share_pull),
                     r.nearest_single,
                     r.single_chi2,
-                    r.nearest_pair.join(" with "),
-                    r.pair_chi2
+                    if r.pair_chi2.is_finite() {
+                        format!("{} ({:.1})", r.nearest_pair.join(" with "), r.pair_chi2)
+                    } else {
+                        "–".to_owned()
+                    }
                 ));
             }
         }
