@@ -50,6 +50,9 @@ pub enum EvaluationError {
     /// A model that failed on the way.
     #[error("the model failed: {0}")]
     Engine(String),
+    /// Energies that are no range.
+    #[error("energies from {0} to {1} eV are no range of at least 1 eV")]
+    Range(f64, f64),
     /// A recorded stack that cannot be scored.
     #[error("{0}")]
     Recording(String),

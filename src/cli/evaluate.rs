@@ -46,6 +46,9 @@ pub struct EvaluateArgs {
     /// Magnitudes of the energy offset, eV, separated by commas.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     offsets: Vec<f64>,
+    /// First and last energy of drawn scans, eV, separated by a comma; by default where the references differ, from the pre-edge on.
+    #[arg(long, value_name = "FROM,TO", value_delimiter = ',')]
+    range: Vec<f64>,
     /// What to measure: accuracy, mixtures, foreign; everything where it is not given.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     parts: Vec<Part>,
@@ -201,6 +204,13 @@ fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {
     if !args.offsets.is_empty() {
         plan.offsets_ev.clone_from(&args.offsets);
     }
+    match args.range.as_slice() {
+        [] => {}
+        &[from_ev, to_ev] => plan.range_ev = Some((from_ev, to_ev)),
+        list => {
+            return Err(Failure::usage(format_args!("--range has {} energies: give FROM,TO", list.len())));
+        }
+    }
     if !args.parts.is_empty() {
         plan.pure = args.parts.contains(&Part::Accuracy);
         plan.mixtures = args.parts.contains(&Part::Mixtures);
@@ -231,6 +241,7 @@ fn failure(error: EvaluationError) -> Failure {
         EvaluationError::References(_)
         | EvaluationError::Axis(_)
         | EvaluationError::Recording(_)
+        | EvaluationError::Range(..)
         | EvaluationError::Plan(_) => Failure::data(error),
         EvaluationError::Model(_) | EvaluationError::Engine(_) => Failure::data(error),
         EvaluationError::Stack(_) => Failure::bug(error),

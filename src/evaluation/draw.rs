@@ -28,6 +28,8 @@ use crate::stack::Stack;
 const SHIFT_EV: f64 = 0.1;
 /// Largest relative change of its structure, either way.
 const JITTER: f64 = 0.1;
+/// A scan begins this far below the end of the pre-edge window, or farther, eV.
+const BEFORE_EV: f64 = 1.0;
 /// Highest optical density of a scan: nobody measures samples that let nothing through.
 const HIGHEST_OD: f64 = 2.3;
 /// Distance of the knots between which that change is interpolated, eV.
@@ -52,7 +54,7 @@ pub enum Filling {
 pub struct Conditions {
     /// Incident counts.
     pub counts: f64,
-    /// Number of energies, evenly over the range where the references differ.
+    /// Number of energies, evenly over the range of the study.
     pub energies: usize,
     /// Magnitude of the energy offset of the scan, eV; its sign is drawn.
     pub offset_ev: f64,
@@ -105,12 +107,27 @@ pub struct Drawer<'a> {
 }
 
 impl<'a> Drawer<'a> {
-    /// A drawer for `references`.
+    /// A drawer for `references`, with energies over the range where they differ and from 1 eV below the end of the pre-edge window.
     ///
     /// # Errors
     /// References that cannot be drawn from: fewer than two, no common range, two that are the same.
     pub fn new(references: &'a ReferenceSet) -> Result<Self, EvaluationError> {
-        let (from_ev, to_ev) = Synthesis::new(references)?.telling_range_ev();
+        let synthesis = Synthesis::new(references)?;
+        let (telling_ev, to_ev) = synthesis.telling_range_ev();
+        let before_ev = references.pre_edge.to_ev - BEFORE_EV;
+        let from_ev = telling_ev.min(before_ev.max(references.pre_edge.from_ev).max(synthesis.range_ev().0));
+        Self::over(references, (from_ev, to_ev))
+    }
+
+    /// A drawer for `references` with energies over a range of one's own, eV.
+    ///
+    /// # Errors
+    /// As [`Drawer::new`], or a range that is none.
+    pub fn over(references: &'a ReferenceSet, (from_ev, to_ev): (f64, f64)) -> Result<Self, EvaluationError> {
+        Synthesis::new(references)?;
+        if !(from_ev > 0.0 && to_ev - from_ev >= 1.0 && to_ev.is_finite()) {
+            return Err(EvaluationError::Range(from_ev, to_ev));
+        }
         let inside = |reference: &Reference| {
             let energies = reference.energies_ev.iter().zip(&reference.od);
             energies.filter(|(e, _)| (from_ev..=to_ev).contains(*e)).map(|(_, od)| *od).fold(0.0, f64::max)
