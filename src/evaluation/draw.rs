@@ -29,7 +29,7 @@ const SHIFT_EV: f64 = 0.1;
 /// Largest relative change of its structure, either way.
 const JITTER: f64 = 0.1;
 /// A scan begins this far below the end of the pre-edge window, or farther, eV.
-const BEFORE_EV: f64 = 1.0;
+const BEFORE_EV: f64 = 0.2;
 /// Highest optical density of a scan: nobody measures samples that let nothing through.
 const HIGHEST_OD: f64 = 2.3;
 /// Distance of the knots between which that change is interpolated, eV.
@@ -107,7 +107,7 @@ pub struct Drawer<'a> {
 }
 
 impl<'a> Drawer<'a> {
-    /// A drawer for `references`, with energies over the range where they differ and from 1 eV below the end of the pre-edge window.
+    /// A drawer for `references`, with energies over the range where they differ and from 0.2 eV below the end of the pre-edge window.
     ///
     /// # Errors
     /// References that cannot be drawn from: fewer than two, no common range, two that are the same.

@@ -3,7 +3,7 @@
 //! Five kinds in equal parts: an edge with two to five Gaussian peaks at random places; an edge alone; a reference whose structure is
 //! moved by 1.5 to 3 eV; a reference turned round in energy; and a relative: a reference whose structure is scaled by a factor that
 //! wanders between 0.5 and 1.5, from one 2 eV knot to the next. All are about as high as the references are, and all have an edge jump
-//! of at least three tenths of the references': what has no edge is background, which is another question.
+//! of at least half the references': what has no edge is background, which is another question.
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +12,7 @@ use super::draw::od_near;
 use crate::reference::{Reference, ReferenceSet, Window};
 
 /// Least edge jump, as a share of the mean reference's.
-const LEAST_JUMP: f64 = 0.3;
+const LEAST_JUMP: f64 = 0.5;
 /// Distance of the knots of a relative, eV.
 const KNOT_EV: f64 = 2.0;
 /// Draws before a curve without such a jump is taken.
