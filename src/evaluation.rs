@@ -7,14 +7,17 @@
 
 mod baseline;
 mod cells;
+mod chart;
 mod draw;
 mod field;
 mod foreign;
 mod foreign_curve;
+mod latent;
 mod methods;
 pub mod metrics;
 mod nonnegative;
 mod pairs;
+mod plots;
 mod recorded;
 mod report;
 mod study;
@@ -25,7 +28,9 @@ mod targets;
 pub use cells::{CellRow, MethodScore, PipelineScore, RIGHT, grid};
 pub use draw::{Conditions, Drawer, Filling, ScanDraw, Truth};
 pub use foreign::{ForeignRow, ScoreRow};
+pub use latent::{Cloud, Latent, latent};
 pub use pairs::{MixtureCell, PairRow};
+pub use plots::{Picture, pictures};
 pub use recorded::{RecordedMethod, RecordedReport, RecordedRow, recorded};
 pub use report::Report;
 pub use study::{Study, StudyPlan, study};
@@ -45,6 +50,9 @@ pub enum EvaluationError {
     /// A model that failed on the way.
     #[error("the model failed: {0}")]
     Engine(String),
+    /// Energies that are no range.
+    #[error("energies from {0} to {1} eV are no range of at least 1 eV")]
+    Range(f64, f64),
     /// A recorded stack that cannot be scored.
     #[error("{0}")]
     Recording(String),
@@ -58,3 +66,6 @@ pub enum EvaluationError {
     #[error("a drawn scan: {0}")]
     Stack(#[from] crate::stack::StackError),
 }
+
+#[cfg(test)]
+mod tests;

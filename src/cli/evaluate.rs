@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, print, say};
 use crate::classify::Oracle;
-use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, recorded, study};
-use crate::model::Model;
+use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study};
+use crate::model::{BackendChoice, Model};
 use crate::pipeline::{backend, recipe};
 use crate::recording::Recording;
 use crate::reference::ReferenceSet;
@@ -46,6 +46,9 @@ pub struct EvaluateArgs {
     /// Magnitudes of the energy offset, eV, separated by commas.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     offsets: Vec<f64>,
+    /// First and last energy of drawn scans, eV, separated by a comma; by default where the references differ, from the pre-edge on.
+    #[arg(long, value_name = "FROM,TO", value_delimiter = ',')]
+    range: Vec<f64>,
     /// What to measure: accuracy, mixtures, foreign; everything where it is not given.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     parts: Vec<Part>,
@@ -97,14 +100,26 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
             let recording = Recording::load(path).map_err(Failure::data)?;
             let counts =
                 if args.energies.is_empty() { RECORDED_ENERGIES.to_vec() } else { args.energies.clone() };
+            let measured = recording.planes.len();
+            if let Some(count) = counts.iter().find(|count| **count > measured) {
+                let text = format!("--energies has {count}: the stack has {measured} energies");
+                return Err(Failure::usage(text));
+            }
             let report = recorded(&mut subject, &recording, &counts, &mut progress).map_err(failure)?;
             (None, Some(report))
         }
         None => (Some(study(&mut subject, plan, &mut progress).map_err(failure)?), None),
     };
     bar.finish_and_clear();
-    let report = Report::new(references.sha256.clone(), model_sha256, study, recorded);
-    let pictures: Vec<(String, String)> = Vec::new();
+    let latent = match &args.model {
+        Some(path) if args.stack.is_none() => {
+            let mut model = open(path, &settings, &references)?;
+            Some(latent(&mut model, &subject.recipe, args.seed).map_err(failure)?)
+        }
+        _ => None,
+    };
+    let report = Report::new(references.sha256.clone(), model_sha256, study, recorded, latent);
+    let pictures = pictures(&report, &references);
     let markdown = report.markdown(&pictures);
     print(&markdown);
     if let Some(folder) = &args.out {
@@ -112,9 +127,53 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         json.push('\n');
         write(folder, "report.json", &json)?;
         write(folder, "report.md", &markdown)?;
+        for picture in &pictures {
+            write(folder, &picture.file, &picture.svg)?;
+        }
         say(format_args!("written to {}", folder.display()));
     }
     Ok(())
+}
+
+/// The quick study of a model that was just trained, with the settings as they come; a page of tables and pictures go beside `report`,
+/// under its name.
+///
+/// # Errors
+/// 65 for references that cannot be drawn from, 69 where the files cannot be written.
+pub(super) fn beside(
+    model: &[u8],
+    references: &ReferenceSet,
+    seed: u64,
+    report: &Path,
+) -> Result<Report, Failure> {
+    let load =
+        || Model::load(model, &BackendChoice::default(), Some(&references.sha256)).map_err(Failure::bug);
+    let settings = Settings::defaults().map_err(Failure::bug)?;
+    let mut subject = Subject {
+        recipe: recipe(&settings, Arc::new(references.clone())).map_err(Failure::bug)?,
+        oracle: Some(Oracle::new(load()?, settings.model.batch).with_copy(load()?)),
+    };
+    let bar = ProgressBar::new(0).with_style(style());
+    let plan = StudyPlan::quick(1, seed);
+    let outcome = study(&mut subject, plan, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let mut single = load()?;
+    let latent = latent(&mut single, &subject.recipe, seed).map_err(failure)?;
+    let sha256 = Some(single.sha256().to_owned());
+    let whole =
+        Report::new(references.sha256.clone(), sha256, Some(outcome.map_err(failure)?), None, Some(latent));
+    let stem = report.file_stem().map_or_else(|| "report".into(), |stem| stem.to_string_lossy());
+    let folder = report.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut pictures = pictures(&whole, references);
+    for picture in &mut pictures {
+        picture.file = format!("{stem}-{}", picture.file);
+        write(folder, &picture.file, &picture.svg)?;
+    }
+    write(folder, &format!("{stem}.md"), &whole.markdown(&pictures))?;
+    Ok(whole)
 }
 
 fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {
@@ -145,6 +204,13 @@ fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {
     if !args.offsets.is_empty() {
         plan.offsets_ev.clone_from(&args.offsets);
     }
+    match args.range.as_slice() {
+        [] => {}
+        &[from_ev, to_ev] => plan.range_ev = Some((from_ev, to_ev)),
+        list => {
+            return Err(Failure::usage(format_args!("--range has {} energies: give FROM,TO", list.len())));
+        }
+    }
     if !args.parts.is_empty() {
         plan.pure = args.parts.contains(&Part::Accuracy);
         plan.mixtures = args.parts.contains(&Part::Mixtures);
@@ -155,13 +221,14 @@ fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {
 
 /// The model, one copy per thread.
 fn oracle(path: &Path, settings: &Settings, references: &ReferenceSet) -> Result<Oracle, Failure> {
-    let open = || {
-        Model::open(path, &backend(&settings.model), Some(&references.sha256))
-            .map_err(|error| Failure::data(format_args!("{}: {error}", path.display())))
-    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let first = Oracle::new(open()?, settings.model.batch);
-    (1..threads.min(8)).try_fold(first, |oracle, _| Ok(oracle.with_copy(open()?)))
+    let first = Oracle::new(open(path, settings, references)?, settings.model.batch);
+    (1..threads.min(8)).try_fold(first, |oracle, _| Ok(oracle.with_copy(open(path, settings, references)?)))
+}
+
+fn open(path: &Path, settings: &Settings, references: &ReferenceSet) -> Result<Model, Failure> {
+    Model::open(path, &backend(&settings.model), Some(&references.sha256))
+        .map_err(|error| Failure::data(format_args!("{}: {error}", path.display())))
 }
 
 fn style() -> ProgressStyle {
@@ -174,6 +241,7 @@ fn failure(error: EvaluationError) -> Failure {
         EvaluationError::References(_)
         | EvaluationError::Axis(_)
         | EvaluationError::Recording(_)
+        | EvaluationError::Range(..)
         | EvaluationError::Plan(_) => Failure::data(error),
         EvaluationError::Model(_) | EvaluationError::Engine(_) => Failure::data(error),
         EvaluationError::Stack(_) => Failure::bug(error),

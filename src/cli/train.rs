@@ -36,7 +36,7 @@ pub struct TrainArgs {
     /// The ONNX file to write; an existing one is replaced once the new one is complete.
     #[arg(long)]
     out: PathBuf,
-    /// Where to write the report (JSON).
+    /// Where to write the report (JSON); beside it go a page of tables (.md) and pictures (.svg). Takes a minute or so.
     #[arg(long)]
     report: Option<PathBuf>,
 }
@@ -50,6 +50,8 @@ struct Report<'a> {
     training: &'a Trained,
     training_seconds: f64,
     evaluation: &'a Evaluation,
+    /// Whole maps that consult the model.
+    maps: &'a crate::evaluation::Report,
 }
 
 /// Runs it.
@@ -97,6 +99,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let evaluation = evaluate(&mut model, &references, args.seed, PIXELS).map_err(Failure::bug)?;
     write(&args.out, &trained.bytes)?;
     if let Some(path) = &args.report {
+        let maps = super::evaluate::beside(&trained.bytes, &references, args.seed, path)?;
         let report = Report {
             phasewatch: env!("CARGO_PKG_VERSION"),
             model_sha256: model.sha256(),
@@ -104,6 +107,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
             training: &trained,
             training_seconds: (seconds * 10.0).round() / 10.0,
             evaluation: &evaluation,
+            maps: &maps,
         };
         let mut json = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
         json.push('\n');

@@ -182,7 +182,7 @@ pub(super) fn measure(
     let mut sums = Sums::default();
     for &seed in seeds {
         let scan = drawer.draw(&conditions, seed)?;
-        sums.add(&scan, &subject.read(&scan)?);
+        sums.add(&scan, &subject.read(&scan, true)?);
         tick();
     }
     reliability.add(&sums.reliability);

@@ -2,7 +2,7 @@
 //!
 //! A scan is 100 by 112 pixels: an empty strip of 22 columns, and six particles of three by two, each a disc with a wavy rim, cut
 //! into domains by the Voronoi cells of random seeds. Thickness is a plane tilted over each particle, 0.6 to 1.8 in the unit of the
-//! references. Counts are Poisson numbers of `I0 exp(-thickness · OD(E + offset))`: energies of the plan are nominal, the beam is at
+//! references (or so much thinner that no optical density is above 2.3). Counts are Poisson numbers of `I0 exp(-thickness · OD(E + offset))`: energies of the plan are nominal, the beam is at
 //! nominal plus offset, and beyond the ends of a reference its last value goes on. A mismatched sample has spectra of its own, drawn
 //! for every scan: each phase shifted by up to 0.1 eV, and its structure (what is above its lowest value) scaled by a factor that
 //! wanders smoothly between 0.9 and 1.1 from one 2 eV knot to the next. Everything follows from the seed.
@@ -15,10 +15,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::EvaluationError;
-use super::field::{Field, NX, NY, PARTICLES};
+use super::field::{Field, NX, NY, PARTICLES, THICKNESS};
 use super::foreign_curve::ForeignCurve;
 use crate::gmvae::{Synthesis, even};
-use crate::reference::ReferenceSet;
+use crate::reference::{Reference, ReferenceSet};
 use crate::scan::{
     Axis, Channel, Detector, Grid, I0, I0Kind, Pixels, SampleBatch, ScanKind, ScanPlan, ValueUnit,
 };
@@ -28,6 +28,10 @@ use crate::stack::Stack;
 const SHIFT_EV: f64 = 0.1;
 /// Largest relative change of its structure, either way.
 const JITTER: f64 = 0.1;
+/// A scan begins this far below the end of the pre-edge window, or farther, eV.
+const BEFORE_EV: f64 = 0.2;
+/// Highest optical density of a scan: nobody measures samples that let nothing through.
+const HIGHEST_OD: f64 = 2.3;
 /// Distance of the knots between which that change is interpolated, eV.
 const KNOT_EV: f64 = 2.0;
 /// Shares of the first phase of a mixture.
@@ -50,7 +54,7 @@ pub enum Filling {
 pub struct Conditions {
     /// Incident counts.
     pub counts: f64,
-    /// Number of energies, evenly over the range where the references differ.
+    /// Number of energies, evenly over the range of the study.
     pub energies: usize,
     /// Magnitude of the energy offset of the scan, eV; its sign is drawn.
     pub offset_ev: f64,
@@ -98,22 +102,50 @@ pub struct Drawer<'a> {
     references: &'a ReferenceSet,
     from_ev: f64,
     to_ev: f64,
+    /// Factor on all thicknesses.
+    thin: f64,
 }
 
 impl<'a> Drawer<'a> {
-    /// A drawer for `references`.
+    /// A drawer for `references`, with energies over the range where they differ and from 0.2 eV below the end of the pre-edge window.
     ///
     /// # Errors
     /// References that cannot be drawn from: fewer than two, no common range, two that are the same.
     pub fn new(references: &'a ReferenceSet) -> Result<Self, EvaluationError> {
-        let (from_ev, to_ev) = Synthesis::new(references)?.telling_range_ev();
-        Ok(Self { references, from_ev, to_ev })
+        let synthesis = Synthesis::new(references)?;
+        let (telling_ev, to_ev) = synthesis.telling_range_ev();
+        let before_ev = references.pre_edge.to_ev - BEFORE_EV;
+        let from_ev = telling_ev.min(before_ev.max(references.pre_edge.from_ev).max(synthesis.range_ev().0));
+        Self::over(references, (from_ev, to_ev))
+    }
+
+    /// A drawer for `references` with energies over a range of one's own, eV.
+    ///
+    /// # Errors
+    /// As [`Drawer::new`], or a range that is none.
+    pub fn over(references: &'a ReferenceSet, (from_ev, to_ev): (f64, f64)) -> Result<Self, EvaluationError> {
+        Synthesis::new(references)?;
+        if !(from_ev > 0.0 && to_ev - from_ev >= 1.0 && to_ev.is_finite()) {
+            return Err(EvaluationError::Range(from_ev, to_ev));
+        }
+        let inside = |reference: &Reference| {
+            let energies = reference.energies_ev.iter().zip(&reference.od);
+            energies.filter(|(e, _)| (from_ev..=to_ev).contains(*e)).map(|(_, od)| *od).fold(0.0, f64::max)
+        };
+        let highest = references.references.iter().map(inside).fold(0.0, f64::max);
+        let thin = (HIGHEST_OD / (THICKNESS.1 * highest)).min(1.0);
+        Ok(Self { references, from_ev, to_ev, thin })
     }
 
     /// The range over which energies are spread, eV.
     #[must_use]
     pub fn range_ev(&self) -> (f64, f64) {
         (self.from_ev, self.to_ev)
+    }
+
+    /// Factor on all thicknesses, 1 or below.
+    pub(super) fn thin(&self) -> f64 {
+        self.thin
     }
 
     /// The nominal energies of a scan with `energies` of them, eV.
@@ -148,7 +180,8 @@ impl<'a> Drawer<'a> {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(energy as u64 + 1);
                 let light = |place: &Option<(usize, f64)>| {
-                    let od = place.map_or(0.0, |(domain, thickness)| thickness * od[domain][energy]);
+                    let od =
+                        place.map_or(0.0, |(domain, thickness)| self.thin * thickness * od[domain][energy]);
                     poisson(conditions.counts * (-od).exp(), &mut rng) as f32
                 };
                 field.places.iter().map(light).collect()
@@ -241,7 +274,7 @@ impl<'a> Drawer<'a> {
 }
 
 /// Optical density of `reference` at an energy; beyond its ends the value of the end.
-pub(super) fn od_near(reference: &crate::reference::Reference, energy_ev: f64) -> f64 {
+pub(super) fn od_near(reference: &Reference, energy_ev: f64) -> f64 {
     let ends = reference.energies_ev.first().zip(reference.energies_ev.last());
     let inside = ends.map_or(energy_ev, |(&from, &to)| energy_ev.clamp(from, to));
     reference.od_at(inside).unwrap_or(0.0)

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::EvaluationError;
-use super::draw::{Conditions, Drawer, Truth};
+use super::draw::{Conditions, Drawer, ScanDraw, Truth};
 use super::metrics::{Roc, ratio};
-use super::subject::Subject;
+use super::subject::{Readings, Subject};
 use crate::classify::Status;
 use crate::model::Metadata;
 
@@ -58,6 +58,48 @@ const SCORES: [&str; 6] = [
     "gmvae alone: posterior of other:*",
 ];
 
+/// What a cell adds up over its scans; of two, known and foreign pixels.
+#[derive(Default)]
+struct Tally {
+    scores: [Vec<(f64, bool)>; SCORES.len()],
+    total: [usize; 2],
+    unknown: [usize; 2],
+    classified: usize,
+    background: usize,
+}
+
+impl Tally {
+    fn add(&mut self, scan: &ScanDraw, readings: &Readings) {
+        let map = &readings.map;
+        let names = &map.origin.clusters;
+        let clusters = names.len();
+        let others: Vec<usize> =
+            (0..clusters).filter(|&c| Metadata::is_free(&names[c]) && names[c] != "mixture").collect();
+        let sum = |all: &[f32], row: usize| {
+            let row = all.get(row * clusters..(row + 1) * clusters).filter(|row| !row.is_empty());
+            row.map_or(f64::NAN, |row| others.iter().map(|&c| f64::from(row[c])).sum::<f64>())
+        };
+        for (index, &pixel) in readings.pixels.iter().enumerate() {
+            let foreign = scan.truth[pixel] == Truth::Foreign;
+            self.total[usize::from(foreign)] += 1;
+            self.unknown[usize::from(foreign)] += usize::from(map.status[pixel] == Status::Unknown);
+            self.classified += usize::from(foreign && map.status[pixel] == Status::Classified);
+            self.background += usize::from(foreign && map.status[pixel] == Status::Background);
+            let (chi2, r) = (f64::from(map.fit_chi2[pixel]), f64::from(map.correlation[pixel]));
+            let alone = readings.posteriors.as_ref().map_or(f64::NAN, |all| sum(all, index));
+            let values = [
+                chi2,
+                1.0 - r,
+                chi2 * (1.0 - r),
+                1.0 - f64::from(map.confidence[pixel]),
+                sum(&map.posterior, pixel),
+                alone,
+            ];
+            self.scores.iter_mut().zip(values).for_each(|(list, value)| list.push((value, foreign)));
+        }
+    }
+}
+
 /// Measures one cell.
 pub(super) fn measure(
     subject: &mut Subject,
@@ -66,49 +108,23 @@ pub(super) fn measure(
     seeds: &[u64],
     tick: &mut dyn FnMut(),
 ) -> Result<ForeignRow, EvaluationError> {
-    let mut scores: [Vec<(f64, bool)>; SCORES.len()] = Default::default();
-    let (mut unknown, mut total) = ([0; 2], [0; 2]);
-    let (mut classified, mut background) = (0, 0);
+    let mut tally = Tally::default();
     for &seed in seeds {
         let scan = drawer.draw(&conditions, seed)?;
-        let readings = subject.read(&scan)?;
-        let map = &readings.map;
-        let clusters = map.origin.clusters.len();
-        let others: Vec<usize> = (0..clusters)
-            .filter(|&c| Metadata::is_free(&map.origin.clusters[c]) && map.origin.clusters[c] != "mixture")
-            .collect();
-        let sum = |row: &[f32]| others.iter().map(|&c| f64::from(row[c])).sum::<f64>();
-        for (index, &pixel) in readings.pixels.iter().enumerate() {
-            let foreign = scan.truth[pixel] == Truth::Foreign;
-            total[usize::from(foreign)] += 1;
-            unknown[usize::from(foreign)] += usize::from(map.status[pixel] == Status::Unknown);
-            classified += usize::from(foreign && map.status[pixel] == Status::Classified);
-            background += usize::from(foreign && map.status[pixel] == Status::Background);
-            let (chi2, r) = (f64::from(map.fit_chi2[pixel]), f64::from(map.correlation[pixel]));
-            let published = if map.posterior.is_empty() {
-                f64::NAN
-            } else {
-                sum(&map.posterior[pixel * clusters..(pixel + 1) * clusters])
-            };
-            let alone = readings
-                .posteriors
-                .as_ref()
-                .map_or(f64::NAN, |all| sum(&all[index * clusters..(index + 1) * clusters]));
-            let values =
-                [chi2, 1.0 - r, chi2 * (1.0 - r), 1.0 - f64::from(map.confidence[pixel]), published, alone];
-            scores.iter_mut().zip(values).for_each(|(list, value)| list.push((value, foreign)));
-        }
+        tally.add(&scan, &subject.read(&scan, true)?);
         tick();
     }
-    let rows = SCORES.into_iter().zip(&scores).filter(|(_, list)| list.iter().any(|(s, _)| !s.is_nan()));
+    let [known, foreign] = tally.total;
+    let rows = SCORES.into_iter().zip(&tally.scores);
+    let rows = rows.filter(|(_, list)| list.iter().any(|(score, _)| !score.is_nan()));
     Ok(ForeignRow {
         conditions,
-        foreign: total[1],
-        known: total[0],
-        unknown_found: ratio(unknown[1], total[1]),
-        unknown_false: ratio(unknown[0], total[0]),
-        classified: ratio(classified, total[1]),
-        background: ratio(background, total[1]),
+        foreign,
+        known,
+        unknown_found: ratio(tally.unknown[1], foreign),
+        unknown_false: ratio(tally.unknown[0], known),
+        classified: ratio(tally.classified, foreign),
+        background: ratio(tally.background, foreign),
         scores: rows
             .map(|(score, list)| {
                 let roc = Roc::new(list);

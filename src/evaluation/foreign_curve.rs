@@ -1,8 +1,9 @@
 //! Spectra that are in no reference, made otherwise than those the training sees.
 //!
-//! Four kinds in equal parts: an edge with two to five Gaussian peaks at random places; an edge alone; a reference whose structure is
-//! moved by 1.5 to 3 eV; and a reference turned round in energy. All are about as high as the references are, and all have an edge jump
-//! of at least three tenths of the references': what has no edge is background, which is another question.
+//! Five kinds in equal parts: an edge with two to five Gaussian peaks at random places; an edge alone; a reference whose structure is
+//! moved by 1.5 to 3 eV; a reference turned round in energy; and a relative: a reference whose structure is scaled by a factor that
+//! wanders between 0.5 and 1.5, from one 2 eV knot to the next. All are about as high as the references are, and all have an edge jump
+//! of at least half the references': what has no edge is background, which is another question.
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +12,9 @@ use super::draw::od_near;
 use crate::reference::{Reference, ReferenceSet, Window};
 
 /// Least edge jump, as a share of the mean reference's.
-const LEAST_JUMP: f64 = 0.3;
+const LEAST_JUMP: f64 = 0.5;
+/// Distance of the knots of a relative, eV.
+const KNOT_EV: f64 = 2.0;
 /// Draws before a curve without such a jump is taken.
 const ATTEMPTS: usize = 200;
 
@@ -30,6 +33,8 @@ pub(super) enum ForeignCurve<'a> {
     Peaks { base: f64, edge: (f64, f64, f64), peaks: Vec<(f64, f64, f64)> },
     /// A reference read at another energy: `a + b * energy`.
     Moved { reference: &'a Reference, a: f64, b: f64 },
+    /// A reference with other heights: lowest value, start of the knots, eV, and factors at them.
+    Relative { reference: &'a Reference, low: f64, from_ev: f64, knots: Vec<f64> },
 }
 
 impl<'a> ForeignCurve<'a> {
@@ -58,7 +63,7 @@ impl<'a> ForeignCurve<'a> {
             .collect();
         let low = inside.iter().copied().fold(f64::INFINITY, f64::min);
         let high = inside.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        match rng.random_range(0..4) {
+        match rng.random_range(0..5) {
             kind @ (0 | 1) => {
                 let place = |rng: &mut ChaCha8Rng| rng.random_range(from_ev..to_ev);
                 let height = (high - low) * rng.random_range(0.4..1.0);
@@ -74,7 +79,12 @@ impl<'a> ForeignCurve<'a> {
                 let far: f64 = rng.random_range(1.5..3.0);
                 Self::Moved { reference, a: if rng.random_bool(0.5) { far } else { -far }, b: 1.0 }
             }
-            _ => Self::Moved { reference, a: from_ev + to_ev, b: -1.0 },
+            3 => Self::Moved { reference, a: from_ev + to_ev, b: -1.0 },
+            _ => {
+                let count = ((to_ev - from_ev) / KNOT_EV) as usize + 2;
+                let knots = (0..count).map(|_| rng.random_range(0.5..1.5)).collect();
+                Self::Relative { reference, low, from_ev, knots }
+            }
         }
     }
 
@@ -89,6 +99,12 @@ impl<'a> ForeignCurve<'a> {
                 base + height * step + peaks.iter().map(peak).sum::<f64>()
             }
             Self::Moved { reference, a, b } => od_near(reference, a + b * energy_ev),
+            Self::Relative { reference, low, from_ev, knots } => {
+                let place = ((energy_ev - from_ev) / KNOT_EV).clamp(0.0, (knots.len() - 1) as f64);
+                let lower = (place as usize).min(knots.len() - 2);
+                let factor = knots[lower] + (place - lower as f64) * (knots[lower + 1] - knots[lower]);
+                low + (od_near(reference, energy_ev) - low) * factor
+            }
         }
     }
 }

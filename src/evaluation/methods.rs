@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use super::draw::od_near;
+use super::nonnegative::Moments;
 use crate::absorption::{Conversion, Intensity, noise_factor};
 use crate::classify::{NO_PHASE, PosteriorModel, Recipe};
 use crate::reference::ReferenceSet;
@@ -15,6 +16,8 @@ use crate::stack::Stack;
 
 /// Fewest values for a verdict.
 const MIN_VALUES: usize = 3;
+/// chi² by which a pair has to be better than one phase: 3 standard deviations of the one parameter more.
+const PAIR_GAIN: f64 = 9.0;
 /// The offset is looked for this far either way, eV.
 const REACH_EV: f64 = 1.0;
 /// Steps of the search, eV: coarse, fine.
@@ -172,6 +175,30 @@ pub(super) fn best_phases(
     pixels.par_iter().map_init(Scratch::default, judge).collect()
 }
 
+/// The best pair of references of each of `pixels`, where it is better than the best single one by more than [`PAIR_GAIN`].
+pub(super) fn best_pairs(densities: &Densities, pixels: &[usize], shapes: &Shapes) -> Vec<Option<[u8; 2]>> {
+    let columns: Vec<Vec<f64>> = (0..shapes.phases).map(|phase| shapes.column(phase)).collect();
+    let judge = |&pixel: &usize| {
+        let (od, sigma) = densities.pixel(pixel);
+        let weight = |i: usize| {
+            let (x, s) = (f64::from(od[i]), f64::from(sigma[i]));
+            if x.is_finite() && s > 0.0 { 1.0 / (s * s) } else { 0.0 }
+        };
+        let weights: Vec<f64> = (0..od.len()).map(weight).collect();
+        let x: Vec<f64> = od.iter().map(|x| if x.is_finite() { f64::from(*x) } else { 0.0 }).collect();
+        let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let moments = Moments::new(&x, &weights, &columns);
+        let phases = shapes.phases;
+        let single = (0..phases).map(|k| moments.single(k)).fold(f64::INFINITY, f64::min);
+        let pairs = (0..phases).flat_map(|i| (i + 1..phases).map(move |j| [i, j]));
+        let (chi2, pair) = pairs
+            .map(|[i, j]| (moments.pair(i, j).0, [i as u8, j as u8]))
+            .min_by(|a, b| a.0.total_cmp(&b.0))?;
+        (single - chi2 > PAIR_GAIN).then_some(pair)
+    };
+    pixels.par_iter().map(judge).collect()
+}
+
 /// The energy offset of a scan, eV: beam energy less nominal. A log likelihood summed over the pixels that have any structure,
 /// marginal over the phases, on a grid within 1 eV; 0 where no pixel says anything.
 pub(super) fn estimate_offset(densities: &Densities, references: &ReferenceSet) -> f64 {
@@ -217,10 +244,12 @@ pub(super) fn posteriors(
     pixels: &[usize],
     model: &mut (dyn PosteriorModel + '_),
 ) -> Result<Vec<f32>, String> {
-    let gather = |of: fn((&'_ [f32], &'_ [f32])) -> Vec<f32>| -> Vec<f32> {
-        pixels.iter().flat_map(|&pixel| of(densities.pixel(pixel))).collect()
-    };
-    let (od, sigma) = (gather(|(od, _)| od.to_vec()), gather(|(_, sigma)| sigma.to_vec()));
+    let (mut od, mut sigma) = (Vec::new(), Vec::new());
+    for &pixel in pixels {
+        let (own_od, own_sigma) = densities.pixel(pixel);
+        od.extend_from_slice(own_od);
+        sigma.extend_from_slice(own_sigma);
+    }
     model.posteriors(&densities.energies_ev, &od, &sigma)
 }
 

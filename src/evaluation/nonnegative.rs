@@ -40,6 +40,26 @@ impl Moments {
         }
     }
 
+    /// chi² and share of the first of references `i` and `j`; on the border of the allowed amounts the better one alone.
+    pub(super) fn pair(&self, i: usize, j: usize) -> (f64, f64) {
+        let k = self.xr.len();
+        let (ii, jj, ij) = (self.rr[i * k + i], self.rr[j * k + j], self.rr[i * k + j]);
+        let determinant = ii * jj - ij * ij;
+        let a = (self.xr[i] * jj - self.xr[j] * ij) / determinant;
+        let b = (self.xr[j] * ii - self.xr[i] * ij) / determinant;
+        if determinant > 1e-12 * ii * jj && a > 0.0 && b > 0.0 {
+            return ((self.xx - a * self.xr[i] - b * self.xr[j]).max(0.0), a / (a + b));
+        }
+        let (first, second) = (self.single(i), self.single(j));
+        if first <= second { (first, 1.0) } else { (second, 0.0) }
+    }
+
+    /// chi² of reference `i` alone.
+    pub(super) fn single(&self, i: usize) -> f64 {
+        let own = self.rr[i * self.xr.len() + i].max(1e-12);
+        (self.xx - self.xr[i].max(0.0).powi(2) / own).max(0.0)
+    }
+
     /// The amounts, none negative, that leave the least: one after the other is set to its best while the others stay.
     pub(super) fn fit(&self) -> Fit {
         let k = self.xr.len();
@@ -85,5 +105,12 @@ mod tests {
         let one = fit(&mix(0.6, -0.3));
         assert_eq!(one.amounts[1], 0.0);
         assert!(one.chi2 > 0.01);
+        for (p, q) in [(0.6, 0.3), (0.6, -0.3), (-0.2, 0.5)] {
+            let x = mix(p, q);
+            let moments = Moments::new(&x, &[1.0, 2.0, 1.0, 0.5, 1.0], &[&a, &b]);
+            let (fit, (chi2, share)) = (moments.fit(), moments.pair(0, 1));
+            assert!((fit.chi2 - chi2).abs() < 1e-8, "{p} {q}");
+            assert!((fit.amounts[0] / (fit.amounts[0] + fit.amounts[1]) - share).abs() < 1e-6, "{p} {q}");
+        }
     }
 }

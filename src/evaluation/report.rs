@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::cells::{CellRow, MethodScore};
+use super::latent::Latent;
 use super::metrics::Reliability;
+use super::plots::Picture;
 use super::recorded::{RecordedReport, RecordedRow};
 use super::study::Study;
 use super::targets::{self, Target, name_of};
@@ -23,6 +25,8 @@ pub struct Report {
     pub study: Option<Study>,
     /// A recorded stack.
     pub recorded: Option<RecordedReport>,
+    /// The latent space of the model.
+    pub latent: Option<Latent>,
     /// The targets that there is a figure for.
     pub targets: Vec<Target>,
 }
@@ -35,16 +39,17 @@ impl Report {
         model_sha256: Option<String>,
         study: Option<Study>,
         recorded: Option<RecordedReport>,
+        latent: Option<Latent>,
     ) -> Self {
         let mut targets = study.as_ref().map(targets::of_study).unwrap_or_default();
         targets.extend(recorded.as_ref().map(targets::of_recorded).unwrap_or_default());
         let phasewatch = env!("CARGO_PKG_VERSION");
-        Self { phasewatch, references_sha256, model_sha256, study, recorded, targets }
+        Self { phasewatch, references_sha256, model_sha256, study, recorded, latent, targets }
     }
 
     /// The report as Markdown; `pictures` are put in by file name.
     #[must_use]
-    pub fn markdown(&self, pictures: &[(String, String)]) -> String {
+    pub fn markdown(&self, pictures: &[Picture]) -> String {
         let mut page = Page::default();
         page.line("# Evaluation");
         page.line("");
@@ -63,8 +68,8 @@ impl Report {
         if !pictures.is_empty() {
             page.line("\n## Pictures");
         }
-        for (file, title) in pictures {
-            page.line(format_args!("\n![{title}]({file})"));
+        for picture in pictures {
+            page.line(format_args!("\n![{}]({})", picture.title, picture.file));
         }
         page.text
     }
@@ -220,19 +225,22 @@ impl Page {
         }
         self.line("\n## Mixtures");
         self.line(
-            "\nShares of the pixels of each pair (30 to 70 % of either). Separable: the nearest single reference and the nearest other \
-             pair are at least chi² 16 away (thickness 1.2, known offset, the least favourable share).",
+            "\nShares of the pixels of each pair (30 to 70 % of either). Separable: the nearest single reference is at least chi² 16 away \
+             (thickness 1.2, known offset, the least favourable share). pair_fit: the best pair of a fit after the offset was \
+             estimated, a yardstick.",
         );
         for cell in &study.mixtures {
             self.line(format_args!(
-                "\n{}; of the pure pixels of the same scans, {} are called a mixture.",
+                "\n{}; of the pure pixels of the same scans, {} are called a mixture (pair_fit: {}).",
                 name_of(&cell.conditions),
-                figure(cell.false_mixture)
+                figure(cell.false_mixture),
+                figure(cell.pair_fit_false)
             ));
             self.head(&[
                 "pair",
                 "separable",
                 "found",
+                "pair_fit",
                 "other pair",
                 "a third phase",
                 "one of two",
@@ -247,10 +255,11 @@ impl Page {
             ]);
             for r in cell.pairs.iter().filter(|row| row.pixels > 0) {
                 self.line(format_args!(
-                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({:.1}) | {} ({:.1}) |",
+                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({:.1}) | {} |",
                     r.pair.join(" with "),
                     if r.separable { "yes" } else { "no" },
                     figure(r.found),
+                    figure(r.pair_fit_found),
                     figure(r.other_pair),
                     figure(r.called_third),
                     figure(r.called_one_of_two),
@@ -262,8 +271,11 @@ impl Page {
                     figure(r.share_pull),
                     r.nearest_single,
                     r.single_chi2,
-                    r.nearest_pair.join(" with "),
-                    r.pair_chi2
+                    if r.pair_chi2.is_finite() {
+                        format!("{} ({:.1})", r.nearest_pair.join(" with "), r.pair_chi2)
+                    } else {
+                        "–".to_owned()
+                    }
                 ));
             }
         }

@@ -19,6 +19,8 @@ pub struct StudyPlan {
     pub energies: Vec<usize>,
     /// Magnitudes of the energy offset, eV.
     pub offsets_ev: Vec<f64>,
+    /// Range of the energies, eV; without one, where the references differ, and the end of the pre-edge.
+    pub range_ev: Option<(f64, f64)>,
     /// Scans per cell.
     pub draws: usize,
     /// Seed of all draws.
@@ -39,6 +41,7 @@ impl StudyPlan {
             counts: vec![300.0, 1000.0, 3000.0, 10_000.0],
             energies: vec![8, 12, 30, 75],
             offsets_ev: vec![0.0, 0.1, 0.2, 0.3],
+            range_ev: None,
             draws,
             seed,
             pure: true,
@@ -130,7 +133,10 @@ pub fn study(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Study, EvaluationError> {
     let references = std::sync::Arc::clone(&subject.recipe.references);
-    let drawer = Drawer::new(&references)?;
+    let drawer = match plan.range_ev {
+        Some(range_ev) => Drawer::over(&references, range_ev)?,
+        None => Drawer::new(&references)?,
+    };
     let (from_ev, to_ev) = drawer.range_ev();
     let (total, mut done) = (plan.scans(), 0);
     let mut tick = || {

@@ -32,6 +32,10 @@ pub(super) struct Readings {
     pub(super) map: PhaseMap,
     /// The offset as the reference estimator has it, eV.
     pub(super) offset_ev: f64,
+    /// The optical densities.
+    pub(super) densities: Densities,
+    /// The references at that offset.
+    pub(super) shifted: Shapes,
 }
 
 impl Subject {
@@ -48,11 +52,11 @@ impl Subject {
         }
     }
 
-    /// Asks every method about every pixel of a drawn scan.
+    /// Asks every method about every pixel of a drawn scan; the model alone only where `ask_model`.
     ///
     /// # Errors
     /// A model that fails.
-    pub(super) fn read(&mut self, scan: &ScanDraw) -> Result<Readings, EvaluationError> {
+    pub(super) fn read(&mut self, scan: &ScanDraw, ask_model: bool) -> Result<Readings, EvaluationError> {
         let pixels: Vec<usize> =
             (0..scan.truth.len()).filter(|&pixel| scan.truth[pixel] != Truth::Empty).collect();
         let map = self.map(&scan.stack)?;
@@ -62,7 +66,7 @@ impl Subject {
         let offset_ev = methods::estimate_offset(&densities, references);
         let shifted = Shapes::new(references, &densities.energies_ev, offset_ev);
         let (mut posteriors, mut gmvae) = (None, None);
-        if let Some(oracle) = &mut self.oracle {
+        if let Some(oracle) = self.oracle.as_mut().filter(|_| ask_model) {
             let said = methods::posteriors(&densities, &pixels, oracle).map_err(EvaluationError::Engine)?;
             gmvae = Some(methods::winners(&said, oracle.clusters(), references));
             posteriors = Some(said);
@@ -74,6 +78,6 @@ impl Subject {
             gmvae,
             Some(pixels.iter().map(|&pixel| map.phase[pixel]).collect()),
         ];
-        Ok(Readings { pixels, named, posteriors, map, offset_ev })
+        Ok(Readings { pixels, named, posteriors, map, offset_ev, densities, shifted })
     }
 }

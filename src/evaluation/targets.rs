@@ -112,11 +112,13 @@ fn of_mixtures(study: &Study) -> Vec<Option<Target>> {
         let worst = lowest(separable().map(|row| (row.found, row.pair.join(" with "))));
         let target = format!("separable pairs, 3000 counts, 30 energies, {text}: right pair found");
         targets.push(at_least(&target, 0.8, worst));
-        let twins = cell.pairs.iter().filter(|row| !row.separable && row.pixels > 0);
-        let third =
-            twins.map(|row| (row.called_third, row.pair.join(" with "))).max_by(|a, b| a.0.total_cmp(&b.0));
-        let target = format!("other pairs, {text}: called a wrong third phase (Pearson: a third)");
-        targets.push(at_most(&target, 0.1, third));
+        let is_twin = |row: &&super::pairs::PairRow| {
+            !row.separable && row.pixels > 0 && !row.pair.contains(&row.nearest_single)
+        };
+        let twins = || cell.pairs.iter().filter(is_twin);
+        let called = lowest(twins().map(|row| (row.indistinguishable, row.pair.join(" with "))));
+        let target = format!("pairs that are like a third phase, {text}: called indistinguishable");
+        targets.push(at_least(&target, 0.5, called));
     }
     targets
 }

@@ -109,3 +109,19 @@ fn a_mismatched_sample_differs_within_its_bounds() {
         assert!(largest > 0.01, "phase {phase} is not what it was");
     }
 }
+
+#[test]
+fn a_scan_begins_before_the_edge_and_a_range_has_to_be_one() {
+    let references = reference_set();
+    let drawer = Drawer::new(&references).unwrap();
+    let energies_ev = drawer.energies_ev(8);
+    assert!(references.pre_edge.contains(energies_ev[0]), "{energies_ev:?}");
+    let own = Drawer::over(&references, (512.5, 530.0)).unwrap();
+    assert_eq!((own.energies_ev(8)[0], own.range_ev()), (512.5, (512.5, 530.0)));
+    for range_ev in [(530.0, 512.5), (512.5, 512.6), (f64::NAN, 530.0), (-5.0, 530.0)] {
+        assert!(
+            matches!(Drawer::over(&references, range_ev), Err(EvaluationError::Range(..))),
+            "{range_ev:?}"
+        );
+    }
+}
