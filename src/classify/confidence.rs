@@ -8,9 +8,8 @@
 //! - What this one pixel leaves, beyond what the scan as a whole leaves.
 //! - What the energies can tell at all ([`super::contrast`]): evidence saturates.
 //!
-//! The constants were chosen on simulated scans, none of which is used in a test: `examples/calibration.rs` prints
-//! accuracy, coverage and reliability for references that are exact and for references that miss by ±0.1 eV and
-//! ±10 %.
+//! The constants were chosen on simulated scans; `phasewatch evaluate` measures, on others, what comes of them, for
+//! references that are exact and for such that miss by ±0.1 eV and ±10 %.
 
 /// What `confidence` is calibrated on, for the metadata.
 pub(super) const CALIBRATED_ON: &str = concat!(

@@ -177,6 +177,9 @@ fn ask(
     /// Rows per call: bounds the memory, and keeps the batches the same from run to run.
     const ROWS: usize = 4096;
     let (energies, clusters) = (view.energies(), map.origin.clusters.len());
+    if clusters == 0 {
+        return Err("the model has no clusters".to_owned());
+    }
     let mut posteriors = Vec::with_capacity(open.len() * clusters);
     let (mut od, mut sigma) = (Vec::new(), Vec::new());
     for rows in open.chunks(ROWS) {

@@ -104,6 +104,10 @@ impl PosteriorModel for Oracle {
         self.model().sha256()
     }
 
+    fn earns_place(&self, energies: usize, counts: f64) -> Option<bool> {
+        self.model().metadata().earns_place(energies, counts)
+    }
+
     fn posteriors(&mut self, energies_ev: &[f64], od: &[f32], sigma: &[f32]) -> Result<Vec<f32>, String> {
         let projection = self.project(energies_ev)?;
         let (energies, clusters) = (energies_ev.len(), self.clusters().len());
