@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::EvaluationError;
-use super::field::{Field, NX, NY, PARTICLES, THICKNESS};
+use super::field::{Field, NX, NY, PARTICLES, Place, THICKNESS};
 use super::foreign_curve::ForeignCurve;
 use crate::gmvae::{Synthesis, even};
 use crate::reference::{Reference, ReferenceSet};
@@ -81,6 +81,16 @@ pub enum Truth {
     },
     /// Something that is in no reference.
     Foreign,
+}
+
+impl Truth {
+    /// Whether both are the same matter, whatever the shares.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Mixture { pair: a, .. }, Self::Mixture { pair: b, .. }) => a == b,
+            _ => self == other,
+        }
+    }
 }
 
 /// A scan as the daemon would have it, and the answers.
@@ -170,8 +180,22 @@ impl<'a> Drawer<'a> {
         let field = Field::grow(&mut rng, domains);
         let matter = self.matter(&mut rng, conditions.filling, PARTICLES * domains);
         let spectra = self.phase_spectra(&mut rng, conditions.mismatched, &beam_ev);
-        let od: Vec<Vec<f64>> =
-            matter.iter().map(|matter| self.spectrum(&mut rng, matter, &spectra, &beam_ev)).collect();
+        let truth: Vec<Truth> = field
+            .places
+            .iter()
+            .map(|place| place.map_or(Truth::Empty, |p| matter[p.domain].at(p.across)))
+            .collect();
+        let foreign: Vec<Vec<f64>> =
+            matter.iter().map(|matter| self.foreign(&mut rng, *matter, &beam_ev)).collect();
+        let od_of = |pixel: usize, place: &Place, energy: usize| match truth[pixel] {
+            Truth::Empty => 0.0,
+            Truth::Phase(phase) => spectra[usize::from(phase)][energy],
+            Truth::Mixture { pair: [a, b], share } => {
+                let share = f64::from(share);
+                share * spectra[usize::from(a)][energy] + (1.0 - share) * spectra[usize::from(b)][energy]
+            }
+            Truth::Foreign => foreign[place.domain][energy],
+        };
         let plan = plan(energies_ev);
         plan.validate()?;
         let planes: Vec<Vec<f32>> = (0..beam_ev.len())
@@ -179,12 +203,12 @@ impl<'a> Drawer<'a> {
             .map(|energy| {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(energy as u64 + 1);
-                let light = |place: &Option<(usize, f64)>| {
-                    let od =
-                        place.map_or(0.0, |(domain, thickness)| self.thin * thickness * od[domain][energy]);
+                let light = |(pixel, place): (usize, &Option<Place>)| {
+                    let od = |place: &Place| self.thin * place.thickness * od_of(pixel, place, energy);
+                    let od = place.as_ref().map_or(0.0, od);
                     poisson(conditions.counts * (-od).exp(), &mut rng) as f32
                 };
-                field.places.iter().map(light).collect()
+                field.places.iter().enumerate().map(light).collect()
             })
             .collect();
         let mut stack = Stack::new(plan);
@@ -194,29 +218,24 @@ impl<'a> Drawer<'a> {
             stack.note_seq(seq);
             stack.push(seq, &batch(energy as u32, values))?;
         }
-        let truth: Vec<Truth> = field
-            .places
-            .iter()
-            .map(|place| place.map_or(Truth::Empty, |(domain, _)| matter[domain]))
-            .collect();
         let boundary = boundaries(&truth);
         Ok(ScanDraw { stack, truth, boundary, offset_ev })
     }
 
     /// What each domain is made of.
-    fn matter(&self, rng: &mut ChaCha8Rng, filling: Filling, domains: usize) -> Vec<Truth> {
+    fn matter(&self, rng: &mut ChaCha8Rng, filling: Filling, domains: usize) -> Vec<Matter> {
         let phases = self.references.len();
         let pairs: Vec<[u8; 2]> =
             (0..phases).flat_map(|a| (a + 1..phases).map(move |b| [a as u8, b as u8])).collect();
-        let mut matter: Vec<Truth> = (0..domains)
+        let mut matter: Vec<Matter> = (0..domains)
             .map(|domain| match filling {
-                Filling::Pure => Truth::Phase((domain % phases) as u8),
-                _ if domain % 2 == 0 => Truth::Phase((domain / 2 % phases) as u8),
+                Filling::Pure => Matter::Phase((domain % phases) as u8),
+                _ if domain % 2 == 0 => Matter::Phase((domain / 2 % phases) as u8),
                 Filling::Mixtures => {
                     let pair = pairs[domain / 2 % pairs.len()];
-                    Truth::Mixture { pair, share: rng.random_range(SHARES) as f32 }
+                    Matter::Mixture { pair, rising: rng.random_bool(0.5) }
                 }
-                Filling::Foreign => Truth::Foreign,
+                Filling::Foreign => Matter::Foreign,
             })
             .collect();
         matter.shuffle(rng);
@@ -250,25 +269,38 @@ impl<'a> Drawer<'a> {
             .collect()
     }
 
-    fn spectrum(
-        &self,
-        rng: &mut ChaCha8Rng,
-        matter: &Truth,
-        phases: &[Vec<f64>],
-        beam_ev: &[f64],
-    ) -> Vec<f64> {
-        match *matter {
-            Truth::Empty => vec![0.0; beam_ev.len()],
-            Truth::Phase(phase) => phases[usize::from(phase)].clone(),
-            Truth::Mixture { pair: [a, b], share } => {
-                let (first, second) = (&phases[usize::from(a)], &phases[usize::from(b)]);
-                let share = f64::from(share);
-                first.iter().zip(second).map(|(x, y)| share * x + (1.0 - share) * y).collect()
+    /// The spectrum of a foreign domain; empty for others.
+    fn foreign(&self, rng: &mut ChaCha8Rng, matter: Matter, beam_ev: &[f64]) -> Vec<f64> {
+        if matter != Matter::Foreign {
+            return Vec::new();
+        }
+        let curve = ForeignCurve::draw(rng, self.references, (self.from_ev, self.to_ev));
+        beam_ev.iter().map(|&e| curve.od_at(e)).collect()
+    }
+}
+
+/// What a domain is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Matter {
+    Phase(u8),
+    /// Two phases; their shares change from one side of the particle to the other.
+    Mixture {
+        pair: [u8; 2],
+        rising: bool,
+    },
+    Foreign,
+}
+
+impl Matter {
+    fn at(self, across: f64) -> Truth {
+        match self {
+            Self::Phase(phase) => Truth::Phase(phase),
+            Self::Mixture { pair, rising } => {
+                let place = if rising { across } else { 1.0 - across };
+                let share = SHARES.start + (SHARES.end - SHARES.start) * place;
+                Truth::Mixture { pair, share: share as f32 }
             }
-            Truth::Foreign => {
-                let curve = ForeignCurve::draw(rng, self.references, (self.from_ev, self.to_ev));
-                beam_ev.iter().map(|&e| curve.od_at(e)).collect()
-            }
+            Self::Foreign => Truth::Foreign,
         }
     }
 }
@@ -289,7 +321,7 @@ fn poisson(mean: f64, rng: &mut ChaCha8Rng) -> f64 {
 fn boundaries(truth: &[Truth]) -> Vec<bool> {
     let other = |pixel: usize, y: usize, x: usize| {
         let there = truth[y * NX + x];
-        there != Truth::Empty && there != truth[pixel]
+        there != Truth::Empty && !there.is_like(&truth[pixel])
     };
     (0..truth.len())
         .map(|pixel| {

@@ -18,10 +18,21 @@ const COLUMNS: usize = 3;
 /// Thickness in the unit of the references: thinnest, thickest.
 pub(super) const THICKNESS: (f64, f64) = (0.6, 1.8);
 
+/// What covers a pixel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Index of the domain, counted over all particles.
+    pub(super) domain: usize,
+    /// Thickness, in the unit of the references.
+    pub(super) thickness: f64,
+    /// How far the pixel is from one side of its particle to the other, 0 to 1, in a direction of its own.
+    pub(super) across: f64,
+}
+
 /// A field of particles.
 pub(super) struct Field {
-    /// Per pixel: index of the domain, counted over all particles, and thickness; `None` where nothing is.
-    pub(super) places: Vec<Option<(usize, f64)>>,
+    /// Per pixel; `None` where nothing is.
+    pub(super) places: Vec<Option<Place>>,
 }
 
 impl Field {
@@ -37,6 +48,7 @@ impl Field {
             let waves: Vec<(f64, f64)> =
                 (2..5).map(|_| (rng.random_range(0.0..0.03), rng.random_range(0.0..TAU))).collect();
             let tilt: f64 = rng.random_range(0.0..TAU);
+            let course: f64 = rng.random_range(0.0..TAU);
             // Seeds of the domains, in the unit disc.
             let seeds: Vec<(f64, f64)> = (0..domains)
                 .map(|_| {
@@ -62,9 +74,13 @@ impl Field {
                     let near = (0..domains)
                         .min_by(|&a, &b| distance(&seeds[a]).total_cmp(&distance(&seeds[b])))
                         .unwrap_or(0);
-                    let along = (0.5 + 0.5 * (v * tilt.sin() + u * tilt.cos())).clamp(0.0, 1.0);
-                    let thickness = THICKNESS.0 + (THICKNESS.1 - THICKNESS.0) * along;
-                    places[y * NX + x] = Some((particle * domains + near, thickness));
+                    let toward =
+                        |angle: f64| (0.5 + 0.5 * (v * angle.sin() + u * angle.cos())).clamp(0.0, 1.0);
+                    places[y * NX + x] = Some(Place {
+                        domain: particle * domains + near,
+                        thickness: THICKNESS.0 + (THICKNESS.1 - THICKNESS.0) * toward(tilt),
+                        across: toward(course),
+                    });
                 }
             }
         }
