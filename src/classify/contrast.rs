@@ -18,7 +18,7 @@ use super::Targets;
 /// What is left of an energy offset once it was estimated, and what is never noticed, eV.
 const ENERGY_ERROR_EV: f64 = 0.05;
 /// Relative error of a reference, energy by energy.
-const AMPLITUDE_ERROR: f64 = 0.1;
+const AMPLITUDE_ERROR: f64 = 0.05;
 
 /// The q of every pair of phases for the energies that were seen last.
 #[derive(Clone, Debug, Default)]

@@ -89,7 +89,7 @@ pub enum OffsetMode {
 pub enum OffsetDoubt {
     /// Nothing was estimated: too few pixels with an edge.
     FewPixels,
-    /// Nothing was estimated: too few energies, or none on one side of the edge.
+    /// Nothing was estimated: too few energies, or none behind the edge.
     FewEnergies,
     /// The best offset is at the end of what was looked at.
     OutOfRange,
@@ -229,7 +229,7 @@ pub fn estimate_offset(
     let targets = &Targets::new(references, energies_ev);
     let mut used: Vec<usize> = (0..targets.energies_ev.len()).filter(|&e| targets.used[e]).collect();
     used.sort_by(|&a, &b| targets.energies_ev[a].total_cmp(&targets.energies_ev[b]));
-    if used.len() < triage.min_energies.max(4) as usize || targets.sides != [true; 2] {
+    if used.len() < triage.min_energies.max(4) as usize || !targets.sides[1] {
         return EnergyOffset::none(0, OffsetDoubt::FewEnergies);
     }
     let sample = Sample::new(view, targets, &used, triage);

@@ -113,11 +113,24 @@ fn particles(view: &DensityView<'_>, targets: &Targets, triage: &TriageSettings)
         let pixel = from + scatter(slot) % (to - from).max(1);
         let masked = view.gather(pixel, spectrum);
         let edge = spectrum.edge(targets);
-        let enough = edge.energies >= triage.min_energies.max(4) && edge.sides == [true; 2];
-        let empty = edge.edge_jump < triage.background_edge_jump;
+        let enough = edge.energies >= triage.min_energies.max(4) && edge.sides[1];
+        // Without an energy before the edge there is no jump to go by: then what is flat is empty.
+        let empty = edge.edge_jump < triage.background_edge_jump || edge.edge_jump.is_nan() && is_flat(spectrum);
         (enough && !empty && usize::from(masked) <= spectrum.len()).then_some(pixel)
     };
     (0..candidates).into_par_iter().map_init(Spectrum::default, keep).flatten_iter().collect()
+}
+
+/// Whether noise alone may have made a spectrum out of a constant: chi² within 4 deviations.
+fn is_flat(spectrum: &Spectrum) -> bool {
+    let (mut weights, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for (od, variance) in spectrum.od.iter().zip(&spectrum.variance) {
+        weights += 1.0 / variance;
+        sum += od / variance;
+        squares += od * od / variance;
+    }
+    let (chi2, freedom) = (squares - sum * sum / weights, spectrum.len() as f64 - 1.0);
+    chi2 < freedom + 4.0 * (2.0 * freedom).sqrt()
 }
 
 /// A number that looks random, always the same for the same index (the finaliser of a multiplicative hash).
