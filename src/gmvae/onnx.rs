@@ -1,6 +1,8 @@
 //! Writes the network down as an ONNX file that keeps the contract.
 //!
 //! Operator set 17, IR version 8, weights inside the file, batch of any size. Arrays that the answer does not need are left out.
+//! Inputs and outputs are single precision; what lies between is computed in double precision, because the evidence is a
+//! difference of large sums, which engines would otherwise round differently.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -32,6 +34,8 @@ pub(super) struct Description<'a> {
     pub(super) layout: &'a Layout,
     pub(super) competence: Option<String>,
 }
+
+const INPUTS: [&str; 3] = ["spectrum", "mask", "sigma"];
 
 /// A graph being written.
 struct Sheet<'a> {
@@ -78,7 +82,7 @@ impl Sheet<'_> {
 }
 
 fn bytes_of(data: &[f32]) -> Vec<u8> {
-    data.iter().flat_map(|value| value.to_le_bytes()).collect()
+    data.iter().flat_map(|&value| f64::from(value).to_le_bytes()).collect()
 }
 
 impl Graph for Sheet<'_> {
@@ -88,14 +92,14 @@ impl Graph for Sheet<'_> {
     fn leaf(&mut self, name: &str) -> Result<String, Infallible> {
         if let Some(matrix) = self.weights.get(name) {
             let dims = vec![matrix.rows as i64, matrix.columns as i64];
-            self.initialise(name, dims, DataType::Float, bytes_of(&matrix.data));
+            self.initialise(name, dims, DataType::Double, bytes_of(&matrix.data));
         }
         Ok(name.to_owned())
     }
 
     fn number(&mut self, value: f32) -> Result<String, Infallible> {
         let name = format!("number.{value}");
-        self.initialise(&name, vec![1, 1], DataType::Float, bytes_of(&[value]));
+        self.initialise(&name, vec![1, 1], DataType::Double, bytes_of(&[value]));
         Ok(name)
     }
 
@@ -152,7 +156,12 @@ impl Graph for Sheet<'_> {
 /// The bytes of the file.
 pub(super) fn write(weights: &Weights, description: &Description<'_>) -> Vec<u8> {
     let mut sheet = Sheet { weights, taken: BTreeSet::new(), initialisers: Vec::new(), nodes: Vec::new() };
-    let input = Input { spectrum: "spectrum".to_owned(), mask: "mask".to_owned(), sigma: "sigma".to_owned() };
+    let [spectrum, mask, sigma] = INPUTS.map(|name| {
+        let wide = format!("{name}.wide");
+        sheet.node("Cast", vec![name.to_owned()], wide.clone(), &[("to", DataType::Double as i64)]);
+        wide
+    });
+    let input = Input { spectrum, mask, sigma };
     let answer = match answer(&mut sheet, &input, description.posterior, description.layout) {
         Ok(answer) => answer,
         Err(never) => match never {},
@@ -165,14 +174,14 @@ pub(super) fn write(weights: &Weights, description: &Description<'_>) -> Vec<u8>
         ("log_density", log_density),
     ];
     for (name, node) in outputs {
-        sheet.node("Identity", vec![node], name.to_owned(), &[]);
+        sheet.node("Cast", vec![node], name.to_owned(), &[("to", DataType::Float as i64)]);
     }
     let channels = description.axis.channels() as i64;
     let graph = GraphProto {
         name: "phasewatch_gmvae".to_owned(),
         node: sheet.nodes,
         initializer: sheet.initialisers,
-        input: ["spectrum", "mask", "sigma"].map(|name| port(name, &[channels])).to_vec(),
+        input: INPUTS.map(|name| port(name, &[channels])).to_vec(),
         output: vec![
             port("cluster_posterior", &[description.clusters.len() as i64]),
             port("latent_mean", &[LATENT as i64]),
