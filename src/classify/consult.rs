@@ -11,7 +11,7 @@ use super::composition::Compositions;
 use super::judged::{MeasuredPixels, set_verdict};
 use super::look::{Instruments, Look, Scene};
 use super::mixture::{MixtureFit, PairFit};
-use super::neighbours::Beliefs;
+use super::neighbours::{Beliefs, Speaker};
 use super::population::Population;
 use super::spectrum::Spectrum;
 use super::view::DensityView;
@@ -84,22 +84,25 @@ pub(super) fn consult(
 /// their neighbours.
 fn look_at(map: &mut PhaseMap, open: &[usize], scene: &Scene<'_>) -> (Vec<usize>, Vec<Look>) {
     let nx = map.plan.grid.nx();
-    let mut speaks = vec![false; map.len()];
-    open.iter().for_each(|&pixel| speaks[pixel] = true);
-    let mut population = Population::estimate(scene.view, scene.targets, scene.compositions, nx, &speaks);
+    let mut is_particle = vec![false; map.len()];
+    open.iter().for_each(|&pixel| is_particle[pixel] = true);
+    let mut population =
+        Population::estimate(scene.view, scene.targets, scene.compositions, nx, &is_particle);
     if !scene.settings.neighbours {
         population.unrelated = 1.0;
     }
     map.origin.population = population;
     let own_parts = own_parts(open, scene.view, scene.targets);
-    let shown: &PhaseMap = map;
-    let doubtful = |&pixel: &usize| !is_plain(shown, scene.measured, &own_parts, pixel);
-    let open: Vec<usize> = open.iter().copied().filter(doubtful).collect();
     let mut wanted = vec![false; map.len()];
-    open.iter().for_each(|&pixel| wanted[pixel] = true);
+    let mut speakers = vec![Speaker::Silent; map.len()];
+    for &pixel in open {
+        wanted[pixel] = !is_plain(map, scene.measured, &own_parts, pixel);
+        speakers[pixel] = if wanted[pixel] { Speaker::Open } else { Speaker::Sure(map.phase[pixel]) };
+    }
+    let open: Vec<usize> = open.iter().copied().filter(|&pixel| wanted[pixel]).collect();
     let Scene { view, targets, compositions, .. } = *scene;
     let beliefs = Beliefs { view, targets, compositions, population, nx };
-    let looks = beliefs.collect(&wanted, &speaks, Instruments::default, |instruments, belief| {
+    let looks = beliefs.collect(&wanted, &speakers, Instruments::default, |instruments, belief| {
         instruments.look(scene, belief.pixel, Some(belief))
     });
     let mut looks = looks.into_iter().peekable();
@@ -139,10 +142,12 @@ fn is_plain(map: &PhaseMap, measured: &MeasuredPixels, own_parts: &[f64], pixel:
     /// Least confidence, and chi² by which every mixture of others has to be worse.
     const BEYOND_DOUBT: (f32, f64) = (0.9999, 25.0);
     let (status, phase) = (map.status[pixel], usize::from(map.phase[pixel]));
-    if status != Status::Classified || map.confidence[pixel] < BEYOND_DOUBT.0 || map.fit_chi2[pixel] > 1.0 {
+    let reading = measured.reading(pixel);
+    // Deviations of chi² that the noise may make.
+    let most = 1.0 + 1.5 * (2.0 / reading.scale().freedom).sqrt() as f32;
+    if status != Status::Classified || map.confidence[pixel] < BEYOND_DOUBT.0 || map.fit_chi2[pixel] > most {
         return false;
     }
-    let reading = measured.reading(pixel);
     let explained = f64::from(reading.sums.signal) - f64::from(reading.chi2[phase]);
     own_parts[phase] * explained > BEYOND_DOUBT.1
 }

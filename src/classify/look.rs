@@ -52,7 +52,7 @@ pub(super) struct Look {
     pub best_reduced: f32,
     /// Incident counts, from the noise.
     pub counts: f64,
-    /// Probability of each phase, alone or as the larger part, by its index; empty without a belief.
+    /// Probability of each phase, alone or as the larger part, by its index; only of an ambiguous pixel.
     pub mostly: Vec<f32>,
 }
 
@@ -90,7 +90,11 @@ impl Instruments {
         }
         let (i, j) = (verdict.phase, verdict.runner_up);
         let pair = (j != NO_PHASE).then(|| self.fit.pair(i.into(), j.into())).flatten();
-        let mostly = (0..targets.phases() as u8).map(|phase| self.readings.mostly(phase) as f32).collect();
+        let asked = verdict.status == Status::Ambiguous;
+        let mostly = (0..targets.phases() as u8)
+            .filter(|_| asked)
+            .map(|phase| self.readings.mostly(phase) as f32)
+            .collect();
         let best_reduced = self.readings.best_reduced as f32;
         Look { verdict, pair, best: self.readings.best_pair(), best_reduced, counts, mostly }
     }

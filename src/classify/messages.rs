@@ -16,6 +16,8 @@ pub(super) struct Kernel {
     len: usize,
     /// `[b * len + a]`.
     ratio: Vec<f32>,
+    /// The messages of pixels that are one phase beyond doubt, `[phase * len + a]`.
+    of_phases: Vec<f32>,
 }
 
 impl Kernel {
@@ -37,10 +39,22 @@ impl Kernel {
         if unrelated >= 1.0 {
             ratio.fill(1.0);
         }
-        Self { len, ratio }
+        let of_phases = ratio[..compositions.phases() * len].iter().map(|&ratio| log(ratio)).collect();
+        Self { len, ratio, of_phases }
     }
 
-    /// Writes the message of a pixel with `belief` into `out`.
+    /// The message of a pixel that is `phase` beyond doubt.
+    pub(super) fn of_phase(&self, phase: u8) -> &[f32] {
+        &self.of_phases[usize::from(phase) * self.len..(usize::from(phase) + 1) * self.len]
+    }
+
+    /// Writes the message of a pixel with `belief` into `out`: logarithms of the ratios.
+    pub(super) fn message(&self, belief: &[f32], out: &mut [f32]) {
+        self.ratios(belief, out);
+        out.iter_mut().for_each(|ratio| *ratio = log(*ratio));
+    }
+
+    /// Writes, for each composition of a pixel, how much likelier a neighbour's `belief` is than without it.
     pub(super) fn ratios(&self, belief: &[f32], out: &mut [f32]) {
         out.fill(0.0);
         for (b, &p) in belief.iter().enumerate() {
@@ -50,6 +64,10 @@ impl Kernel {
             }
         }
     }
+}
+
+fn log(ratio: f32) -> f32 {
+    ratio.max(1e-12).ln()
 }
 
 /// Turns logarithms, known up to a constant, into probabilities.

@@ -24,10 +24,23 @@ use super::view::DensityView;
 const STRENGTH: f32 = 0.35;
 /// Weight of a diagonal neighbour's message against that of a direct one.
 const DIAGONAL: f32 = 0.7;
+/// Log-likelihood of all that a pixel beyond doubt is not.
+const CERTAIN: f32 = -30.0;
 /// Messages travel this far, in pixels: one for each round.
 const REACH: usize = 2;
 /// Rows that are worked on at a time.
 const STRIPE_ROWS: usize = 32;
+
+/// What a pixel has to say to its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// Nothing: it is empty, or unusable.
+    Silent,
+    /// What its spectrum and its neighbours say.
+    Open,
+    /// That it is this phase, beyond doubt: it need not be looked at, and does not listen.
+    Sure(u8),
+}
 
 /// What is believed of one pixel.
 #[derive(Clone, Debug)]
@@ -70,12 +83,12 @@ struct Stripe {
 
 impl Beliefs<'_> {
     /// Calls `each` with the belief of every pixel that is `wanted`, and collects what it returns, in order of
-    /// the pixels; `state` makes what it keeps from pixel to pixel. `speaks` tells which pixels have something to say
+    /// the pixels; `state` makes what it keeps from pixel to pixel. `speakers` tells which pixels have something to say
     /// to others. Pixels of 3 energies or fewer are left out.
     pub fn collect<S, T: Send>(
         &self,
         wanted: &[bool],
-        speaks: &[bool],
+        speakers: &[Speaker],
         state: impl Fn() -> S + Sync + Send,
         each: impl Fn(&mut S, &Belief<'_>) -> T + Sync + Send,
     ) -> Vec<(usize, T)> {
@@ -88,12 +101,13 @@ impl Beliefs<'_> {
             .into_par_iter()
             .map_init(state, |state, from| {
                 let to = (from + STRIPE_ROWS).min(ny);
-                let Some(mut stripe) = self.stripe(wanted, speaks, from, to, alone) else {
+                let Some(mut stripe) = self.stripe(wanted, speakers, from, to, alone) else {
                     return Vec::new();
                 };
-                self.look(&mut stripe, &log_prior);
+                self.look(&mut stripe, speakers, &log_prior);
                 if !alone {
-                    (1..=REACH).for_each(|round| self.pass(&mut stripe, speaks, &kernel, &log_prior, round));
+                    (1..=REACH)
+                        .for_each(|round| self.pass(&mut stripe, speakers, &kernel, &log_prior, round));
                 }
                 self.read(&stripe, &log_prior, from..to, state, &each)
             })
@@ -105,7 +119,7 @@ impl Beliefs<'_> {
     fn stripe(
         &self,
         wanted: &[bool],
-        speaks: &[bool],
+        speakers: &[Speaker],
         from: usize,
         to: usize,
         alone: bool,
@@ -122,7 +136,7 @@ impl Beliefs<'_> {
                     for u in x.saturating_sub(reach)..(x + reach + 1).min(nx) {
                         let rounds = reach - v.abs_diff(y).max(u.abs_diff(x));
                         let is_self = (v, u) == (y, x);
-                        if is_self || speaks[v * nx + u] {
+                        if is_self || speakers[v * nx + u] != Speaker::Silent {
                             let need = &mut need[(v - first) * nx + u];
                             *need = (*need).max(Some(rounds));
                         }
@@ -142,14 +156,21 @@ impl Beliefs<'_> {
     }
 
     /// Every pixel's own log-likelihoods, and its belief from them.
-    fn look(&self, stripe: &mut Stripe, log_prior: &[f32]) {
+    fn look(&self, stripe: &mut Stripe, speakers: &[Speaker], log_prior: &[f32]) {
         let len = self.compositions.len();
         let (mut spectrum, mut moments) = (Spectrum::default(), Moments::default());
         for (index, need) in stripe.need.iter_mut().enumerate() {
             if need.is_none() {
                 continue;
             }
-            self.view.gather(stripe.first_row * self.nx + index, &mut spectrum);
+            let pixel = stripe.first_row * self.nx + index;
+            if let Speaker::Sure(phase) = speakers[pixel] {
+                let own = &mut stripe.own[index * len..(index + 1) * len];
+                own.fill(CERTAIN);
+                own[usize::from(phase)] = 0.0;
+                continue;
+            }
+            self.view.gather(pixel, &mut spectrum);
             let energies = moments.load(&spectrum, self.targets, self.population.misfit_od);
             if energies <= 3 {
                 *need = None;
@@ -167,20 +188,26 @@ impl Beliefs<'_> {
     }
 
     /// One round of messages: the beliefs of the last round go out, new ones are made where `round` is needed.
-    fn pass(&self, stripe: &mut Stripe, speaks: &[bool], kernel: &Kernel, log_prior: &[f32], round: usize) {
+    fn pass(
+        &self,
+        stripe: &mut Stripe,
+        speakers: &[Speaker],
+        kernel: &Kernel,
+        log_prior: &[f32],
+        round: usize,
+    ) {
         let (len, nx) = (self.compositions.len(), self.nx);
-        let speaks = &speaks[stripe.first_row * nx..(stripe.first_row + stripe.rows) * nx];
+        let speakers = &speakers[stripe.first_row * nx..(stripe.first_row + stripe.rows) * nx];
         let mut messages = vec![0.0_f32; stripe.need.len() * len];
         for (index, need) in stripe.need.iter().enumerate() {
-            if speaks[index] && need.is_some_and(|rounds| rounds + 1 >= round) {
+            if speakers[index] == Speaker::Open && need.is_some_and(|rounds| rounds + 1 >= round) {
                 let part = index * len..(index + 1) * len;
-                let message = &mut messages[part.clone()];
-                kernel.ratios(&stripe.joint[part], message);
-                message.iter_mut().for_each(|ratio| *ratio = ratio.max(1e-12).ln());
+                kernel.message(&stripe.joint[part.clone()], &mut messages[part]);
             }
         }
         for index in 0..stripe.need.len() {
-            if stripe.need[index].is_none_or(|rounds| rounds < round) {
+            let sure = matches!(speakers[index], Speaker::Sure(_));
+            if sure || stripe.need[index].is_none_or(|rounds| rounds < round) {
                 continue;
             }
             let (y, x) = (index / nx, index % nx);
@@ -190,9 +217,12 @@ impl Beliefs<'_> {
             for v in y.saturating_sub(1)..(y + 2).min(stripe.rows) {
                 for u in x.saturating_sub(1)..(x + 2).min(nx) {
                     let other = v * nx + u;
-                    if other != index && speaks[other] && stripe.need[other].is_some() {
+                    if other != index && speakers[other] != Speaker::Silent && stripe.need[other].is_some() {
                         let weight = if v != y && u != x { STRENGTH * DIAGONAL } else { STRENGTH };
-                        let message = &messages[other * len..(other + 1) * len];
+                        let message = match speakers[other] {
+                            Speaker::Sure(phase) => kernel.of_phase(phase),
+                            _ => &messages[other * len..(other + 1) * len],
+                        };
                         joint.iter_mut().zip(message).for_each(|(belief, m)| *belief += weight * m);
                     }
                 }
@@ -291,6 +321,7 @@ mod tests {
         let view = DensityView::new(stack, &intensity, 4.0, 1.0);
         let compositions = Compositions::new(3);
         let everywhere = vec![true; NY * NX];
+        let speakers = vec![Speaker::Open; NY * NX];
         let mut population = Population::estimate(&view, targets, &compositions, NX, &everywhere);
         change(&mut population);
         let beliefs = Beliefs { view: &view, targets, compositions: &compositions, population, nx: NX };
@@ -302,7 +333,7 @@ mod tests {
         };
         beliefs.collect(
             wanted,
-            &everywhere,
+            &speakers,
             || (),
             |(), belief| {
                 let truth = truth(belief.pixel);

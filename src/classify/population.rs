@@ -11,6 +11,8 @@
 //!
 //! With too few pixels or energies each takes a careful value: no misfit can be seen, one half, and 1.
 
+use rayon::prelude::*;
+
 use super::Targets;
 use super::composition::Compositions;
 use super::messages::{Kernel, normalise};
@@ -63,16 +65,20 @@ impl Population {
             return Self::default();
         }
         let misfit_od = misfit(view, targets, compositions, &spread(&particle, MISFIT_PIXELS));
-        let mut sample = Sample { view, targets, misfit_od, compositions, moments: Moments::default() };
         // Each with its right-hand neighbour, where that is one, too.
+        let read = |sample: &mut Sample<'_>, pixel: usize| {
+            let first = sample.log_likelihoods(pixel)?;
+            let has_next = pixel % nx + 1 < nx && is_particle[pixel + 1];
+            Some((first, has_next.then(|| sample.log_likelihoods(pixel + 1)).flatten()))
+        };
+        let sampled: Vec<_> = spread(&particle, SAMPLE_PIXELS)
+            .into_par_iter()
+            .map_init(|| Sample::new(view, targets, misfit_od, compositions), read)
+            .collect();
         let mut own = Vec::new();
         let mut pairs = Vec::new();
-        let mut spectrum = Spectrum::default();
-        for pixel in spread(&particle, SAMPLE_PIXELS) {
-            let Some(first) = sample.log_likelihoods(pixel, &mut spectrum) else { continue };
-            if pixel % nx + 1 < nx && is_particle[pixel + 1] {
-                pairs.extend(sample.log_likelihoods(pixel + 1, &mut spectrum).map(|next| (own.len(), next)));
-            }
+        for (first, next) in sampled.into_iter().flatten() {
+            pairs.extend(next.map(|next| (own.len(), next)));
             own.push(first);
         }
         let purity = purity(&own, compositions.phases());
@@ -103,13 +109,24 @@ struct Sample<'a> {
     targets: &'a Targets,
     misfit_od: f64,
     compositions: &'a Compositions,
+    spectrum: Spectrum,
     moments: Moments,
 }
 
-impl Sample<'_> {
-    fn log_likelihoods(&mut self, pixel: usize, spectrum: &mut Spectrum) -> Option<Vec<f32>> {
-        self.view.gather(pixel, spectrum);
-        let energies = self.moments.load(spectrum, self.targets, self.misfit_od);
+impl<'a> Sample<'a> {
+    fn new(
+        view: &'a DensityView<'a>,
+        targets: &'a Targets,
+        misfit_od: f64,
+        compositions: &'a Compositions,
+    ) -> Self {
+        let (spectrum, moments) = (Spectrum::default(), Moments::default());
+        Self { view, targets, misfit_od, compositions, spectrum, moments }
+    }
+
+    fn log_likelihoods(&mut self, pixel: usize) -> Option<Vec<f32>> {
+        self.view.gather(pixel, &mut self.spectrum);
+        let energies = self.moments.load(&self.spectrum, self.targets, self.misfit_od);
         (energies > FITTED).then(|| {
             let mut out = vec![0.0; self.compositions.len()];
             self.moments.log_likelihoods(self.compositions, &mut out);
@@ -128,19 +145,21 @@ fn misfit(view: &DensityView<'_>, targets: &Targets, compositions: &Compositions
             spectrum
         })
         .collect();
-    let mut moments = Moments::default();
-    let mut likelihoods = vec![0.0; compositions.len()];
-    let mut excess = |misfit_od: f64| {
-        let mut ratios: Vec<f64> = Vec::with_capacity(spectra.len());
-        for spectrum in &spectra {
-            let energies = moments.load(spectrum, targets, misfit_od);
-            if energies > FITTED {
-                let freedom = (energies - FITTED) as f64;
-                // Median of chi² after Wilson and Hilferty (1931).
-                let median = freedom * (1.0 - 2.0 / (9.0 * freedom)).powi(3);
-                ratios.push(moments.log_likelihoods(compositions, &mut likelihoods) / median);
-            }
-        }
+    let excess = |misfit_od: f64| {
+        let state = || (Moments::default(), vec![0.0; compositions.len()]);
+        let mut ratios: Vec<f64> = spectra
+            .par_iter()
+            .map_init(state, |(moments, likelihoods), spectrum| {
+                let energies = moments.load(spectrum, targets, misfit_od);
+                (energies > FITTED).then(|| {
+                    let freedom = (energies - FITTED) as f64;
+                    // Median of chi² after Wilson and Hilferty (1931).
+                    let median = freedom * (1.0 - 2.0 / (9.0 * freedom)).powi(3);
+                    moments.log_likelihoods(compositions, likelihoods) / median
+                })
+            })
+            .flatten_iter()
+            .collect();
         ratios.sort_by(f64::total_cmp);
         if ratios.len() < FEWEST_PIXELS { 0.0 } else { ratios[ratios.len() / 2] }
     };
@@ -184,9 +203,9 @@ fn unrelated(own: &[Vec<f32>], pairs: &[(usize, Vec<f32>)], compositions: &Compo
     };
     let pairs: Vec<(Vec<f32>, Vec<f32>)> =
         pairs.iter().map(|(first, next)| (belief(&own[*first]), belief(next))).collect();
-    let mut message = vec![0.0; compositions.len()];
-    let mut likelihood = |unrelated: f32| -> f64 {
+    let likelihood = |unrelated: f32| -> f64 {
         let kernel = Kernel::new(compositions, &prior, unrelated);
+        let mut message = vec![0.0; compositions.len()];
         let one = |(first, next): &(Vec<f32>, Vec<f32>)| {
             kernel.ratios(next, &mut message);
             let joint: f32 = first.iter().zip(&message).map(|(p, ratio)| p * ratio).sum();
@@ -194,12 +213,13 @@ fn unrelated(own: &[Vec<f32>], pairs: &[(usize, Vec<f32>)], compositions: &Compo
         };
         pairs.iter().map(one).sum()
     };
-    let mut best = (f64::NEG_INFINITY, 1.0);
     // From "unrelated" on, so that of equals the more careful one stays.
-    for &candidate in UNRELATED.iter().rev() {
-        let value = likelihood(candidate);
-        if value > best.0 {
-            best = (value, candidate);
+    let values: Vec<(f64, f32)> =
+        UNRELATED.par_iter().rev().map(|&candidate| (likelihood(candidate), candidate)).collect();
+    let mut best = (f64::NEG_INFINITY, 1.0);
+    for value in values {
+        if value.0 > best.0 {
+            best = value;
         }
     }
     best.1

@@ -115,7 +115,8 @@ fn particles(view: &DensityView<'_>, targets: &Targets, triage: &TriageSettings)
         let edge = spectrum.edge(targets);
         let enough = edge.energies >= triage.min_energies.max(4) && edge.sides[1];
         // Without an energy before the edge there is no jump to go by: then what is flat is empty.
-        let empty = edge.edge_jump < triage.background_edge_jump || edge.edge_jump.is_nan() && is_flat(spectrum);
+        let empty =
+            edge.edge_jump < triage.background_edge_jump || edge.edge_jump.is_nan() && is_flat(spectrum);
         (enough && !empty && usize::from(masked) <= spectrum.len()).then_some(pixel)
     };
     (0..candidates).into_par_iter().map_init(Spectrum::default, keep).flatten_iter().collect()
