@@ -7,7 +7,6 @@
 
 use rayon::prelude::*;
 
-use super::composition::Compositions;
 use super::judged::{MeasuredPixels, set_verdict};
 use super::look::{Instruments, Look, Scene};
 use super::mixture::{MixtureFit, PairFit};
@@ -43,22 +42,20 @@ pub trait PosteriorModel: Send {
     fn posteriors(&mut self, energies_ev: &[f64], od: &[f32], sigma: &[f32]) -> Result<Vec<f32>, String>;
 }
 
-/// Looks again at `open` pixels of `map`.
+/// Looks again at `open` pixels of `map`. What the pixels say together is estimated where `population` does not have
+/// it yet.
 ///
 /// # Errors
 /// What the model says where it fails; the fits are done all the same.
 pub(super) fn consult(
     map: &mut PhaseMap,
     open: &[usize],
-    measured: &MeasuredPixels,
-    view: &DensityView<'_>,
-    targets: &Targets,
-    settings: &TriageSettings,
+    population: &mut Option<Population>,
+    scene: &Scene<'_>,
     model: Option<&mut (dyn PosteriorModel + '_)>,
 ) -> Result<(), String> {
-    let compositions = Compositions::new(targets.phases());
-    let scene = Scene { measured, view, targets, compositions: &compositions, settings };
-    let (open, looks) = look_at(map, open, &scene);
+    let Scene { view, targets, settings, .. } = *scene;
+    let (open, looks) = look_at(map, open, population, scene);
     for (&pixel, look) in open.iter().zip(&looks) {
         set_verdict(map, pixel, &look.verdict);
         set_share(map, pixel, look.pair.as_ref());
@@ -82,12 +79,19 @@ pub(super) fn consult(
 
 /// Looks at every open pixel that leaves a doubt: those, in their order, and what was seen. All open ones speak to
 /// their neighbours.
-fn look_at(map: &mut PhaseMap, open: &[usize], scene: &Scene<'_>) -> (Vec<usize>, Vec<Look>) {
+fn look_at(
+    map: &mut PhaseMap,
+    open: &[usize],
+    population: &mut Option<Population>,
+    scene: &Scene<'_>,
+) -> (Vec<usize>, Vec<Look>) {
     let nx = map.plan.grid.nx();
-    let mut is_particle = vec![false; map.len()];
-    open.iter().for_each(|&pixel| is_particle[pixel] = true);
-    let mut population =
-        Population::estimate(scene.view, scene.targets, scene.compositions, nx, &is_particle);
+    let estimate = || {
+        let mut is_particle = vec![false; map.len()];
+        open.iter().for_each(|&pixel| is_particle[pixel] = true);
+        Population::estimate(scene.view, scene.targets, scene.compositions, nx, &is_particle)
+    };
+    let mut population = *population.get_or_insert_with(estimate);
     if !scene.settings.neighbours {
         population.unrelated = 1.0;
     }

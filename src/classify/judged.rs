@@ -13,8 +13,11 @@ use crate::scan::ScanPlan;
 /// The misfit, squared, that may hide where the noise had to be estimated from the same spectra.
 const HIDDEN_MISFIT: f64 = 0.02;
 
+/// Pixels that are judged before their verdicts are written down.
+const PART: usize = 32 * BLOCK;
+
 /// What was measured of one pixel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
     pub sums: PixelSums,
     pub seen: u16,
@@ -51,17 +54,19 @@ impl MeasuredPixels {
         let phases = targets.phases();
         let mut correlations = vec![f32::NAN; pixels * phases];
         let mut chi2 = vec![f32::NAN; pixels * phases];
-        let blocks: Vec<Vec<Measured>> = correlations
-            .par_chunks_mut(BLOCK * phases)
+        let mut measured = vec![Measured::default(); pixels];
+        measured
+            .par_chunks_mut(BLOCK)
+            .zip(correlations.par_chunks_mut(BLOCK * phases))
             .zip(chi2.par_chunks_mut(BLOCK * phases))
             .enumerate()
-            .map_init(&state, |state, (block, (correlations, chi2))| {
-                let each =
-                    correlations.chunks_exact_mut(phases).zip(chi2.chunks_exact_mut(phases)).enumerate();
-                each.map(|(i, (r, chi2))| read(state, block * BLOCK + i, r, chi2)).collect()
-            })
-            .collect();
-        let pixels = blocks.into_iter().flatten().collect();
+            .for_each_init(&state, |state, (block, ((measured, correlations), chi2))| {
+                let rows = correlations.chunks_exact_mut(phases).zip(chi2.chunks_exact_mut(phases));
+                for (i, (measured, (r, chi2))) in measured.iter_mut().zip(rows).enumerate() {
+                    *measured = read(state, block * BLOCK + i, r, chi2);
+                }
+            });
+        let pixels = measured;
         let mut measured = Self { pixels, correlations, chi2, misfit: 0.0, phases };
         let least = if noise_is_known { 0.0 } else { HIDDEN_MISFIT };
         measured.misfit = measured.estimate_misfit(targets, settings).max(least);
@@ -107,19 +112,25 @@ impl MeasuredPixels {
     ) -> (PhaseMap, Vec<usize>) {
         let mut map = PhaseMap::unmeasured(plan, targets.labels.clone(), origin);
         map.correlations.copy_from_slice(&self.correlations);
-        let verdicts: Vec<Verdict> = (0..self.pixels.len())
-            .into_par_iter()
-            .with_min_len(BLOCK)
-            .map(|pixel| judge(&self.reading(pixel), targets, settings))
-            .collect();
         let mut open = Vec::new();
-        for (pixel, (measured, verdict)) in self.pixels.iter().zip(&verdicts).enumerate() {
-            map.edge_jump[pixel] = measured.sums.edge_jump;
-            map.energies_seen[pixel] = measured.seen;
-            map.energies_masked[pixel] = measured.masked;
-            set_verdict(&mut map, pixel, verdict);
-            if matches!(verdict.status, Status::Ambiguous | Status::Classified) && verdict.phase != NO_PHASE {
-                open.push(pixel);
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        // In parts, to bound the memory of what is in between.
+        for first in (0..self.pixels.len()).step_by(PART) {
+            let part = first..(first + PART).min(self.pixels.len());
+            part.into_par_iter()
+                .with_min_len(BLOCK)
+                .map(|pixel| judge(&self.reading(pixel), targets, settings))
+                .collect_into_vec(&mut verdicts);
+            for (pixel, verdict) in (first..).zip(&verdicts) {
+                let measured = &self.pixels[pixel];
+                map.edge_jump[pixel] = measured.sums.edge_jump;
+                map.energies_seen[pixel] = measured.seen;
+                map.energies_masked[pixel] = measured.masked;
+                set_verdict(&mut map, pixel, verdict);
+                let is_open = matches!(verdict.status, Status::Ambiguous | Status::Classified);
+                if is_open && verdict.phase != NO_PHASE {
+                    open.push(pixel);
+                }
             }
         }
         (map, open)

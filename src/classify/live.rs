@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::composition::Compositions;
 use super::consult::{PosteriorModel, consult};
 use super::contrast::Contrast;
 use super::correlation::Correlator;
 use super::evidence::{Evidence, Values};
 use super::judged::{Measured, MeasuredPixels};
+use super::look::Scene;
+use super::population::Population;
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
 use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
@@ -44,6 +47,9 @@ pub struct LiveMap {
     /// The I0 that the sums were made with.
     applied: Vec<PlaneIntensity>,
     noise_factor: f64,
+    compositions: Compositions,
+    /// What the pixels say together, since the last search for an empty region.
+    population: Option<Population>,
     offset: EnergyOffset,
     energies_done: usize,
     /// Number of complete planes at the last search for an empty region.
@@ -108,6 +114,8 @@ impl LiveMap {
             intensity: Intensity::default(),
             applied: vec![PlaneIntensity::Unknown; plan.energies_ev.len()],
             noise_factor: 1.0,
+            compositions: Compositions::new(targets.phases()),
+            population: None,
             offset: EnergyOffset::default(),
             energies_done: 0,
             searched_at: 0,
@@ -240,6 +248,7 @@ impl LiveMap {
             self.noise_factor = noise_factor(stack, &self.intensity, self.recipe.absorption.max_od);
         }
         if due {
+            self.population = None;
             let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
             let (view, recipe) = (self.view(stack), &self.recipe);
             self.offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
@@ -344,7 +353,9 @@ impl LiveMap {
         name_model(&mut origin, model.as_deref());
         let (mut map, open) = measured.judge(plan.clone(), targets, triage, origin);
         let view = DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor);
-        let outcome = consult(&mut map, &open, &measured, &view, targets, triage, model.take());
+        let compositions = &self.compositions;
+        let scene = Scene { measured: &measured, view: &view, targets, compositions, settings: triage };
+        let outcome = consult(&mut map, &open, &mut self.population, &scene, model.take());
         (map, outcome.err())
     }
 }

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use super::composition::Compositions;
 use super::confidence::CALIBRATED_ON;
 use super::consult::{PosteriorModel, consult};
 use super::contrast::Contrast;
 use super::correlation::Baseline;
 use super::judged::{Measured, MeasuredPixels};
+use super::look::Scene;
 use super::spectrum::Spectrum;
 use super::view::DensityView;
 use super::{
@@ -76,7 +78,15 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
     let mut origin = origin(stack, recipe, &targets, (&intensity, noise_factor, offset));
     name_model(&mut origin, model.as_deref());
     let (mut map, open) = measured.judge(plan.clone(), &targets, &recipe.triage, origin);
-    let outcome = consult(&mut map, &open, &measured, &view, &targets, &recipe.triage, model.take());
+    let compositions = Compositions::new(targets.phases());
+    let scene = Scene {
+        measured: &measured,
+        view: &view,
+        targets: &targets,
+        compositions: &compositions,
+        settings: &recipe.triage,
+    };
+    let outcome = consult(&mut map, &open, &mut None, &scene, model.take());
     Settled { map, intensity, noise_factor, energies_ev: targets.energies_ev, model_failure: outcome.err() }
 }
 

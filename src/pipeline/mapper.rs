@@ -251,16 +251,7 @@ impl Mapper {
             scan.note_once(format!("without a GMVAE: {trouble}"));
         }
         scan.note_offset(&map);
-        let asked = Instant::now();
-        let advice = scan.advise(&snapshot, &map);
-        let advice_us = asked.elapsed().as_micros() as u64;
-        let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
-        for energy in scan.look_at(&snapshot) {
-            let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
-            self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });
-        }
         scan.summary.describe(&map);
-        scan.summary.advice = advice;
         scan.summary.last_update = Utc::now();
         if scan.summary.state == ScanState::Started {
             scan.summary.state = ScanState::Running;
@@ -270,6 +261,17 @@ impl Mapper {
         self.outlet.map(&map);
         metrics::counter!(names::GENERATIONS_PUBLISHED).increment(1);
         metrics::histogram!(names::GENERATION_LATENCY_SECONDS).record(since.elapsed().as_secs_f64());
+        // Advice can wait for the map, not the map for advice.
+        let asked = Instant::now();
+        let advice = scan.advise(&snapshot, &map);
+        let advice_us = asked.elapsed().as_micros() as u64;
+        let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
+        for energy in scan.look_at(&snapshot) {
+            let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
+            self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });
+        }
+        scan.summary.advice = advice;
+        self.outlet.board.update(scan.summary.clone());
         if scan.spectra_are_due() {
             let spectra = scan.spectra(&snapshot, &map);
             self.outlet.spectra(Arc::new(spectra));
