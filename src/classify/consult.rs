@@ -236,10 +236,11 @@ fn hear(
     let name = clusters[cluster].as_str();
     let mut verdict = look.verdict;
     let mut pair = look.pair;
-    match (map.phases.iter().position(|label| label.id == name), look.best) {
+    let Some(rest) = &look.rest else { return };
+    match (map.phases.iter().position(|label| label.id == name), rest.best) {
         (Some(phase), _)
             if p >= settings.min_posterior
-                && look.mostly.get(phase).is_none_or(|&own| f64::from(own) >= HEARD)
+                && rest.mostly.get(phase).is_none_or(|&own| f64::from(own) >= HEARD)
                 && map.correlations[pixel * phases + phase] >= settings.min_correlation =>
         {
             verdict.status = Status::Classified;
@@ -259,10 +260,10 @@ fn hear(
             verdict.status = Status::Mixture;
             verdict.method = Method::Gmvae;
             verdict.ambiguity = Ambiguity::None;
-            verdict.confidence = look.mostly.get(usize::from(best.fit.pair[0])).copied().unwrap_or(f32::NAN);
+            verdict.confidence = rest.mostly.get(usize::from(best.fit.pair[0])).copied().unwrap_or(f32::NAN);
             [verdict.phase, verdict.runner_up] = best.fit.pair;
             verdict.delta_chi2 = f32::NAN;
-            verdict.fit_chi2 = look.best_reduced;
+            verdict.fit_chi2 = rest.best_reduced;
             pair = Some(best.fit);
         }
         (None, _) if name != "mixture" && p >= settings.min_posterior => {

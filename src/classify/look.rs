@@ -46,13 +46,19 @@ pub(super) struct Look {
     pub verdict: Verdict,
     /// The fit of the verdict's two phases.
     pub pair: Option<PairFit>,
+    /// Incident counts, from the noise.
+    pub counts: f64,
+    /// Of a pixel that is still open: what a model's word is held against.
+    pub rest: Option<Box<Rest>>,
+}
+
+/// What the fits and the belief say beyond the verdict.
+pub(super) struct Rest {
     /// The likeliest pair.
     pub best: Option<PairReading>,
     /// Reduced chi² of the best fit of all.
     pub best_reduced: f32,
-    /// Incident counts, from the noise.
-    pub counts: f64,
-    /// Probability of each phase, alone or as the larger part, by its index; only of an ambiguous pixel.
+    /// Probability of each phase, alone or as the larger part, by its index.
     pub mostly: Vec<f32>,
 }
 
@@ -67,8 +73,7 @@ impl Instruments {
         let fitted = self.fit.load(&self.spectrum, targets);
         let Some(belief) = belief.filter(|_| fitted) else {
             let verdict = judge(&reading, targets, settings);
-            let best_reduced = f32::NAN;
-            return Look { verdict, pair: None, best: None, best_reduced, counts, mostly: Vec::new() };
+            return Look { verdict, pair: None, counts, rest: None };
         };
         self.chi2.clear();
         self.chi2.extend((0..targets.phases()).map(|k| self.fit.single(k) as f32));
@@ -90,13 +95,15 @@ impl Instruments {
         }
         let (i, j) = (verdict.phase, verdict.runner_up);
         let pair = (j != NO_PHASE).then(|| self.fit.pair(i.into(), j.into())).flatten();
-        let asked = verdict.status == Status::Ambiguous;
-        let mostly = (0..targets.phases() as u8)
-            .filter(|_| asked)
-            .map(|phase| self.readings.mostly(phase) as f32)
-            .collect();
-        let best_reduced = self.readings.best_reduced as f32;
-        Look { verdict, pair, best: self.readings.best_pair(), best_reduced, counts, mostly }
+        let rest = (verdict.status == Status::Ambiguous).then(|| {
+            let phases = 0..targets.phases() as u8;
+            Box::new(Rest {
+                best: self.readings.best_pair(),
+                best_reduced: self.readings.best_reduced as f32,
+                mostly: phases.map(|phase| self.readings.mostly(phase) as f32).collect(),
+            })
+        });
+        Look { verdict, pair, counts, rest }
     }
 
     /// The verdict from the readings as they are weighed now.
