@@ -148,7 +148,7 @@ fn is_plain(map: &PhaseMap, measured: &MeasuredPixels, own_parts: &[f64], pixel:
     let (status, phase) = (map.status[pixel], usize::from(map.phase[pixel]));
     let reading = measured.reading(pixel);
     // Deviations of chi² that the noise may make.
-    let most = 1.0 + 1.5 * (2.0 / reading.scale().freedom).sqrt() as f32;
+    let most = 1.0 + 2.0 * (2.0 / reading.scale().freedom).sqrt() as f32;
     if status != Status::Classified || map.confidence[pixel] < BEYOND_DOUBT.0 || map.fit_chi2[pixel] > most {
         return false;
     }

@@ -251,6 +251,7 @@ impl Mapper {
             scan.note_once(format!("without a GMVAE: {trouble}"));
         }
         scan.note_offset(&map);
+        let done = scan.look_at(&snapshot);
         scan.summary.describe(&map);
         scan.summary.last_update = Utc::now();
         if scan.summary.state == ScanState::Started {
@@ -266,7 +267,7 @@ impl Mapper {
         let advice = scan.advise(&snapshot, &map);
         let advice_us = asked.elapsed().as_micros() as u64;
         let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
-        for energy in scan.look_at(&snapshot) {
+        for energy in done {
             let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
             self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });
         }
