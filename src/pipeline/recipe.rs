@@ -24,6 +24,8 @@ pub fn recipe(settings: &Settings, references: Arc<ReferenceSet>) -> Result<Reci
         },
         min_energies: classify.min_energies as u32,
         min_delta_chi2: classify.min_delta_chi2 as f32,
+        min_confidence: classify.min_confidence as f32,
+        neighbours: classify.neighbours,
         min_correlation: classify.min_correlation as f32,
         min_margin: classify.min_margin as f32,
         background_edge_jump: classify.background_edge_jump as f32,

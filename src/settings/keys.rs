@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 41] = [
+pub(super) const KEYS: [(&str, &str, Kind); 43] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("references", "dir", Text),
@@ -30,6 +30,8 @@ pub(super) const KEYS: [(&str, &str, Kind); 41] = [
     ("classify", "rule", Text),
     ("classify", "min_energies", Toml),
     ("classify", "min_delta_chi2", Toml),
+    ("classify", "min_confidence", Toml),
+    ("classify", "neighbours", Toml),
     ("classify", "min_correlation", Toml),
     ("classify", "min_margin", Toml),
     ("classify", "background_edge_jump", Toml),

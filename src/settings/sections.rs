@@ -197,8 +197,12 @@ pub struct ClassifySettings {
     pub rule: ClassifyRule,
     /// Fewest usable energies for a verdict.
     pub min_energies: usize,
-    /// Least difference of chi², for [`ClassifyRule::Evidence`].
+    /// Least difference of chi² before the second look, for [`ClassifyRule::Evidence`].
     pub min_delta_chi2: f64,
+    /// Least confidence, 0 to 1, for [`ClassifyRule::Evidence`].
+    pub min_confidence: f64,
+    /// Whether neighbouring pixels are asked.
+    pub neighbours: bool,
     /// Least correlation, 0 to 1.
     pub min_correlation: f64,
     /// Least difference of correlation, for [`ClassifyRule::Margin`].

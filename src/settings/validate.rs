@@ -135,6 +135,8 @@ fn classify(reader: &mut Reader) -> Result<ClassifySettings> {
         // With two energies every correlation is 1 or -1.
         min_energies: reader.whole("classify.min_energies", 3, MAX_ENERGIES)?,
         min_delta_chi2: reader.number("classify.min_delta_chi2", 0.0, 1e6)?,
+        min_confidence: reader.number("classify.min_confidence", 0.0, 1.0)?,
+        neighbours: reader.flag("classify.neighbours")?,
         min_correlation: reader.number("classify.min_correlation", 0.0, 1.0)?,
         min_margin: reader.number("classify.min_margin", 0.0, 2.0)?,
         background_edge_jump: reader.number("classify.background_edge_jump", 0.0, 100.0)?,
