@@ -215,6 +215,8 @@ fn ask(
             open.len()
         ));
     }
+    // Only where a model was asked: most maps do without.
+    map.posterior.resize(map.status.len() * clusters, f32::NAN);
     for (row, &pixel) in posteriors.chunks_exact(clusters).zip(open) {
         map.posterior[pixel * clusters..(pixel + 1) * clusters].copy_from_slice(row);
     }

@@ -29,7 +29,7 @@ const CERTAIN: f32 = -30.0;
 /// Messages travel this far, in pixels: one for each round.
 const REACH: usize = 2;
 /// Rows that are worked on at a time.
-const STRIPE_ROWS: usize = 32;
+const STRIPE_ROWS: usize = 12;
 
 /// What a pixel has to say to its neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,7 +360,7 @@ mod tests {
         let (stack, targets) = stack(200.0);
         let all = right(&stack, &targets, &[true; NY * NX], |_| {});
         // At a corner, at the border between two stripes, and inside.
-        for pixel in [0, 31 * NX + 7, 32 * NX + 7, 50 * NX + 19] {
+        for pixel in [0, 23 * NX + 7, 24 * NX + 7, 50 * NX + 19] {
             let mut wanted = [false; NY * NX];
             wanted[pixel] = true;
             let one = right(&stack, &targets, &wanted, |_| {});

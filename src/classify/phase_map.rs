@@ -206,8 +206,8 @@ pub struct PhaseMap {
     pub smoothed: Vec<bool>,
     /// Pearson coefficient with each reference, pixel-major: `[pixel * phases + phase]`.
     pub correlations: Vec<f32>,
-    /// GMVAE posterior, pixel-major `[pixel * clusters + cluster]`, NaN where it did not run; empty without a
-    /// model.
+    /// GMVAE posterior, pixel-major `[pixel * clusters + cluster]`, NaN where it did not run; empty where no
+    /// model was asked.
     pub posterior: Vec<f32>,
     /// Accumulated dose, MGy; empty where there is none to tell.
     pub dose_mgy: Vec<f32>,
@@ -250,7 +250,7 @@ impl PhaseMap {
     #[must_use]
     pub fn unmeasured(plan: Arc<ScanPlan>, phases: Arc<[PhaseLabel]>, origin: Origin) -> Self {
         let n = plan.grid.pixels();
-        let (k, clusters) = (phases.len(), origin.clusters.len());
+        let k = phases.len();
         let nan = || vec![f32::NAN; n];
         Self {
             status: vec![Status::Unmeasured; n],
@@ -270,7 +270,7 @@ impl PhaseMap {
             fit_chi2: nan(),
             smoothed: vec![false; n],
             correlations: vec![f32::NAN; n * k],
-            posterior: vec![f32::NAN; n * clusters],
+            posterior: Vec::new(),
             dose_mgy: Vec::new(),
             readings: vec![NO_READINGS; n],
             plan,

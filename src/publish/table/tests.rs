@@ -172,6 +172,7 @@ fn readings_are_told_in_words_and_null_where_there_is_one_only() {
 #[test]
 fn posterior_is_null_where_the_model_did_not_run() {
     let mut map = map(1, 3, &["a", "b"]);
+    map.posterior = vec![f32::NAN; map.len() * 2];
     map.posterior[2..4].copy_from_slice(&[0.25, 0.75]);
     let table = read_back(&phase_map(&map).unwrap());
     let posterior = table.column_by_name("posterior").unwrap().as_list::<i32>();
