@@ -11,7 +11,6 @@
 //! the sums are then kept in `f64`.
 //!
 //! What the innermost loops call is marked `inline`: without link-time optimisation it would stay a call.
-//!
 //! Sums lie in blocks of [`BLOCK`] pixels, field after field, so that a block stays in the first-level cache and
 //! blocks can be worked on in parallel.
 
