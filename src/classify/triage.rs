@@ -2,12 +2,12 @@
 //!
 //! In this order: *unmeasured* (no value); *saturated* (more than half of what was measured is unusable);
 //! *ambiguous* for want of energies (no verdict before [`TriageSettings::min_energies`] on both sides of the
-//! edge, one of them in the white line); *background* (edge jump below its limit); *classified*; else *ambiguous*. All that have a best guess are
-//! looked at again ([`super::consult`]): they may be two phases along the beam, or nothing known.
+//! edge, one of them in the white line); *background* (edge jump below its limit); *classified*; else *ambiguous*. All
+//! that have a best guess and are not beyond doubt are looked at again ([`super::consult`]): they may be two phases along the beam, or nothing known.
 //!
 //! References may correlate at 0.98 with each other, so a high coefficient alone says nothing. The default rule
-//! asks for evidence: the best guess is the phase of the highest posterior, of weighted chi² and of a prior for each
-//! phase, and it is classified where the evidence is clear. Evidence is chi² of the rival less chi² of the best, in units of
+//! asks for evidence: the first guess is the phase of the least weighted chi², and it counts as classified where the
+//! evidence is clear; the second look then weighs mixtures and neighbours, too. Evidence is chi² of the rival less chi² of the best, in units of
 //! the noise and of what the references miss in this scan ([`super::confidence`]), and it has a limit where the
 //! energies seen cannot tell the two apart. The margin rule, two coefficients and a threshold, is the one published
 //! for the method; its best guess is that of the highest correlation.
