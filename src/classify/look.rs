@@ -9,7 +9,7 @@ use super::composition::Compositions;
 use super::judged::MeasuredPixels;
 use super::mixture::{MixtureFit, PairFit};
 use super::neighbours::Belief;
-use super::readings::{PairReading, Readings};
+use super::readings::{PairReading, Readings, same};
 use super::spectrum::Spectrum;
 use super::triage::Rule;
 use super::view::DensityView;
@@ -90,6 +90,7 @@ impl Instruments {
             if verdict.smoothed {
                 verdict.method = Method::Neighbours;
             }
+            keep_both_readings(&mut verdict, &alone);
         } else {
             self.readings.believe(belief.joint, scene.compositions);
         }
@@ -182,6 +183,25 @@ impl Instruments {
         verdict.delta_chi2 = if swapped { -verdict.delta_chi2 } else { f32::NAN };
         [verdict.phase, verdict.runner_up] = phases;
     }
+}
+
+/// Where the spectrum alone cannot tell two readings apart, that stays said whatever the neighbours prefer: what
+/// references miss is common to all of them, so their number is no evidence. The preferred reading comes first.
+fn keep_both_readings(verdict: &mut Verdict, alone: &Verdict) {
+    let [a, b, c, d] = alone.readings;
+    let preferred = match (verdict.status, alone.ambiguity) {
+        (_, ambiguity) if ambiguity != Ambiguity::Indistinguishable => return,
+        (Status::Mixture, _) => [verdict.phase, verdict.runner_up],
+        (Status::Classified | Status::Ambiguous, _) => [verdict.phase, NO_PHASE],
+        _ => return,
+    };
+    verdict.readings = match preferred {
+        of if same(of, [a, b]) => [a, b, c, d],
+        of if same(of, [c, d]) => [c, d, a, b],
+        _ => return,
+    };
+    verdict.ambiguity = Ambiguity::Indistinguishable;
+    verdict.confidence = verdict.confidence.min(MATTER_OF_PRIOR);
 }
 
 /// The phases of a pair, that with the likelier larger part first.

@@ -189,7 +189,8 @@ impl Readings {
     }
 }
 
-fn same(a: ReadingId, b: ReadingId) -> bool {
+/// Whether two readings are the same, in whichever order they name their phases.
+pub(super) fn same(a: ReadingId, b: ReadingId) -> bool {
     a == b || a == [b[1], b[0]]
 }
 
