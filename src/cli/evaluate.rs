@@ -1,4 +1,7 @@
-//! `phasewatch evaluate`: what the maps are worth, on drawn scans with known answers or on a recorded stack.
+//! `phasewatch evaluate`: what the maps are worth, on drawn scans with known answers, on a recorded stack, or on the
+//! scenarios of the simulator.
+
+mod scenarios;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,9 +28,19 @@ const RECORDED_ENERGIES: [usize; 4] = [6, 8, 12, 20];
 /// What to evaluate.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Directory of reference spectra.
-    #[arg(long, value_name = "DIR")]
-    references: PathBuf,
+    /// Directory of reference spectra; with --scenario the synthetic NVPF set where it is not given.
+    #[arg(long, value_name = "DIR", required_unless_present = "scenario")]
+    references: Option<PathBuf>,
+    /// Run scenarios of the simulator instead: all, names of built-in ones, or .toml files, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',',
+          conflicts_with_all = ["stack", "energies", "counts", "offsets", "range", "parts", "quick"])]
+    scenario: Vec<String>,
+    /// Kept table of scenarios (config/scenarios/expected.toml): exit with 65 where one is worse than it was.
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    check: Option<PathBuf>,
+    /// Kept table of scenarios to show beside the figures of now.
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    before: Option<PathBuf>,
     /// ONNX model that the maps consult; without one, maps are made without.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -52,7 +65,7 @@ pub struct EvaluateArgs {
     /// What to measure: accuracy, mixtures, foreign; everything where it is not given.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     parts: Vec<Part>,
-    /// Scans per cell [default: 5, with --quick 2].
+    /// Scans per cell or scenario [default: 5, with --quick or --scenario 2].
     #[arg(long, value_name = "N")]
     draws: Option<usize>,
     /// Only a few telling cells: a minute or so.
@@ -82,8 +95,11 @@ pub(super) enum Part {
 /// # Errors
 /// 64 for arguments and files that cannot be read, 65 for references, models and stacks that are wrong, 69 where nothing can be written.
 pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
+    let Some(references) = args.references.as_deref().filter(|_| args.scenario.is_empty()) else {
+        return scenarios::run(args);
+    };
     let settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
-    let references = Arc::new(ReferenceSet::load(&args.references).map_err(super::references::failure)?);
+    let references = Arc::new(ReferenceSet::load(references).map_err(super::references::failure)?);
     let plan = plan(args)?;
     let mut subject = Subject {
         recipe: recipe(&settings, Arc::clone(&references)).map_err(Failure::data)?,
@@ -242,9 +258,10 @@ fn failure(error: EvaluationError) -> Failure {
         | EvaluationError::Axis(_)
         | EvaluationError::Recording(_)
         | EvaluationError::Range(..)
+        | EvaluationError::Simulation(_)
         | EvaluationError::Plan(_) => Failure::data(error),
         EvaluationError::Model(_) | EvaluationError::Engine(_) => Failure::data(error),
-        EvaluationError::Stack(_) => Failure::bug(error),
+        EvaluationError::Stack(_) | EvaluationError::Detector(_) => Failure::bug(error),
     }
 }
 
