@@ -283,4 +283,4 @@ fn continue_list(list: &mut Vec<f64>, more: Option<&[f64]>, total: usize) {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::plan as test_plan;
+pub(crate) use crate::scan::test_plan;

@@ -1,36 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::scan::{Axis, Channel, Detector, DetectorKind, Grid, I0, I0Kind, Pixels, ScanKind, ValueUnit};
+use crate::scan::{Channel, I0, Pixels, test_plan as plan};
 use proptest::prelude::*;
-
-pub(crate) fn plan(ny: usize, nx: usize, energies: usize) -> ScanPlan {
-    let axis = Axis { start: 0.0, step: 0.1 };
-    ScanPlan {
-        scan_id: "s1".into(),
-        scan_kind: ScanKind::Stack,
-        grid: Grid { shape: [ny, nx], x: axis, y: axis, unit: "um".into() },
-        energies_ev: (0..energies).map(|e| 510.0 + e as f64).collect(),
-        dwell_ms: vec![1.0; energies],
-        value_unit: ValueUnit::Counts,
-        detector: Detector { kind: DetectorKind::Point, dark: 1.0, ..Detector::default() },
-        i0_kind: I0Kind::OpenBeam,
-        beamline: "test".into(),
-        sample: None,
-        region: None,
-        operator: None,
-        proposal: None,
-        group: None,
-        region_index: None,
-        polarization: None,
-        state_of_charge: None,
-        context: None,
-        flux_ph_per_s: None,
-        simulated: true,
-        started: chrono::DateTime::UNIX_EPOCH,
-        resend: None,
-    }
-}
 
 fn batch(energy_index: u32, first: u32, values: Vec<f32>, i0: I0) -> SampleBatch {
     SampleBatch {
