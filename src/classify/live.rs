@@ -265,8 +265,8 @@ impl LiveMap {
         let moved = !same_intensity(self.applied[energy], self.intensity.plane(energy));
         let intensity = if moved { self.intensity.plane(energy) } else { self.applied[energy] };
         let max_od = self.recipe.absorption.max_od;
-        let before = Conversion::new(stack.plan(), energy, self.applied[energy], max_od);
-        let now = Conversion::new(stack.plan(), energy, intensity, max_od);
+        let before = Conversion::new(stack.plan(), energy, self.applied[energy], max_od).of_plane(plane);
+        let now = Conversion::new(stack.plan(), energy, intensity, max_od).of_plane(plane);
         let (span, displaced) = match work {
             Work::Changed(change) if !moved => (span(change), &change.displaced[..]),
             Work::Changed(change) => (0..plane.values().len(), &change.displaced[..]),
@@ -346,7 +346,7 @@ impl LiveMap {
             },
         );
         let mut origin =
-            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset));
+            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset), &crate::registration::Drift::default());
         origin.generation = self.generation;
         origin.revision_reason = reason;
         origin.complete = false;
