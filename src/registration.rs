@@ -23,10 +23,12 @@ mod estimate;
 mod fine;
 mod kernel;
 mod prepared;
+mod registrar;
 mod resample;
 mod smooth;
 mod trust;
 
 pub use drift::{Drift, DriftSummary, EnergyShift, RegistrationMode, Shift, Verdict};
 pub use estimate::estimate;
+pub use registrar::{Moved, Registrar, Step};
 pub use resample::register;

@@ -153,7 +153,12 @@ impl Stack {
     /// into it.
     #[must_use]
     pub fn with_planes(&self, planes: Vec<Arc<Plane>>) -> Self {
-        Self { plan: Arc::clone(&self.plan), planes, sequence: self.sequence.clone(), counters: self.counters }
+        Self {
+            plan: Arc::clone(&self.plan),
+            planes,
+            sequence: self.sequence.clone(),
+            counters: self.counters,
+        }
     }
 
     /// Number of energies with any value.

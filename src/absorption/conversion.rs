@@ -110,7 +110,8 @@ impl Conversion {
             if od > self.max_od {
                 return Density::MASKED;
             }
-            let variance = self.interpolated * self.counts_per_photon * value / (signal * signal) + relative_i0;
+            let variance =
+                self.interpolated * self.counts_per_photon * value / (signal * signal) + relative_i0;
             return Density { od: od as f32, variance: variance as f32 };
         }
         let ratio = signal / incident;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::EnergyOffset;
-use crate::registration::Drift;
 use crate::reference::PhaseLabel;
+use crate::registration::Drift;
 use crate::scan::ScanPlan;
 
 /// In a phase column: no phase.

@@ -8,7 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, print, say};
 use crate::classify::Oracle;
-use crate::evaluation::{self, DriftStudy, EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study};
+use crate::evaluation::{
+    self, DriftStudy, EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study,
+};
 use crate::model::{BackendChoice, Model};
 use crate::pipeline::{backend, recipe};
 use crate::recording::Recording;

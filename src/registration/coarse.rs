@@ -148,11 +148,7 @@ pub(super) struct Guess {
 
 impl Coarse {
     pub(super) fn new(transforms: &Transforms) -> Self {
-        Self {
-            reference: vec![Complex::default(); transforms.ny * transforms.nx],
-            images: 0,
-            last: [0.0; 2],
-        }
+        Self { reference: vec![Complex::default(); transforms.ny * transforms.nx], images: 0, last: [0.0; 2] }
     }
 
     /// Where the sample lies in the next image; the reference then has it, too.

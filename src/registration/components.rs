@@ -44,8 +44,7 @@ pub(super) fn components(images: &[Registered], frame: Frame) -> Vec<Components>
     (0..groups)
         .into_par_iter()
         .map(|own| {
-            let others: Vec<usize> =
-                (0..images.len()).filter(|&i| group(i, images.len()) != own).collect();
+            let others: Vec<usize> = (0..images.len()).filter(|&i| group(i, images.len()) != own).collect();
             of_others(images, &others, &gram, frame)
         })
         .collect()
@@ -96,8 +95,9 @@ fn of_others(images: &[Registered], others: &[usize], gram: &[Vec<f64>], frame: 
 fn leading(matrix: &[Vec<f64>], count: usize) -> Vec<Vec<f64>> {
     let n = matrix.len();
     // Any start that is no eigenvector's complement does; this one is always the same.
-    let mut vectors: Vec<Vec<f64>> =
-        (0..count).map(|k| (0..n).map(|i| (((i + 1) * (k + 1)) as f64 * 0.7).cos() + 0.1).collect()).collect();
+    let mut vectors: Vec<Vec<f64>> = (0..count)
+        .map(|k| (0..n).map(|i| (((i + 1) * (k + 1)) as f64 * 0.7).cos() + 0.1).collect())
+        .collect();
     if let Some(first) = vectors.first_mut() {
         first.fill(1.0);
     }
@@ -145,8 +145,7 @@ fn without_gradients(pictures: &mut [Vec<f32>], frame: Frame) {
     let Some((first, others)) = pictures.split_first_mut() else { return };
     let nx = frame.nx;
     let inner = || (1..frame.ny - 1).flat_map(|y| y * nx + 1..(y + 1) * nx - 1);
-    let slope =
-        |p: usize| (f64::from(first[p + nx] - first[p - nx]), f64::from(first[p + 1] - first[p - 1]));
+    let slope = |p: usize| (f64::from(first[p + nx] - first[p - nx]), f64::from(first[p + 1] - first[p - 1]));
     let (mut yy, mut yx, mut xx) = (0.0, 0.0, 0.0);
     for p in inner() {
         let (y, x) = slope(p);

@@ -26,6 +26,9 @@ const LEAST_SIDE: usize = 24;
 /// Error that no displacement falls below, pixels: interpolation and edges that change.
 const FLOOR: f64 = 0.01;
 
+/// Error of a first guess, pixels.
+const GUESSED: f64 = 0.3;
+
 /// Estimates the drift of `stack`: a pure function of its content. `usable(energy, pixel)`: whether a value is sound.
 #[must_use]
 pub fn estimate(stack: &Stack, usable: &(dyn Fn(usize, usize) -> bool + Sync)) -> Drift {
@@ -36,7 +39,7 @@ pub fn estimate(stack: &Stack, usable: &(dyn Fn(usize, usize) -> bool + Sync)) -
 }
 
 /// Prepared images and first guesses, kept from one estimate to the next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Estimator {
     frame: Frame,
     transforms: Option<Transforms>,
@@ -142,6 +145,31 @@ impl Estimator {
         let mut all = vec![None; stack.planes().len()];
         order.iter().zip(curve).for_each(|(&energy, shift)| all[energy] = Some(shift));
         Drift { shifts: borrowed(stack, all), verdict }
+    }
+
+    /// Between two estimates: gives the images of `energies`, and those that are not whole yet, a displacement in `drift`
+    /// by the running reference.
+    pub(super) fn follow(&mut self, stack: &Stack, energies: &[usize], drift: &mut Drift) {
+        if !drift.is_applied() {
+            return;
+        }
+        let order = self.order(stack);
+        self.guess(&order);
+        drift.shifts.resize(stack.planes().len(), None);
+        let bin = self.frame.bin as f64;
+        for (place, &energy) in order.iter().enumerate() {
+            let earlier = place.checked_sub(1).and_then(|before| drift.shifts[order[before]]);
+            let (true, Some(before)) = (energies.contains(&energy), earlier) else { continue };
+            let ([y, x], [from_y, from_x]) = (self.guessed[place].1.shift, self.guessed[place - 1].1.shift);
+            drift.shifts[energy] = Some(Shift {
+                y: before.y + bin * (y - from_y),
+                x: before.x + bin * (x - from_x),
+                error_y: before.error_y.hypot(GUESSED),
+                error_x: before.error_x.hypot(GUESSED),
+                measured: false,
+            });
+        }
+        drift.shifts = borrowed(stack, std::mem::take(&mut drift.shifts));
     }
 
     /// The energies with an image, in the order of acquisition where every one has a time, else in that of the plan.

@@ -217,13 +217,7 @@ struct Normal {
 
 impl Normal {
     fn new(count: usize) -> Self {
-        Self {
-            count,
-            left: [[0.0; UNKNOWNS]; UNKNOWNS],
-            right: [0.0; UNKNOWNS],
-            power: 0.0,
-            pixels: 0.0,
-        }
+        Self { count, left: [[0.0; UNKNOWNS]; UNKNOWNS], right: [0.0; UNKNOWNS], power: 0.0, pixels: 0.0 }
     }
 
     #[inline]

@@ -27,7 +27,7 @@ const SEEN: f32 = 0.1;
 pub(super) const CORRELATED: f64 = 4.0 * std::f64::consts::PI * NARROW * NARROW;
 
 /// The grid of prepared images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) ny: usize,
     pub(super) nx: usize,
@@ -60,12 +60,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Makes the plane at `energy` ready. `usable`: whether a pixel's value is sound.
-    pub(super) fn new(
-        plan: &ScanPlan,
-        frame: Frame,
-        plane: &Plane,
-        usable: &dyn Fn(usize) -> bool,
-    ) -> Self {
+    pub(super) fn new(plan: &ScanPlan, frame: Frame, plane: &Plane, usable: &dyn Fn(usize) -> bool) -> Self {
         let (mut values, mut weights) = logarithms(plan, frame, plane, usable);
         let middle = weighted_mean(&values, &weights);
         values.iter_mut().zip(&weights).for_each(|(v, w)| *v = (*v - middle) * w);
@@ -92,8 +87,7 @@ fn logarithms(
 ) -> (Vec<f32>, Vec<f32>) {
     let nx = plan.grid.nx();
     let dark = plan.dark();
-    let saturation =
-        plan.detector.saturation.filter(|_| plan.summed_pixels() == 1).unwrap_or(f64::INFINITY);
+    let saturation = plan.detector.saturation.filter(|_| plan.summed_pixels() == 1).unwrap_or(f64::INFINITY);
     let signal = plan.detector.signal;
     let (mut values, mut weights) = (vec![0.0_f32; frame.pixels()], vec![0.0_f32; frame.pixels()]);
     let binned = (frame.bin * frame.bin) as f64;
@@ -124,9 +118,8 @@ fn logarithms(
 }
 
 fn weighted_mean(values: &[f32], weights: &[f32]) -> f32 {
-    let sum = |(a, b): (f64, f64), (v, w): (&f32, &f32)| {
-        (a + f64::from(*v) * f64::from(*w), b + f64::from(*w))
-    };
+    let sum =
+        |(a, b): (f64, f64), (v, w): (&f32, &f32)| (a + f64::from(*v) * f64::from(*w), b + f64::from(*w));
     let (amount, weight) = values.iter().zip(weights).fold((0.0, 0.0), sum);
     if weight > 0.0 { (amount / weight) as f32 } else { 0.0 }
 }

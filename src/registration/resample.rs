@@ -20,19 +20,13 @@ const WHOLE: f64 = 0.04;
 ///
 /// `usable(energy, pixel)`: whether a value is sound. A plane that lies where the first one does is shared, not copied.
 #[must_use]
-pub fn register(
-    raw: &Stack,
-    drift: &Drift,
-    usable: &(dyn Fn(usize, usize) -> bool + Sync),
-) -> Option<Stack> {
+pub fn register(raw: &Stack, drift: &Drift, usable: &(dyn Fn(usize, usize) -> bool + Sync)) -> Option<Stack> {
     if !drift.is_applied() {
         return None;
     }
     let planes = (0..raw.planes().len())
         .into_par_iter()
-        .map(|energy| {
-            registered(raw, energy, drift.applied(energy), &|pixel| usable(energy, pixel))
-        })
+        .map(|energy| registered(raw, energy, drift.applied(energy), &|pixel| usable(energy, pixel)))
         .collect();
     Some(raw.with_planes(planes))
 }
@@ -93,7 +87,8 @@ fn interpolated(image: &[f32], [ny, nx]: [usize; 2], taps: &[Taps; 2]) -> Vec<f3
                 let mut total = 0.0;
                 for i in y0..=y1 {
                     let from = (at.0 + i) as usize * nx + (at.1 + x0) as usize;
-                    let line = image[from..].iter().zip(&taps_x.weights[(x0 + 1) as usize..=(x1 + 1) as usize]);
+                    let line =
+                        image[from..].iter().zip(&taps_x.weights[(x0 + 1) as usize..=(x1 + 1) as usize]);
                     let row: f64 = line.map(|(value, weight)| f64::from(*value) * weight).sum();
                     total += taps_y.weights[(i + 1) as usize] * row;
                 }

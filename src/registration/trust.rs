@@ -33,9 +33,7 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
     let count = case.shifts.len();
     let telling = case.shifts.iter().filter(|shift| shift.measured).count();
     if 2 * telling < count {
-        return refused(format!(
-            "too little contrast: {telling} of {count} images tell where they lie"
-        ));
+        return refused(format!("too little contrast: {telling} of {count} images tell where they lie"));
     }
     let error = median(case.shifts.iter().map(|s| s.error_y.max(s.error_x)).collect());
     let scatter = scatter(case.shifts);

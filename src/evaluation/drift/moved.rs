@@ -48,8 +48,12 @@ pub fn recorded_drift(
             let draws = if reach > 0.0 { draws } else { 1 };
             let mut tally = Tally::default();
             for draw in 0..draws {
-                progress((index * reaches.len() + which) * draws + draw, counts.len() * reaches.len() * draws);
-                let path = path(count, reach, seed.wrapping_mul(31).wrapping_add((which * 100 + draw) as u64));
+                progress(
+                    (index * reaches.len() + which) * draws + draw,
+                    counts.len() * reaches.len() * draws,
+                );
+                let path =
+                    path(count, reach, seed.wrapping_mul(31).wrapping_add((which * 100 + draw) as u64));
                 let moving = stack_of(&moved(&chosen, &path))?;
                 let maps = three_maps(subject, &still, &moving)?;
                 let said = |drift: &crate::registration::Drift, energy: usize| {

@@ -17,8 +17,20 @@ impl DriftReport {
         text += "Error: distance between estimated and true displacement, pixels. Accuracy of the phases: lying still, \
                  drifting without registration, drifting with it.\n\n";
         let head = [
-            "case", "energies", "applied", "error median", "95 %", "largest", "errors / stated", "still", "without",
-            "with", "interior still", "without", "with", "said",
+            "case",
+            "energies",
+            "applied",
+            "error median",
+            "95 %",
+            "largest",
+            "errors / stated",
+            "still",
+            "without",
+            "with",
+            "interior still",
+            "without",
+            "with",
+            "said",
         ];
         text += &format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
         for row in &self.rows {

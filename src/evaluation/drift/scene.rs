@@ -99,9 +99,8 @@ impl SceneDraw {
             .collect();
         if matter == Matter::Inverting {
             // About their common mean, so that the contrast changes its sign over and over.
-            let mean: Vec<f64> = (0..energies)
-                .map(|e| od.iter().map(|list| list[e]).sum::<f64>() / od.len() as f64)
-                .collect();
+            let mean: Vec<f64> =
+                (0..energies).map(|e| od.iter().map(|list| list[e]).sum::<f64>() / od.len() as f64).collect();
             for list in &mut od {
                 list.iter_mut().zip(&mean).for_each(|(od, mean)| *od = mean + 1.0 * (*od - mean));
             }
@@ -134,7 +133,8 @@ impl SceneDraw {
             }
             Matter::Inverting => {
                 // Wavy stripes of the first and the last phase, of one thickness, and a strip that is empty.
-                let waves = (0.21 * x + 1.3 * (0.07 * y).sin()).sin() + (0.17 * y + 0.9 * (0.05 * x).cos()).sin();
+                let waves =
+                    (0.21 * x + 1.3 * (0.07 * y).sin()).sin() + (0.17 * y + 0.9 * (0.05 * x).cos()).sin();
                 let phase = if waves > 0.0 { 0 } else { self.od.len() as u8 - 1 };
                 (x > 18.0).then_some((phase, 1.0))
             }
