@@ -55,7 +55,7 @@ pub struct DriftRow {
     pub error: [f64; 3],
     /// Root mean square of the errors along the axes, in stated errors; 1 where these are honest.
     pub error_ratio: f64,
-    /// Accuracy of the phases, of all particle pixels: lying still, drifting without registration, drifting with it.
+    /// Accuracy of the phases, of all particle pixels that are in every image: lying still, drifting without registration, drifting with it.
     pub accuracy: [f64; 3],
     /// The same, pixels away from other matter only.
     pub interior: [f64; 3],
@@ -141,7 +141,8 @@ pub fn drift(
             let counts = study.counts * case.counts;
             let still = scene.stack(&vec![[0.0; 2]; path.len()], case.order, case.last, counts, seed)?;
             let moving = scene.stack(&path, case.order, case.last, counts, seed)?;
-            let score = |map: &PhaseMap, interior: bool| scene.accuracy(map, interior);
+            let stays = staying(&path, still.plan().grid.shape);
+            let score = |map: &PhaseMap, interior: bool| scene.accuracy(map, interior, &stays);
             let maps = three_maps(subject, &still, &moving)?;
             // The path is that of time; the drift is told by energy.
             let truth: Vec<[f64; 2]> = scene::by_energy(&path, case.order);
@@ -205,6 +206,15 @@ fn path(images: usize, reach: f64, seed: u64) -> Vec<[f64; 2]> {
         }
     }
     walk
+}
+
+/// Which pixels of the first image are in every image.
+fn staying(path: &[[f64; 2]], [ny, nx]: [usize; 2]) -> Vec<bool> {
+    let inside = |place: f64, n: usize| (0.0..=(n - 1) as f64).contains(&place);
+    let stays = |p: usize| {
+        path.iter().all(|[y, x]| inside((p / nx) as f64 + y, ny) && inside((p % nx) as f64 + x, nx))
+    };
+    (0..ny * nx).map(stays).collect()
 }
 
 /// What was seen in the scans of a case.

@@ -10,7 +10,7 @@ use super::kernel::Taps;
 use super::prepared::{CORRELATED, Frame, Prepared};
 
 /// Most components of an image.
-pub(super) const MOST: usize = 3;
+pub(super) const MOST: usize = 6;
 /// Unknowns: the components, and two gradients.
 const UNKNOWNS: usize = MOST + 2;
 /// Rounds of Gauss-Newton.

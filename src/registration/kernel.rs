@@ -3,6 +3,8 @@
 //! The cubic of R. Keys, IEEE Trans. ASSP 29, 1153 (1981), with a = -1/2: exact for parabolas, its weights add up to 1,
 //! and at a displacement of 0 it is the sample itself.
 
+use std::f64::consts::PI;
+
 /// A displacement along one axis: whole steps, and the weights of the samples at -1, 0, 1 and 2 from there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Taps {
@@ -45,6 +47,52 @@ impl Taps {
         let first = (0..4).find(used).unwrap_or(1);
         let last = (0..4).rev().find(used).unwrap_or(1);
         (first as isize - 1, last as isize - 1)
+    }
+}
+
+/// Weights along one axis for counts: samples at `first..first + weights.len()` from the place asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Weights {
+    pub(super) first: isize,
+    pub(super) weights: Vec<f64>,
+}
+
+impl Weights {
+    /// A sinc under the central lobe of a wider one, `half` samples to each side, brought to a sum of 1 (C. Duchon, J. Appl.
+    /// Meteorol. 18, 1016 (1979)); the sample itself at a whole displacement.
+    pub(super) fn lanczos(shift: f64, half: usize) -> Self {
+        let floor = shift.floor();
+        let t = shift - floor;
+        if t == 0.0 {
+            return Self { first: floor as isize, weights: vec![1.0] };
+        }
+        let half_width = half as f64;
+        let sinc = |t: f64| if t.abs() < 1e-9 { 1.0 } else { (PI * t).sin() / (PI * t) };
+        let offsets = (1..=2 * half).map(|k| k as f64 - half_width - t);
+        let weights: Vec<f64> = offsets.map(|d| sinc(d) * sinc(d / half_width)).collect();
+        let total: f64 = weights.iter().sum();
+        Self {
+            first: floor as isize + 1 - half as isize,
+            weights: weights.into_iter().map(|w| w / total).collect(),
+        }
+    }
+
+    /// The straight line between two samples.
+    pub(super) fn linear(shift: f64) -> Self {
+        let floor = shift.floor();
+        let t = shift - floor;
+        let weights = if t == 0.0 { vec![1.0] } else { vec![1.0 - t, t] };
+        Self { first: floor as isize, weights }
+    }
+
+    pub(super) fn cubic(shift: f64) -> Self {
+        let taps = Taps::cubic(shift);
+        Self { first: taps.whole - 1, weights: taps.weights.to_vec() }
+    }
+
+    /// Sum of the squared weights: the variance of an interpolated value over that of a sample.
+    pub(super) fn variance(&self) -> f64 {
+        self.weights.iter().map(|w| w * w).sum()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::drift::Drift;
-use super::kernel::Taps;
+use super::kernel::Weights;
 use crate::stack::{Plane, PlaneI0, Stack};
 
 /// A displacement this near to a whole number of pixels is taken for one: no value is interpolated for so little.
@@ -39,13 +39,11 @@ pub(super) fn registered(
     usable: &dyn Fn(usize) -> bool,
 ) -> Arc<Plane> {
     let plane = &raw.planes()[energy];
-    let taps = shift.map(|shift| {
+    let shift = shift.map(|shift| {
         let near = shift.round();
-        let shift = if (shift - near).abs() < WHOLE { near } else { shift };
-        if std::env::var("PW_LINEAR").is_ok() { Taps::linear(shift) } else { Taps::cubic(shift) }
+        if (shift - near).abs() < WHOLE { near } else { shift }
     });
-    let still = taps.iter().all(|taps| taps.whole == 0 && taps.weights[1] == 1.0);
-    if still || plane.measured() == 0 {
+    if shift == [0.0; 2] || plane.measured() == 0 {
         return Arc::clone(plane);
     }
     let plan = raw.plan();
@@ -57,48 +55,55 @@ pub(super) fn registered(
     let source: Vec<f32> =
         (0..plan.grid.pixels()).map(|p| if good(p) { plane.value(p) } else { f32::NAN }).collect();
     let grid = plan.grid.shape;
-    let values = interpolated(&source, grid, &taps);
+    let taps = shift.map(|shift| match super::prepared::knob("PW_KERNEL", 3.0) as usize {
+        1 => Weights::linear(shift),
+        2 => Weights::cubic(shift),
+        half => Weights::lanczos(shift, half),
+    });
+    let near = shift.map(Weights::linear);
+    let values = interpolated(&source, grid, &taps, &near);
     let i0 = match plane.i0() {
         PlaneI0::Each(each) => {
             let known: Vec<f32> =
                 each.iter().zip(&source).map(|(i0, v)| if v.is_nan() { f32::NAN } else { *i0 }).collect();
-            Some(interpolated(&known, grid, &taps))
+            Some(interpolated(&known, grid, &taps, &near))
         }
         PlaneI0::None | PlaneI0::One(_) => None,
     };
     Arc::new(plane.resampled(values, i0, taps[0].variance() * taps[1].variance()))
 }
 
-/// `image` at a constant displacement, NaN where it is not known.
-fn interpolated(image: &[f32], [ny, nx]: [usize; 2], taps: &[Taps; 2]) -> Vec<f32> {
-    let [down, along] = taps;
+/// `image` by the weights `taps` along both axes, where one of the values is missing by those of `near`, else NaN.
+fn interpolated(image: &[f32], grid: [usize; 2], taps: &[Weights; 2], near: &[Weights; 2]) -> Vec<f32> {
+    let mut out = weighed(image, grid, taps);
+    if out.iter().any(|value| value.is_nan()) {
+        let near = weighed(image, grid, near);
+        out.iter_mut().zip(near).filter(|(value, _)| value.is_nan()).for_each(|(value, near)| *value = near);
+    }
+    out
+}
+
+/// One axis after the other; NaN where a value with a weight is missing or outside.
+fn weighed(image: &[f32], [ny, nx]: [usize; 2], [down, along]: &[Weights; 2]) -> Vec<f32> {
     let mut out = vec![f32::NAN; ny * nx];
-    let (wide_y, wide_x) = (down.reach(), along.reach());
-    let near = |taps: &Taps| if taps.weights[2] == 0.0 { (0, 0) } else { (0, 1) };
-    let (near_y, near_x) = (near(down), near(along));
-    let (linear_y, linear_x) = (Taps::linear(down.fraction), Taps::linear(along.fraction));
-    for y in 0..ny {
-        for x in 0..nx {
-            let at = (y as isize + down.whole, x as isize + along.whole);
-            let sum = |taps_y: &Taps, taps_x: &Taps, (y0, y1): (isize, isize), (x0, x1): (isize, isize)| {
-                if at.0 + y0 < 0 || at.0 + y1 >= ny as isize || at.1 + x0 < 0 || at.1 + x1 >= nx as isize {
-                    return f64::NAN;
-                }
-                let mut total = 0.0;
-                for i in y0..=y1 {
-                    let from = (at.0 + i) as usize * nx + (at.1 + x0) as usize;
-                    let line =
-                        image[from..].iter().zip(&taps_x.weights[(x0 + 1) as usize..=(x1 + 1) as usize]);
-                    let row: f64 = line.map(|(value, weight)| f64::from(*value) * weight).sum();
-                    total += taps_y.weights[(i + 1) as usize] * row;
-                }
-                total
-            };
-            let mut value = sum(down, along, wide_y, wide_x);
-            if value.is_nan() {
-                value = sum(&linear_y, &linear_x, near_y, near_x);
-            }
-            out[y * nx + x] = value as f32;
+    let inside = |weights: &Weights, n: usize| {
+        let last = weights.first + weights.weights.len() as isize - 1;
+        let from = (-weights.first).clamp(0, n as isize);
+        from as usize..(n as isize - last).clamp(from, n as isize) as usize
+    };
+    let columns = inside(along, nx);
+    let mut row = vec![0.0_f64; nx];
+    for y in inside(down, ny) {
+        row.fill(0.0);
+        for (k, weight) in down.weights.iter().enumerate() {
+            let source = (y as isize + down.first + k as isize) as usize * nx;
+            let line = &image[source..source + nx];
+            row.iter_mut().zip(line).for_each(|(sum, value)| *sum += weight * f64::from(*value));
+        }
+        for x in columns.clone() {
+            let from = (x as isize + along.first) as usize;
+            let sum: f64 = row[from..].iter().zip(&along.weights).map(|(value, weight)| value * weight).sum();
+            out[y * nx + x] = sum as f32;
         }
     }
     out

@@ -14,7 +14,8 @@ impl DriftReport {
             }
             (None, None) => {}
         }
-        text += "Error: distance between estimated and true displacement, pixels. Accuracy of the phases: lying still, \
+        text += "Error: distance between estimated and true displacement, pixels. Accuracy of the phases, pixels \
+                 that are in every image (interior: away from other matter, or clear labels): lying still, \
                  drifting without registration, drifting with it.\n\n";
         let head = [
             "case",

@@ -204,10 +204,13 @@ impl SceneDraw {
         Ok(stack)
     }
 
-    /// Share of the particle pixels whose phase the map names; only those away from other matter where `interior`.
-    pub(super) fn accuracy(&self, map: &PhaseMap, interior: bool) -> f64 {
+    /// Share of the particle pixels in `stays` whose phase the map names; only those away from other matter where
+    /// `interior`.
+    pub(super) fn accuracy(&self, map: &PhaseMap, interior: bool, stays: &[bool]) -> f64 {
         let phases = self.truth.iter().enumerate().filter_map(|(pixel, truth)| match truth {
-            Truth::Phase(phase) if !interior || !self.boundary[pixel] => Some((pixel, *phase)),
+            Truth::Phase(phase) if stays[pixel] && !(interior && self.boundary[pixel]) => {
+                Some((pixel, *phase))
+            }
             _ => None,
         });
         share_right(map, phases)
