@@ -150,6 +150,18 @@ impl Stack {
         &self.planes
     }
 
+    /// This stack with other planes, one per energy, such as registered ones. It is for reading: nothing is to be pushed
+    /// into it.
+    #[must_use]
+    pub fn with_planes(&self, planes: Vec<Arc<Plane>>) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            planes,
+            sequence: self.sequence.clone(),
+            counters: self.counters,
+        }
+    }
+
     /// Number of energies with any value.
     #[must_use]
     pub fn energies_done(&self) -> usize {

@@ -23,7 +23,10 @@ impl<'a> DensityView<'a> {
             .iter()
             .enumerate()
             .filter(|(_, plane)| plane.measured() > 0)
-            .map(|(e, plane)| (e, &**plane, Conversion::new(stack.plan(), e, intensity.plane(e), max_od)))
+            .map(|(e, plane)| {
+                let conversion = Conversion::new(stack.plan(), e, intensity.plane(e), max_od).of_plane(plane);
+                (e, &**plane, conversion)
+            })
             .collect();
         Self { planes, noise_factor, energies: stack.planes().len(), pixels: stack.plan().grid.pixels() }
     }

@@ -42,6 +42,8 @@ pub struct Plane {
     ring_current: ExactMean,
     read_back: ExactMean,
     first_time: Option<DateTime<Utc>>,
+    /// Variance of a value over that of one that was counted, where values were interpolated.
+    interpolated: Option<f32>,
 }
 
 /// Until a second value comes a plane has one I0, not one a pixel.
@@ -113,6 +115,31 @@ impl Plane {
     #[inline]
     pub fn measured(&self) -> usize {
         self.measured
+    }
+
+    /// Variance of a value over that of one that was counted: 1, less where values were interpolated.
+    #[must_use]
+    #[inline]
+    pub fn variance_factor(&self) -> f64 {
+        self.interpolated.map_or(1.0, f64::from)
+    }
+
+    /// This plane with other values, interpolated from its own, and the incident intensity of each where it differs from
+    /// pixel to pixel; `variance_factor`: what interpolation made of their variance. It cannot be written to further:
+    /// nobody knows which message a value is from.
+    #[must_use]
+    pub fn resampled(&self, values: Vec<f32>, i0: Option<Vec<f32>>, variance_factor: f64) -> Self {
+        Self {
+            measured: values.iter().filter(|value| !value.is_nan()).count(),
+            values,
+            stamps: Vec::new(),
+            i0: i0.map_or_else(|| self.i0.clone(), I0Store::Each),
+            fresh: PixelSet::default(),
+            handed_out: PixelSet::default(),
+            displaced: Vec::new(),
+            interpolated: Some(variance_factor as f32),
+            ..*self
+        }
     }
 
     /// Mean storage-ring current over the messages, mA.
