@@ -132,7 +132,7 @@ impl Plane {
         Self {
             measured: values.iter().filter(|value| !value.is_nan()).count(),
             values,
-            stamps: Vec::new(),
+            stamps: Stamps::default(),
             i0: i0.map_or_else(|| self.i0.clone(), I0Store::Each),
             fresh: PixelSet::default(),
             handed_out: PixelSet::default(),
