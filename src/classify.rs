@@ -20,6 +20,7 @@ mod oracle;
 mod phase_map;
 pub mod population;
 mod readings;
+mod repeats;
 mod settled;
 pub mod spectrum;
 mod targets;

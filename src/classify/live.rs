@@ -17,6 +17,7 @@ use super::evidence::{Evidence, Values};
 use super::judged::{Measured, MeasuredPixels};
 use super::look::Scene;
 use super::population::Population;
+use super::repeats::{Change, RunningMeans};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
 use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
@@ -43,6 +44,8 @@ pub struct LiveMap {
     evidence: Evidence,
     seen: Vec<u16>,
     measured: Vec<u16>,
+    /// Energies that were measured more than once.
+    means: RunningMeans,
     intensity: Intensity,
     /// The I0 that the sums were made with.
     applied: Vec<PlaneIntensity>,
@@ -111,6 +114,7 @@ impl LiveMap {
             evidence: Evidence::new(pixels, targets.phases()),
             seen: vec![0; pixels],
             measured: vec![0; pixels],
+            means: RunningMeans::new(&plan.energies_ev, pixels),
             intensity: Intensity::default(),
             applied: vec![PlaneIntensity::Unknown; plan.energies_ev.len()],
             noise_factor: 1.0,
@@ -145,6 +149,7 @@ impl LiveMap {
         self.evidence = Evidence::new(pixels, self.targets.phases());
         self.seen.fill(0);
         self.measured.fill(0);
+        self.means = RunningMeans::new(&stack.plan().energies_ev, pixels);
         self.applied.fill(PlaneIntensity::Unknown);
         (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
     }
@@ -306,9 +311,11 @@ impl LiveMap {
             self.seen[pixel] = self.seen[pixel].wrapping_add(grown);
         }
         let Buffers { old_od, old_variance, od, variance } = buffers;
-        self.correlator.replace(&self.targets, energy, span.start, old_od, od);
+        // Of an energy that is there more than once the sums hold the mean.
+        let at = self.means.take(energy, span.start, Change { old_od, old_variance, od, variance });
+        self.correlator.replace(&self.targets, at, span.start, old_od, od);
         let old = Values { od: old_od, variance: old_variance };
-        self.evidence.replace(&self.targets, energy, span.start, Some(old), Values { od, variance });
+        self.evidence.replace(&self.targets, at, span.start, Some(old), Values { od, variance });
         self.applied[energy] = intensity;
     }
 
@@ -337,12 +344,13 @@ impl LiveMap {
                 let (signal, amount) = self.evidence.read(pixel, chi2);
                 (sums.signal, sums.amount) = (signal / noise, amount);
                 chi2.iter_mut().for_each(|chi2| *chi2 /= noise);
-                let seen = self.seen[pixel];
+                let (seen, masked) =
+                    (self.seen[pixel] - self.means.excess(pixel), self.measured[pixel] - self.seen[pixel]);
                 let contrast = match contrast.last(reader.all_the_same()) {
                     Some(table) => Arc::clone(table),
                     None => Arc::clone(contrast.of(targets, reader.energies(pixel))),
                 };
-                Measured { sums, seen, masked: self.measured[pixel] - seen, contrast }
+                Measured { sums, seen, masked, contrast }
             },
         );
         let mut origin =
