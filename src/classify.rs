@@ -44,4 +44,6 @@ pub use view::DensityView;
 #[cfg(test)]
 mod map_tests;
 #[cfg(test)]
+mod sparse_tests;
+#[cfg(test)]
 pub(crate) mod tests;

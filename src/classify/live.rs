@@ -55,7 +55,7 @@ pub struct LiveMap {
     population: Option<Population>,
     offset: EnergyOffset,
     energies_done: usize,
-    /// Number of complete planes at the last search for an empty region.
+    /// Number of values at the last search for an empty region.
     searched_at: usize,
     generation: u64,
     buffers: Buffers,
@@ -231,11 +231,12 @@ impl LiveMap {
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
     fn estimate(&mut self, stack: &Stack, late: bool, changed_planes: &[usize]) -> bool {
-        let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
-        // At first after each energy, later each time the stack has grown by an eighth; once more when it is
+        let measured = stack.measured();
+        // At first after each image, later each time the stack has grown by an eighth; once more when it is
         // whole, so that the live map ends where the settled one is; and when values were replaced.
-        let whole = complete > self.searched_at && complete == stack.plan().energies_ev.len();
-        let due = late || whole || complete >= self.searched_at + 1 + self.searched_at / 8;
+        let whole = measured > self.searched_at && stack.is_full();
+        let (now, then) = (images(stack, measured), images(stack, self.searched_at));
+        let due = late || whole || now >= then + 1 + then / 8;
         let mut changed = false;
         if self.generation == 0 || due {
             let estimate = Intensity::estimate(stack, &self.recipe.absorption);
@@ -243,7 +244,7 @@ impl LiveMap {
                 && (estimate.source() != self.intensity.source()
                     || estimate.region() != self.intensity.region());
             self.intensity = estimate;
-            self.searched_at = complete;
+            self.searched_at = measured;
         } else {
             self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
         }
@@ -366,6 +367,14 @@ impl LiveMap {
         let outcome = consult(&mut map, &open, &mut self.population, &scene, model.take());
         (map, outcome.err())
     }
+}
+
+/// How many images so many values come to. An image of a sparse scan has as many as the fullest one, once there are
+/// others to compare with.
+fn images(stack: &Stack, values: usize) -> usize {
+    let fullest = stack.planes().iter().map(|plane| plane.measured()).max().unwrap_or(0);
+    let image = if stack.energies_done() > 1 { fullest } else { stack.plan().grid.pixels() };
+    values / image.max(1)
 }
 
 fn same_intensity(a: PlaneIntensity, b: PlaneIntensity) -> bool {

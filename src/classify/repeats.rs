@@ -157,7 +157,7 @@ mod tests {
             let mut means = RunningMeans::new(&energies_ev, 3);
             let mut held: Vec<[Option<(f32, f32)>; 3]> = vec![[None; 3]; 6];
             // What the sums of a map would hold: the last "new" mean, which must be the next "old" one.
-            let mut shown = vec![[f32::NAN; 3]; 6];
+            let mut shown = [[f32::NAN; 3]; 6];
             for (entry, pixel, value) in steps {
                 let old = std::mem::replace(&mut held[entry][pixel], value);
                 let of = |value: Option<(f32, f32)>| value.unwrap_or((f32::NAN, f32::NAN));

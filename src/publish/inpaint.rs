@@ -109,7 +109,7 @@ mod tests {
             let (y, x) = (pixel / 8, pixel % 8);
             assert_eq!(view.filled[pixel], (x + y) % 2 == 1);
             assert_eq!(view.status[pixel], Status::Classified);
-            if x < 3 || x > 4 || !view.filled[pixel] {
+            if !(3..=4).contains(&x) || !view.filled[pixel] {
                 assert_eq!(view.phase[pixel], u8::from(x >= 4), "{y} {x}");
             }
         }
