@@ -9,6 +9,7 @@ mod baseline;
 mod cells;
 mod chart;
 mod draw;
+mod drift;
 mod field;
 mod foreign;
 mod foreign_curve;
@@ -28,6 +29,7 @@ mod targets;
 
 pub use cells::{CellRow, MethodScore, PipelineScore, RIGHT, grid};
 pub use draw::{Conditions, Drawer, Filling, ScanDraw, Truth};
+pub use drift::{DriftReport, DriftRow, DriftStudy, drift, recorded_drift};
 pub use foreign::{ForeignRow, ScoreRow};
 pub use latent::{Cloud, Latent, latent};
 pub use pairs::{MixtureCell, PairRow};

@@ -43,6 +43,8 @@ pub struct Conversion {
     counts_per_photon: f64,
     /// Signal below which the noise leaves nothing of an optical density.
     least_signal: f64,
+    /// Variance of a value over that of one that was counted.
+    interpolated: f64,
     intensity: PlaneIntensity,
 }
 
@@ -73,8 +75,15 @@ impl Conversion {
             max_od,
             counts_per_photon,
             least_signal: least_signal(plan, energy),
+            interpolated: 1.0,
             intensity,
         }
+    }
+
+    /// The same for a plane whose values may have been interpolated: see [`Plane::variance_factor`].
+    #[must_use]
+    pub fn of_plane(self, plane: &Plane) -> Self {
+        Self { interpolated: plane.variance_factor(), ..self }
     }
 
     /// Whether any value of the plane can be converted.
@@ -95,7 +104,7 @@ impl Conversion {
             return if value > self.max_od {
                 Density::MASKED
             } else {
-                Density { od: value as f32, variance: 1.0 }
+                Density { od: value as f32, variance: self.interpolated as f32 }
             };
         }
         let (i0, pixels) = match self.intensity {
@@ -117,13 +126,15 @@ impl Conversion {
             if od > self.max_od {
                 return Density::MASKED;
             }
-            let variance = self.counts_per_photon * value / (signal * signal) + relative_i0;
+            let variance =
+                self.interpolated * self.counts_per_photon * value / (signal * signal) + relative_i0;
             return Density { od: od as f32, variance: variance as f32 };
         }
         let ratio = signal / incident;
         // One count at least: a yield of nothing is a measurement, and has an error.
         let counts = value.max(self.counts_per_photon);
-        let variance = self.counts_per_photon * counts / (incident * incident) + ratio * ratio * relative_i0;
+        let own = self.interpolated * self.counts_per_photon * counts / (incident * incident);
+        let variance = own + ratio * ratio * relative_i0;
         Density { od: ratio as f32, variance: variance as f32 }
     }
 }

@@ -31,7 +31,7 @@ pub fn noise_factor(stack: &Stack, intensity: &Intensity, max_od: f64) -> f64 {
     let planes: Vec<_> = order
         .iter()
         .map(|&e| {
-            let conversion = Conversion::new(plan, e, intensity.plane(e), max_od);
+            let conversion = Conversion::new(plan, e, intensity.plane(e), max_od).of_plane(stack.plane(e));
             (plan.energies_ev[e], stack.plane(e), conversion)
         })
         .collect();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EnergyOffset;
 use crate::reference::PhaseLabel;
+use crate::registration::Drift;
 use crate::scan::ScanPlan;
 
 /// In a phase column: no phase.
@@ -235,6 +236,8 @@ pub struct Origin {
     pub normalisation: Vec<(String, String)>,
     /// The energy offset as it was estimated.
     pub energy_offset: EnergyOffset,
+    /// Where the sample lay in each image, and whether that was taken out.
+    pub drift: Drift,
     /// What was added to every energy of the scan, eV: 0 where nothing was corrected.
     pub correction_ev: f64,
     /// What the pixels of the scan say together.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::PhaseLabel;
+use super::products::Products;
 use super::repeats::Repeats;
 use crate::reference::{Reference, ReferenceSet, Window};
 
@@ -41,6 +42,8 @@ pub struct Targets {
     pub jump_is_told: bool,
     pre_edge_to_ev: f64,
     white_line_from_ev: f64,
+    /// What fits of spectra need of the references.
+    pub(super) products: Products,
 }
 
 impl Targets {
@@ -86,7 +89,9 @@ impl Targets {
             energies_ev,
             offset_ev,
             used,
+            products: Products::default(),
         };
+        targets.products = Products::new(&targets);
         targets.sides = targets.sides_of((0..targets.used.len()).filter(|&e| targets.used[e]));
         targets.edge_jump = (0..phases).map(|k| targets.jump_of(k)).collect();
         targets.jump_is_told = targets.is_jump_told();

@@ -25,7 +25,10 @@ impl<'a> DensityView<'a> {
             .iter()
             .enumerate()
             .filter(|(_, plane)| plane.measured() > 0)
-            .map(|(e, plane)| (e, &**plane, Conversion::new(stack.plan(), e, intensity.plane(e), max_od)))
+            .map(|(e, plane)| {
+                let conversion = Conversion::new(stack.plan(), e, intensity.plane(e), max_od).of_plane(plane);
+                (e, &**plane, conversion)
+            })
             .collect();
         let repeats = Repeats::of(&stack.plan().energies_ev);
         let pixels = stack.plan().grid.pixels();

@@ -11,7 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, print, say};
 use crate::classify::Oracle;
-use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study};
+use crate::evaluation::{
+    self, DriftStudy, EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study,
+};
 use crate::model::{BackendChoice, Model};
 use crate::pipeline::{backend, recipe};
 use crate::recording::Recording;
@@ -24,6 +26,9 @@ const DRAWS: usize = 5;
 const QUICK_DRAWS: usize = 2;
 /// Numbers of energies of a recorded stack, where nothing else is asked for.
 const RECORDED_ENERGIES: [usize; 4] = [6, 8, 12, 20];
+
+/// The same for moved copies of it.
+const DRIFT_ENERGIES: [usize; 3] = [12, 30, usize::MAX];
 
 /// What to evaluate.
 #[derive(Debug, Args)]
@@ -68,6 +73,12 @@ pub struct EvaluateArgs {
     /// Scans per cell or scenario [default: 5, with --quick or --scenario 2].
     #[arg(long, value_name = "N")]
     draws: Option<usize>,
+    /// Measure registration instead: on drawn scans whose sample drifts, or with --stack on moved copies of it.
+    #[arg(long)]
+    drift: bool,
+    /// With --drift: only the cases whose names hold this.
+    #[arg(long, value_name = "TEXT", requires = "drift")]
+    case: Option<String>,
     /// Only a few telling cells: a minute or so.
     #[arg(long)]
     quick: bool,
@@ -105,6 +116,9 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         recipe: recipe(&settings, Arc::clone(&references)).map_err(Failure::data)?,
         oracle: args.model.as_deref().map(|path| oracle(path, &settings, &references)).transpose()?,
     };
+    if args.drift {
+        return drift(args, &mut subject);
+    }
     let model_sha256 = subject.oracle.as_ref().map(|oracle| oracle.model().sha256().to_owned());
     let bar = ProgressBar::new(0).with_style(style());
     let mut progress = |done: usize, total: usize| {
@@ -146,6 +160,45 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         for picture in &pictures {
             write(folder, &picture.file, &picture.svg)?;
         }
+        say(format_args!("written to {}", folder.display()));
+    }
+    Ok(())
+}
+
+/// Measures registration.
+fn drift(args: &EvaluateArgs, subject: &mut Subject) -> Result<(), Failure> {
+    let bar = ProgressBar::new(0).with_style(style());
+    let mut progress = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let draws = args.draws.unwrap_or(if args.quick { 1 } else { 3 });
+    let report = match &args.stack {
+        Some(path) => {
+            let recording = Recording::load(path).map_err(Failure::data)?;
+            let measured = recording.planes.len();
+            let counts = if args.energies.is_empty() {
+                DRIFT_ENERGIES.iter().map(|&count| count.min(measured)).collect()
+            } else {
+                args.energies.clone()
+            };
+            evaluation::recorded_drift(subject, &recording, &counts, draws, args.seed, &mut progress)
+        }
+        None => {
+            let counts = args.counts.first().copied().unwrap_or(1000.0);
+            let study = DriftStudy { counts, draws, seed: args.seed };
+            evaluation::drift(subject, study, args.case.as_deref(), &mut progress)
+        }
+    }
+    .map_err(failure)?;
+    bar.finish_and_clear();
+    let markdown = report.markdown();
+    print(&markdown);
+    if let Some(folder) = &args.out {
+        let mut json = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
+        json.push('\n');
+        write(folder, "drift.json", &json)?;
+        write(folder, "drift.md", &markdown)?;
         say(format_args!("written to {}", folder.display()));
     }
     Ok(())

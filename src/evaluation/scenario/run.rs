@@ -10,6 +10,7 @@ use crate::classify::{OffsetMode, PosteriorModel, Recipe, settle};
 use crate::detector;
 use crate::evaluation::{EvaluationError, Subject};
 use crate::reference::ReferenceSet;
+use crate::registration::{Drift, RegistrationMode, Verdict};
 use crate::scan::DetectorKind;
 use crate::simulate::{IncidentSource, Microscope, Scenario, Truth};
 use crate::stack::Stack;
@@ -137,7 +138,7 @@ fn judge(subject: &mut Subject, microscope: &Microscope, stack: &Stack) -> Resul
     let set_points = &stack.plan().energies_ev;
     let corrections = Corrections {
         energy_ev: settled.energies_ev.iter().zip(set_points).map(|(now, was)| now - was).collect(),
-        shift_px: vec![[0.0; 2]; set_points.len()],
+        shift_px: shifts(&settled.map.origin.drift, set_points.len()),
     };
     Ok(Score::of(microscope, stack, &settled.map, &raw.map, &corrections))
 }
@@ -146,8 +147,16 @@ fn judge(subject: &mut Subject, microscope: &Microscope, stack: &Stack) -> Resul
 fn uncorrected(recipe: &Recipe) -> Recipe {
     let mut recipe = recipe.clone();
     recipe.offset = OffsetMode::Report;
+    recipe.registration = RegistrationMode::Off;
     recipe.triage.neighbours = false;
     recipe
+}
+
+/// By how much each image was moved back; by nothing where the drift was not taken out.
+fn shifts(drift: &Drift, energies: usize) -> Vec<[f64; 2]> {
+    let applied = drift.verdict == Verdict::Applied;
+    let known = |energy: usize| drift.shifts.get(energy).copied().flatten().filter(|_| applied);
+    (0..energies).map(|energy| known(energy).map_or([0.0; 2], |shift| [shift.y, shift.x])).collect()
 }
 
 /// The separate I0 spectrum of a simulated beamline.
