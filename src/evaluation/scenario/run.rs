@@ -39,6 +39,8 @@ pub struct ScenarioRow {
     /// What came of them.
     #[serde(flatten)]
     pub score: Score,
+    /// What was applied to the first of them, as its map says: name and value.
+    pub applied: Vec<(String, String)>,
 }
 
 /// Runs every job with `seeds` seeds, one after the other from the scenario's own on. `progress` is told how many
@@ -64,6 +66,7 @@ pub fn scenarios(
         })
         .collect();
     let mut scores = vec![Score::default(); jobs.len()];
+    let mut applied = vec![Vec::new(); jobs.len()];
     let mut done = 0;
     progress(done, scans.len());
     for some in scans.chunks(AHEAD) {
@@ -72,18 +75,23 @@ pub fn scenarios(
             some.par_iter().map(|(_, scenario)| measure(scenario.clone(), &references)).collect();
         for ((index, _), measured) in some.iter().zip(measured) {
             let (microscope, stack) = measured?;
-            scores[*index].add(&judge(subject, &microscope, &stack)?);
+            let (score, normalisation) = judge(subject, &microscope, &stack)?;
+            scores[*index].add(&score);
+            if applied[*index].is_empty() {
+                applied[*index] = normalisation;
+            }
             done += 1;
             progress(done, scans.len());
         }
     }
-    let row = |(job, score): (&ScenarioJob, Score)| ScenarioRow {
+    let row = |((job, score), applied): ((&ScenarioJob, Score), Vec<(String, String)>)| ScenarioRow {
         name: job.name.clone(),
         about: job.scenario.about.clone(),
         scans: seeds,
         score,
+        applied,
     };
-    Ok(jobs.iter().zip(scores).map(row).collect())
+    Ok(jobs.iter().zip(scores).zip(applied).map(row).collect())
 }
 
 /// Measures a whole scan, as the daemon would have it.
@@ -122,8 +130,12 @@ pub(super) fn measure(
     Ok((microscope, stack))
 }
 
-/// Maps a scan, and scores the map.
-fn judge(subject: &mut Subject, microscope: &Microscope, stack: &Stack) -> Result<Score, EvaluationError> {
+/// Maps a scan, and scores the map; also what the map says was applied.
+fn judge(
+    subject: &mut Subject,
+    microscope: &Microscope,
+    stack: &Stack,
+) -> Result<(Score, Vec<(String, String)>), EvaluationError> {
     let mut recipe = subject.recipe.clone();
     if microscope.scenario().detector.i0 == IncidentSource::Spectrum {
         recipe.absorption.mode = I0Mode::Spectrum;
@@ -140,7 +152,8 @@ fn judge(subject: &mut Subject, microscope: &Microscope, stack: &Stack) -> Resul
         energy_ev: settled.energies_ev.iter().zip(set_points).map(|(now, was)| now - was).collect(),
         shift_px: shifts(&settled.map.origin.drift, set_points.len()),
     };
-    Ok(Score::of(microscope, stack, &settled.map, &raw.map, &corrections))
+    let score = Score::of(microscope, stack, &settled.map, &raw.map, &corrections);
+    Ok((score, settled.map.origin.normalisation))
 }
 
 /// The recipe without corrections: what Pearson alone has to live with.
