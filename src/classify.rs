@@ -21,6 +21,7 @@ mod phase_map;
 pub mod population;
 mod products;
 mod readings;
+mod repeats;
 mod settled;
 pub mod spectrum;
 mod targets;
@@ -43,5 +44,7 @@ pub use view::DensityView;
 
 #[cfg(test)]
 mod map_tests;
+#[cfg(test)]
+mod sparse_tests;
 #[cfg(test)]
 pub(crate) mod tests;

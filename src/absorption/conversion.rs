@@ -41,9 +41,24 @@ pub struct Conversion {
     saturation: f64,
     max_od: f64,
     counts_per_photon: f64,
+    /// Signal below which the noise leaves nothing of an optical density.
+    least_signal: f64,
     /// Variance of a value over that of one that was counted.
     interpolated: f64,
     intensity: PlaneIntensity,
+}
+
+/// Standard deviations that a transmitted signal must be above zero: with less the error of its optical density is
+/// above a half.
+const LEAST_DEVIATIONS: f64 = 2.0;
+
+/// The signal that is so many deviations above zero, on a dark level that scatters as counts do; 0 where nobody says
+/// how many counts a photon makes.
+fn least_signal(plan: &ScanPlan, energy: usize) -> f64 {
+    let Some(list) = &plan.detector.counts_per_photon else { return 0.0 };
+    // s = k sqrt(g (s + dark)), solved for s.
+    let k2g = LEAST_DEVIATIONS * LEAST_DEVIATIONS * list[energy];
+    0.5 * (k2g + (k2g * k2g + 4.0 * k2g * plan.dark()).sqrt())
 }
 
 impl Conversion {
@@ -59,6 +74,7 @@ impl Conversion {
             saturation: saturation.unwrap_or(f64::INFINITY),
             max_od,
             counts_per_photon,
+            least_signal: least_signal(plan, energy),
             interpolated: 1.0,
             intensity,
         }
@@ -103,7 +119,7 @@ impl Conversion {
         // Relative variances of signal and incident beam; the dark counts are noise, too.
         let relative_i0 = self.counts_per_photon * i0 / (incident * incident * pixels);
         if self.signal == Signal::Transmission {
-            if signal <= 0.0 {
+            if signal <= self.least_signal {
                 return Density::MASKED;
             }
             let od = (incident / signal).ln();
@@ -164,6 +180,20 @@ mod tests {
         assert!(conversion(PlaneIntensity::Unknown).apply(100.0, 1000.0).od.is_nan());
         assert!(conversion(PlaneIntensity::Stream).apply(100.0, f32::NAN).od.is_nan());
         assert!(conversion(PlaneIntensity::Stream).apply(100.0, 1000.0).od > 2.0);
+    }
+
+    #[test]
+    fn what_is_within_its_noise_has_no_density() {
+        let mut plan = test_plan(1, 1, 1);
+        (plan.detector.dark, plan.detector.counts_per_photon) = (20.0, Some(vec![1.0]));
+        let one = Conversion::new(&plan, 0, PlaneIntensity::One { i0: 1020.0, pixels: 1e6 }, 9.0);
+        // Two deviations of 11.1 photons on 20 dark counts are 11.2.
+        assert!(one.apply(31.0, f32::NAN).od.is_nan());
+        let density = one.apply(32.0, f32::NAN);
+        assert!(density.od > 4.0 && density.variance.sqrt() < 0.5);
+        plan.detector.counts_per_photon = None;
+        let unknown = Conversion::new(&plan, 0, PlaneIntensity::One { i0: 1020.0, pixels: 1e6 }, 9.0);
+        assert!(!unknown.apply(21.0, f32::NAN).od.is_nan(), "nobody knows the noise");
     }
 
     #[test]

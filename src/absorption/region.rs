@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use crate::scan::PixelSet;
+use crate::scan::{PixelSet, nearest};
 use crate::stack::{Plane, Stack};
 
 /// Share of the variance that the two classes have to explain before they are believed to be two.
@@ -42,8 +42,10 @@ pub fn find_empty_region(stack: &Stack) -> Option<EmptyRegion> {
     let (threshold, separability) = otsu(&image)?;
     let threshold = threshold.max(plateau(&image, threshold));
     let bright: Vec<bool> = image.iter().map(|&value| value > threshold).collect();
-    let largest = largest_part(&bright, ny, nx);
-    let eroded = erode(&largest, ny, nx);
+    let connected = across_gaps(&bright, &image, [ny, nx]);
+    let largest = largest_part(&connected, ny, nx);
+    let eroded = measured_of(&erode(&largest, ny, nx), &image);
+    let largest = measured_of(&largest, &image);
     let region = if eroded.len() >= MIN_PIXELS { eroded } else { largest };
     (region.len() >= MIN_PIXELS).then_some(EmptyRegion { pixels: region, separability })
 }
@@ -89,6 +91,23 @@ fn mean_log_image(stack: &Stack) -> Vec<f64> {
         }
     });
     image
+}
+
+/// The bright pixels of a sparse scan with what lies between them: a pixel that was not measured is what the nearest
+/// measured one is.
+fn across_gaps(bright: &[bool], image: &[f64], shape: [usize; 2]) -> Vec<bool> {
+    let measured: Vec<bool> = image.iter().map(|value| value.is_finite()).collect();
+    if measured.iter().all(|&measured| measured) {
+        return bright.to_vec();
+    }
+    nearest(&measured, shape).into_iter().map(|near| near.is_some_and(|near| bright[near as usize])).collect()
+}
+
+/// The pixels of a set that were measured.
+fn measured_of(set: &PixelSet, image: &[f64]) -> PixelSet {
+    let mut measured = PixelSet::new(image.len());
+    set.iter().filter(|&pixel| image[pixel].is_finite()).for_each(|pixel| _ = measured.insert(pixel));
+    measured
 }
 
 /// Otsu's threshold of the finite values and how well it separates; `None` where it does not.
@@ -239,6 +258,20 @@ mod tests {
     fn a_field_full_of_sample_has_none() {
         let stack = stack(20, 20, |y, x| 500.0 + ((y * 131 + x * 57) % 97) as f32 / 8.0);
         assert_eq!(find_empty_region(&stack), None);
+    }
+
+    #[test]
+    fn a_sparse_scan_has_one_across_its_gaps() {
+        // One pixel in five, none beside another.
+        let stack = stack(30, 40, |y, x| match (x + 2 * y) % 5 {
+            0 => (if x < 16 { 1000.0 } else { 300.0 }) + ((y * 7 + x * 3) % 11) as f32,
+            _ => f32::NAN,
+        });
+        let region = find_empty_region(&stack).unwrap();
+        assert!(region.pixels.len() > 60, "{}", region.pixels.len());
+        assert!(
+            region.pixels.iter().all(|pixel| pixel % 40 < 16 && (pixel % 40 + 2 * (pixel / 40)) % 5 == 0)
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::evidence::{Evidence, Values};
 use super::judged::{Measured, MeasuredPixels};
 use super::look::Scene;
 use super::population::Population;
+use super::repeats::{Change, RunningMeans};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
 use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
@@ -45,6 +46,8 @@ pub struct LiveMap {
     evidence: Evidence,
     seen: Vec<u16>,
     measured: Vec<u16>,
+    /// Energies that were measured more than once.
+    means: RunningMeans,
     intensity: Intensity,
     /// The I0 that the sums were made with.
     applied: Vec<PlaneIntensity>,
@@ -55,7 +58,7 @@ pub struct LiveMap {
     offset: EnergyOffset,
     registrar: Registrar,
     energies_done: usize,
-    /// Number of complete planes at the last search for an empty region.
+    /// Number of values at the last search for an empty region.
     searched_at: usize,
     generation: u64,
     buffers: Buffers,
@@ -116,6 +119,7 @@ impl LiveMap {
             evidence: Evidence::new(pixels, targets.phases()),
             seen: vec![0; pixels],
             measured: vec![0; pixels],
+            means: RunningMeans::new(&plan.energies_ev, pixels),
             intensity: Intensity::default(),
             applied: vec![PlaneIntensity::Unknown; plan.energies_ev.len()],
             noise_factor: 1.0,
@@ -155,6 +159,7 @@ impl LiveMap {
         self.evidence = Evidence::new(pixels, self.targets.phases());
         self.seen.fill(0);
         self.measured.fill(0);
+        self.means = RunningMeans::new(&stack.plan().energies_ev, pixels);
         self.applied.fill(PlaneIntensity::Unknown);
         (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
         self.registrar = registrar;
@@ -162,18 +167,19 @@ impl LiveMap {
 
     /// Follows the drift of the sample. Returns what that did to the planes.
     fn register(&mut self, raw: &Stack, late: bool, changed: &[usize]) -> Moved {
-        let (complete, due) = self.due(raw, late);
-        let whole = complete == raw.plan().energies_ev.len();
+        let (_, due) = self.due(raw, late);
+        let whole = raw.is_full();
         self.registrar.advance(raw, Step { changed, due, whole }, &|_, _| true)
     }
 
-    /// The number of complete planes, and whether estimates of the whole stack are due: at first after each energy,
-    /// later each time the stack has grown by an eighth; once more when it is whole, so that the live map ends where the
-    /// settled one is; and when values were replaced.
+    /// The number of values, and whether estimates of the whole stack are due: at first after each image, later each
+    /// time the stack has grown by an eighth; once more when it is whole, so that the live map ends where the settled
+    /// one is; and when values were replaced.
     fn due(&self, raw: &Stack, late: bool) -> (usize, bool) {
-        let complete = raw.planes().iter().filter(|p| p.measured() == raw.plan().grid.pixels()).count();
-        let whole = complete > self.searched_at && complete == raw.plan().energies_ev.len();
-        (complete, late || whole || complete >= self.searched_at + 1 + self.searched_at / 8)
+        let measured = raw.measured();
+        let whole = measured > self.searched_at && raw.is_full();
+        let (now, then) = (images(raw, measured), images(raw, self.searched_at));
+        (measured, late || whole || now >= then + 1 + then / 8)
     }
 
     /// The stack, as it was measured, under the estimates of this map.
@@ -283,8 +289,8 @@ impl LiveMap {
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
     fn estimate(&mut self, raw: &Stack, late: bool, changed_planes: &[usize]) -> bool {
-        let (complete, due) = self.due(raw, late);
-        let whole = complete > self.searched_at && complete == raw.plan().energies_ev.len();
+        let (measured, due) = self.due(raw, late);
+        let whole = measured > self.searched_at && raw.is_full();
         let registrar = std::mem::take(&mut self.registrar);
         let stack = registrar.stack(raw);
         let mut changed = false;
@@ -294,7 +300,7 @@ impl LiveMap {
                 && (estimate.source() != self.intensity.source()
                     || estimate.region() != self.intensity.region());
             self.intensity = estimate;
-            self.searched_at = complete;
+            self.searched_at = measured;
         } else {
             self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
         }
@@ -371,9 +377,11 @@ impl LiveMap {
             self.seen[pixel] = self.seen[pixel].wrapping_add(grown);
         }
         let Buffers { old_od, old_variance, od, variance } = buffers;
-        self.correlator.replace(&self.targets, energy, span.start, old_od, od);
+        // Of an energy that is there more than once the sums hold the mean.
+        let at = self.means.take(energy, span.start, Change { old_od, old_variance, od, variance });
+        self.correlator.replace(&self.targets, at, span.start, old_od, od);
         let old = Values { od: old_od, variance: old_variance };
-        self.evidence.replace(&self.targets, energy, span.start, Some(old), Values { od, variance });
+        self.evidence.replace(&self.targets, at, span.start, Some(old), Values { od, variance });
         self.applied[energy] = intensity;
     }
 
@@ -402,12 +410,13 @@ impl LiveMap {
                 let (signal, amount) = self.evidence.read(pixel, chi2);
                 (sums.signal, sums.amount) = (signal / noise, amount);
                 chi2.iter_mut().for_each(|chi2| *chi2 /= noise);
-                let seen = self.seen[pixel];
+                let (seen, masked) =
+                    (self.seen[pixel] - self.means.excess(pixel), self.measured[pixel] - self.seen[pixel]);
                 let contrast = match contrast.last(reader.all_the_same()) {
                     Some(table) => Arc::clone(table),
                     None => Arc::clone(contrast.of(targets, reader.energies(pixel))),
                 };
-                Measured { sums, seen, masked: self.measured[pixel] - seen, contrast }
+                Measured { sums, seen, masked, contrast }
             },
         );
         let drift = self.registrar.drift();
@@ -425,6 +434,14 @@ impl LiveMap {
         let outcome = consult(&mut map, &open, &mut self.population, &scene, model.take());
         (map, outcome.err())
     }
+}
+
+/// How many images so many values come to. An image of a sparse scan has as many as the fullest one, once there are
+/// others to compare with.
+fn images(stack: &Stack, values: usize) -> usize {
+    let fullest = stack.planes().iter().map(|plane| plane.measured()).max().unwrap_or(0);
+    let image = if stack.energies_done() > 1 { fullest } else { stack.plan().grid.pixels() };
+    values / image.max(1)
 }
 
 fn same_intensity(a: PlaneIntensity, b: PlaneIntensity) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::PhaseLabel;
 use super::products::Products;
+use super::repeats::Repeats;
 use crate::reference::{Reference, ReferenceSet, Window};
 
 /// The references of a set at the energies of one scan. Where any reference does not reach, the energy is not
@@ -100,7 +101,11 @@ impl Targets {
     fn is_jump_told(&self) -> bool {
         /// Fewest energies in the white line, and least part of the references' own jump.
         const TOLD: (usize, f64) = (8, 0.7);
-        let inside = (0..self.energies_ev.len()).filter(|&e| self.white_line[e] && self.used[e]).count();
+        // An energy that is measured again tells no more of the white line's shape.
+        let repeats = Repeats::of(&self.energies_ev);
+        let inside = (0..self.energies_ev.len())
+            .filter(|&e| self.white_line[e] && self.used[e] && repeats.first_of(e) == e)
+            .count();
         let part = self.edge_jump.iter().sum::<f64>() / self.full_jump.iter().sum::<f64>();
         inside >= TOLD.0 && (part.is_nan() || part >= TOLD.1)
     }

@@ -155,7 +155,10 @@ pub(super) fn prejudge(
     if u32::from(reading.masked) * 2 > u32::from(measured) {
         return Some(Verdict::none(Status::Saturated, Ambiguity::None));
     }
-    let sides = targets.sides.iter().zip(reading.sums.sides).all(|(planned, seen)| seen || !planned);
+    // A pixel that has energies of its own may have none before the edge: then its white line has to tell.
+    let [before, behind] = reading.sums.sides;
+    let sides = behind || !targets.sides[1];
+    let sides = sides && (before || !targets.sides[0] || (behind && reading.sums.white_line));
     if reading.sums.energies < settings.min_energies || !sides {
         return Some(Verdict::none(Status::Ambiguous, Ambiguity::Noise));
     }
@@ -177,7 +180,9 @@ fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     /// What a fitted jump may be wrong by, relative to itself, where few energies show it.
     const RELATIVE: f32 = 0.2;
     let of_windows = reading.sums.edge_jump < limit;
-    if !of_windows {
+    // A pixel without an energy before the edge, where others have one, has only the fit to tell by.
+    let only_fitted = reading.sums.edge_jump.is_nan() && targets.sides[0] && !reading.sums.sides[0];
+    if !of_windows && !only_fitted {
         return false;
     }
     let Some(best) = (0..reading.chi2.len()).min_by(|&a, &b| reading.chi2[a].total_cmp(&reading.chi2[b]))
@@ -189,7 +194,9 @@ fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     let error = jump / explained.sqrt();
     let relative = if targets.jump_is_told { 0.0 } else { RELATIVE };
     // Windows and fit have to agree: a single noisy value does not empty a pixel.
-    jump.is_nan() || jump * (1.0 + relative) + ERRORS.0 * error < limit || jump < ERRORS.1 * error
+    jump.is_nan() && of_windows
+        || jump * (1.0 + relative) + ERRORS.0 * error < limit
+        || jump < ERRORS.1 * error
 }
 
 /// Judges one pixel.

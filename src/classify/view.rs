@@ -1,5 +1,6 @@
 //! A stack as optical densities: the conversions of all its planes, ready to gather any pixel's spectrum.
 
+use super::repeats::Repeats;
 use super::spectrum::Spectrum;
 use crate::absorption::{Conversion, Density, Intensity};
 use crate::stack::{Plane, Stack};
@@ -10,6 +11,7 @@ pub struct DensityView<'a> {
     planes: Vec<(usize, &'a Plane, Conversion)>,
     /// Factor on every variance.
     noise_factor: f64,
+    repeats: Repeats,
     energies: usize,
     pixels: usize,
 }
@@ -28,7 +30,9 @@ impl<'a> DensityView<'a> {
                 (e, &**plane, conversion)
             })
             .collect();
-        Self { planes, noise_factor, energies: stack.planes().len(), pixels: stack.plan().grid.pixels() }
+        let repeats = Repeats::of(&stack.plan().energies_ev);
+        let pixels = stack.plan().grid.pixels();
+        Self { planes, noise_factor, repeats, energies: stack.planes().len(), pixels }
     }
 
     /// Number of energies of the plan.
@@ -43,8 +47,9 @@ impl<'a> DensityView<'a> {
         self.pixels
     }
 
-    /// Writes the spectrum of `pixel` into `spectrum`, energies in the order of the plan. Returns how many
-    /// energies were measured but are masked.
+    /// Writes the spectrum of `pixel` into `spectrum`, energies in the order of the plan; an energy that was measured
+    /// more than once is there once, at its first entry, with the mean. Returns how many values were measured but
+    /// are masked.
     pub fn gather(&self, pixel: usize, spectrum: &mut Spectrum) -> u16 {
         spectrum.clear();
         let mut masked = 0;
@@ -57,7 +62,8 @@ impl<'a> DensityView<'a> {
             if od.is_nan() {
                 masked += 1;
             } else {
-                spectrum.push(*energy, f64::from(od), f64::from(variance) * self.noise_factor);
+                let energy = self.repeats.first_of(*energy);
+                spectrum.add(energy, f64::from(od), f64::from(variance) * self.noise_factor);
             }
         }
         masked
