@@ -19,7 +19,7 @@ use super::look::Scene;
 use super::population::Population;
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
-use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
+use super::{Correction, EnergyScale, PhaseMap, RevisionReason, Targets, estimate_energies};
 use crate::absorption::{Conversion, Intensity, PlaneIntensity, energies_ev, noise_factor};
 use crate::stack::{PlaneChange, Stack};
 
@@ -50,7 +50,7 @@ pub struct LiveMap {
     compositions: Compositions,
     /// What the pixels say together, since the last search for an empty region.
     population: Option<Population>,
-    offset: EnergyOffset,
+    scale: EnergyScale,
     energies_done: usize,
     /// Number of complete planes at the last search for an empty region.
     searched_at: usize,
@@ -116,7 +116,7 @@ impl LiveMap {
             noise_factor: 1.0,
             compositions: Compositions::new(targets.phases()),
             population: None,
-            offset: EnergyOffset::default(),
+            scale: EnergyScale::default(),
             energies_done: 0,
             searched_at: 0,
             generation: 0,
@@ -132,14 +132,14 @@ impl LiveMap {
         let mut map = Self::new(stack, recipe);
         map.estimate(stack, true, &[]);
         map.generation = generation;
-        map.rebuild(stack, map.offset.correction_ev(map.recipe.offset));
+        map.rebuild(stack, &map.scale.applied(map.recipe.offset));
         map
     }
 
-    /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction_ev`.
-    fn rebuild(&mut self, stack: &Stack, correction_ev: f64) {
+    /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction`.
+    fn rebuild(&mut self, stack: &Stack, correction: &Correction) {
         let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
-        self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction_ev);
+        self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction);
         let pixels = self.seen.len();
         self.correlator = Correlator::new(pixels, &self.targets, self.recipe.baseline);
         self.evidence = Evidence::new(pixels, self.targets.phases());
@@ -184,8 +184,8 @@ impl LiveMap {
         let late = changes.iter().any(|change| !change.displaced.is_empty());
         let changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
         let replaced = self.estimate(stack, late, &changed);
-        if let Some(correction_ev) = self.other_correction(stack) {
-            self.rebuild(stack, correction_ev);
+        if let Some(correction) = self.other_correction(stack) {
+            self.rebuild(stack, &correction);
             return RevisionReason::Offset;
         }
         let mut pending = changes.iter().peekable();
@@ -209,19 +209,23 @@ impl LiveMap {
         self.recipe.absorption.read_back
             && energies_ev(stack, true)
                 .iter()
-                .zip(&self.targets.energies_ev)
-                .any(|(now, before)| (now + self.targets.offset_ev - before).abs() > ENERGY_TOLERANCE_EV)
+                .zip(&self.targets.uncorrected_ev)
+                .any(|(now, before)| (now - before).abs() > ENERGY_TOLERANCE_EV)
     }
 
     /// What the energies are to be corrected by, where that is other than what they are corrected by.
     ///
     /// While the scan grows, small moves wait, and so do those within the error; when it is whole, the correction is
     /// that of the settled map.
-    fn other_correction(&self, stack: &Stack) -> Option<f64> {
-        let (now, before) = (self.offset.correction_ev(self.recipe.offset), self.targets.offset_ev);
-        let moved_ev = (now - before).abs();
-        let far = moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.offset.error_ev && now != 0.0);
-        (if stack.is_full() { moved_ev > 0.0 } else { far }).then_some(now)
+    fn other_correction(&self, stack: &Stack) -> Option<Correction> {
+        let now = self.scale.applied(self.recipe.offset);
+        if stack.is_full() {
+            return (now != self.targets.correction).then_some(now);
+        }
+        let moved_ev = now.distance_ev(&self.targets.correction, &self.targets.uncorrected_ev);
+        let far =
+            moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.scale.offset.error_ev && !now.is_none());
+        far.then_some(now)
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
@@ -251,7 +255,13 @@ impl LiveMap {
             self.population = None;
             let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
             let (view, recipe) = (self.view(stack), &self.recipe);
-            self.offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
+            self.scale = estimate_energies(
+                &view,
+                &recipe.references,
+                &energies_ev,
+                &recipe.triage,
+                recipe.calibration.as_ref(),
+            );
         }
         changed
     }
@@ -346,7 +356,7 @@ impl LiveMap {
             },
         );
         let mut origin =
-            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset));
+            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.scale.offset));
         origin.generation = self.generation;
         origin.revision_reason = reason;
         origin.complete = false;

@@ -13,7 +13,8 @@ use super::look::Scene;
 use super::spectrum::Spectrum;
 use super::view::DensityView;
 use super::{
-    EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings, estimate_offset,
+    Correction, EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings,
+    estimate_energies,
 };
 use crate::absorption::{AbsorptionSettings, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
@@ -32,6 +33,8 @@ pub struct Recipe {
     pub triage: TriageSettings,
     /// What is done about an energy offset.
     pub offset: OffsetMode,
+    /// A measured calibration of the energies; where there is one, it is applied instead of the estimate.
+    pub calibration: Option<Correction>,
 }
 
 /// The settled map and the estimates behind it.
@@ -59,8 +62,14 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
-    let offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
-    let targets = Targets::corrected(&recipe.references, &energies_ev, offset.correction_ev(recipe.offset));
+    let scale = estimate_energies(
+        &view,
+        &recipe.references,
+        &energies_ev,
+        &recipe.triage,
+        recipe.calibration.as_ref(),
+    );
+    let targets = Targets::corrected(&recipe.references, &energies_ev, &scale.applied(recipe.offset));
     let measured = MeasuredPixels::collect(
         plan.grid.pixels(),
         &targets,
@@ -75,7 +84,7 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
             Measured { sums, seen, masked, contrast }
         },
     );
-    let mut origin = origin(stack, recipe, &targets, (&intensity, noise_factor, offset));
+    let mut origin = origin(stack, recipe, &targets, (&intensity, noise_factor, scale.offset));
     name_model(&mut origin, model.as_deref());
     let (mut map, open) = measured.judge(plan.clone(), &targets, &recipe.triage, origin);
     let compositions = Compositions::new(targets.phases());
@@ -124,7 +133,7 @@ pub(super) fn origin(
         ("ring_current", "not applied".to_owned()),
         ("dead_time", "not applied".to_owned()),
         ("energies", if recipe.absorption.read_back { "read-back" } else { "set-points" }.to_owned()),
-        ("energy_offset", offset.report(targets.offset_ev)),
+        ("energy_offset", offset.report(&targets.correction)),
         ("registration", "not applied".to_owned()),
         ("noise", noise),
         (
@@ -142,7 +151,9 @@ pub(super) fn origin(
         complete: stack.is_full(),
         normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
         energy_offset: offset,
-        correction_ev: targets.offset_ev,
+        correction_ev: targets.correction.offset_ev,
+        correction: targets.correction.clone(),
+        corrected_ev: targets.energies_ev.clone(),
         population: super::population::Population::default(),
         calibrated_on: CALIBRATED_ON.to_owned(),
         revision_reason: RevisionReason::Energy,

@@ -114,6 +114,8 @@ pub struct Drawer<'a> {
     to_ev: f64,
     /// Factor on all thicknesses.
     thin: f64,
+    /// The phases that the sample has, by their indices.
+    phases: Vec<u8>,
 }
 
 impl<'a> Drawer<'a> {
@@ -144,7 +146,19 @@ impl<'a> Drawer<'a> {
         };
         let highest = references.references.iter().map(inside).fold(0.0, f64::max);
         let thin = (HIGHEST_OD / (THICKNESS.1 * highest)).min(1.0);
-        Ok(Self { references, from_ev, to_ev, thin })
+        let phases = (0..references.len() as u8).collect();
+        Ok(Self { references, from_ev, to_ev, thin, phases })
+    }
+
+    /// The same for samples that have only `phases` of the references, by their indices; without any of them, all.
+    #[must_use]
+    pub fn with_phases(mut self, phases: &[u8]) -> Self {
+        let known = phases.iter().copied().filter(|phase| usize::from(*phase) < self.references.len());
+        self.phases = known.collect();
+        if self.phases.is_empty() {
+            self.phases = (0..self.references.len() as u8).collect();
+        }
+        self
     }
 
     /// The range over which energies are spread, eV.
@@ -224,17 +238,19 @@ impl<'a> Drawer<'a> {
 
     /// What each domain is made of.
     fn matter(&self, rng: &mut ChaCha8Rng, filling: Filling, domains: usize) -> Vec<Matter> {
-        let phases = self.references.len();
-        let pairs: Vec<[u8; 2]> =
-            (0..phases).flat_map(|a| (a + 1..phases).map(move |b| [a as u8, b as u8])).collect();
+        let phases = &self.phases;
+        let pairs: Vec<[u8; 2]> = (0..phases.len())
+            .flat_map(|a| (a + 1..phases.len()).map(move |b| [phases[a], phases[b]]))
+            .collect();
         let mut matter: Vec<Matter> = (0..domains)
             .map(|domain| match filling {
-                Filling::Pure => Matter::Phase((domain % phases) as u8),
-                _ if domain % 2 == 0 => Matter::Phase((domain / 2 % phases) as u8),
-                Filling::Mixtures => {
+                Filling::Pure => Matter::Phase(phases[domain % phases.len()]),
+                _ if domain % 2 == 0 => Matter::Phase(phases[domain / 2 % phases.len()]),
+                Filling::Mixtures if !pairs.is_empty() => {
                     let pair = pairs[domain / 2 % pairs.len()];
                     Matter::Mixture { pair, rising: rng.random_bool(0.5) }
                 }
+                Filling::Mixtures => Matter::Phase(phases[0]),
                 Filling::Foreign => Matter::Foreign,
             })
             .collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox};
 use crate::advice::AdviceSettings;
 use crate::classify::correlation::Baseline;
-use crate::classify::{OffsetMode, Recipe, Rule, TriageSettings};
+use crate::classify::{Correction, OffsetMode, Recipe, Rule, TriageSettings};
 use crate::model::{Backend, BackendChoice};
 use crate::recording::{RecordingError, read_spectrum};
 use crate::reference::ReferenceSet;
@@ -39,7 +39,10 @@ pub fn recipe(settings: &Settings, references: Arc<ReferenceSet>) -> Result<Reci
         settings::OffsetMode::Report => OffsetMode::Report,
         settings::OffsetMode::Correct => OffsetMode::Correct,
     };
-    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage, offset })
+    let points: Vec<[f64; 2]> =
+        settings.energy.calibration.iter().map(|point| [point.nominal_ev, point.true_ev]).collect();
+    let calibration = Correction::calibrated(&points);
+    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage, offset, calibration })
 }
 
 fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError> {

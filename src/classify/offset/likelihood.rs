@@ -48,6 +48,19 @@ impl ShiftedReferences {
     }
 }
 
+/// What the noise of a pixel is beyond that of its counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What the pixel's own fit leaves: a pixel that is described badly says little.
+    Own,
+    /// What half of the pixels' best fits leave, for all alike: references that miss do not silence their phases. From twice
+    /// that on, chi² counts by its logarithm.
+    Common,
+}
+
+/// chi² over its expectation from which it counts by its logarithm, with [`Form::Common`].
+const KNEE: f64 = 2.0;
+
 /// Log-likelihoods, with those of parts of the energies left out.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
@@ -62,25 +75,27 @@ pub(super) struct Table {
 
 impl Table {
     /// Fits every reference at every offset to every pixel.
-    pub(super) fn new(sample: &Sample, shifted: &ShiftedReferences) -> Self {
-        Self::without(sample, shifted, |_| false)
+    pub(super) fn new(sample: &Sample, shifted: &ShiftedReferences, form: Form) -> Self {
+        Self::without(sample, shifted, form, |_| false)
     }
 
     /// The same, leaving out the energies for which `left_out` is true.
     pub(super) fn without(
         sample: &Sample,
         shifted: &ShiftedReferences,
+        form: Form,
         left_out: impl Fn(usize) -> bool + Sync,
     ) -> Self {
         let (phases, n) = (shifted.phases, sample.energies());
         let (pixels, count) = (sample.pixels(), shifted.offsets.len());
         let columns = count * phases;
         let mut each = vec![0.0; pixels * columns];
-        each.par_chunks_mut(columns).enumerate().for_each_init(
+        let mut freedoms = vec![0.0; pixels];
+        each.par_chunks_mut(columns).zip(&mut freedoms).enumerate().for_each_init(
             || Sums::new(columns),
-            |sums, (pixel, each)| {
+            |sums, (pixel, (each, freedom))| {
                 let row = pixel * n..(pixel + 1) * n;
-                sums.fit(
+                *freedom = sums.fit(
                     shifted,
                     &sample.weight[row.clone()],
                     &sample.weighted_od[row],
@@ -90,6 +105,15 @@ impl Table {
                 );
             },
         );
+        let scale = least_ratio(&each, columns);
+        let log: fn(f64, f64) -> f64 = match form {
+            Form::Own => own_log_likelihood,
+            Form::Common => common_log_likelihood,
+        };
+        let unit = if form == Form::Common { scale } else { 1.0 };
+        each.par_chunks_mut(columns)
+            .zip(&freedoms)
+            .for_each(|(row, &freedom)| row.iter_mut().for_each(|v| *v = log(*v / unit, freedom)));
         let marginal = (0..count)
             .into_par_iter()
             .flat_map_iter(|offset| average(&each, columns, offset * phases, phases))
@@ -146,7 +170,7 @@ impl Sums {
         Self { wr: vec![0.0; columns], wrr: vec![0.0; columns], wxr: vec![0.0; columns] }
     }
 
-    /// Writes the log-likelihood of each column into `out`.
+    /// Writes chi² over its degrees of freedom of each column into `out`; returns these.
     fn fit(
         &mut self,
         shifted: &ShiftedReferences,
@@ -155,7 +179,7 @@ impl Sums {
         (mut total, mut squares, mut count): (f64, f64, f64),
         left_out: &impl Fn(usize) -> bool,
         out: &mut [f64],
-    ) {
+    ) -> f64 {
         let columns = out.len();
         let Self { wr, wrr, wxr } = self;
         wr.fill(0.0);
@@ -189,15 +213,29 @@ impl Sums {
             let c_xr = (wxr[c] - wr[c] * rest / total).max(0.0);
             let explained = if c_rr > 1e-12 * total { c_xr * c_xr / c_rr } else { 0.0 };
             let chi2 = (c_xx - explained).max(0.0);
-            out[c] = log_likelihood(chi2, freedom);
+            out[c] = chi2 / freedom;
         }
+        freedom
     }
 }
 
+/// The median over the pixels of the least ratio of each; at least 1.
+fn least_ratio(ratios: &[f64], columns: usize) -> f64 {
+    let least = |row: &[f64]| row.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut sorted: Vec<f64> = ratios.chunks_exact(columns).map(least).collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).map_or(1.0, |ratio| ratio.max(1.0))
+}
+
 /// Normal as far as chi² is what noise explains; beyond, that of a pixel whose noise is as large as its misfit.
-fn log_likelihood(chi2: f64, freedom: f64) -> f64 {
-    let ratio = chi2 / freedom;
+fn own_log_likelihood(ratio: f64, freedom: f64) -> f64 {
     if ratio <= 1.0 { 0.5 * freedom * (1.0 - ratio) } else { -0.5 * freedom * ratio.ln() }
+}
+
+/// Normal up to [`KNEE`], in the unit of all pixels.
+fn common_log_likelihood(ratio: f64, freedom: f64) -> f64 {
+    let counted = if ratio <= KNEE { ratio } else { KNEE * (1.0 + (ratio / KNEE).ln()) };
+    -0.5 * freedom * counted
 }
 
 /// For one offset: the logarithm of each pixel's likelihood, averaged over the phases with the shares that make

@@ -1,5 +1,7 @@
 //! The pixels that the offset is estimated from: particles, spread evenly over the map.
 
+use rayon::prelude::*;
+
 use super::*;
 use crate::classify::spectrum::Spectrum;
 
@@ -12,6 +14,8 @@ const MOST_PIXELS: usize = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     energies: usize,
+    /// The pixels, ascending.
+    pub chosen: Vec<usize>,
     /// Weight 1/variance, 0 where there is no value: `[pixel * energies + energy]`.
     pub weight: Vec<f64>,
     /// Optical density less the pixel's weighted mean, times the weight.
@@ -42,9 +46,10 @@ impl Sample {
             weight: vec![0.0; chosen.len() * n],
             weighted_od: vec![0.0; chosen.len() * n],
             sums: vec![(0.0, 0.0, 0.0); chosen.len()],
+            chosen,
         };
         let rows = sample.weight.par_chunks_mut(n).zip(sample.weighted_od.par_chunks_mut(n));
-        rows.zip(&mut sample.sums).zip(&chosen).for_each_init(
+        rows.zip(&mut sample.sums).zip(&sample.chosen).for_each_init(
             Spectrum::default,
             |spectrum, (((weight, od), sums), &pixel)| {
                 view.gather(pixel, spectrum);
@@ -62,6 +67,7 @@ impl Sample {
         };
         Self {
             energies: n,
+            chosen: self.chosen.iter().step_by(stride).copied().collect(),
             weight: rows(&self.weight),
             weighted_od: rows(&self.weighted_od),
             sums: self.sums.iter().step_by(stride).copied().collect(),

@@ -188,7 +188,7 @@ impl MappedScan {
         let offset = &map.origin.energy_offset;
         if offset.is_alarming() && !self.offset_noted {
             self.offset_noted = true;
-            let text = offset.report(map.origin.correction_ev);
+            let text = offset.report(&map.origin.correction);
             tracing::warn!(
                 scan_id = self.scan_id(),
                 offset_ev = offset.offset_ev,
