@@ -116,6 +116,8 @@ pub struct Drawer<'a> {
     thin: f64,
     /// The phases that the sample has, by their indices.
     phases: Vec<u8>,
+    /// How much larger the energy offset is per eV above the middle of the range.
+    slope: f64,
 }
 
 impl<'a> Drawer<'a> {
@@ -147,7 +149,7 @@ impl<'a> Drawer<'a> {
         let highest = references.references.iter().map(inside).fold(0.0, f64::max);
         let thin = (HIGHEST_OD / (THICKNESS.1 * highest)).min(1.0);
         let phases = (0..references.len() as u8).collect();
-        Ok(Self { references, from_ev, to_ev, thin, phases })
+        Ok(Self { references, from_ev, to_ev, thin, phases, slope: 0.0 })
     }
 
     /// The same for samples that have only `phases` of the references, by their indices; without any of them, all.
@@ -158,6 +160,13 @@ impl<'a> Drawer<'a> {
         if self.phases.is_empty() {
             self.phases = (0..self.references.len() as u8).collect();
         }
+        self
+    }
+
+    /// The same for scans whose offset grows by `slope` per eV: what is drawn as the offset is that in the middle.
+    #[must_use]
+    pub fn with_slope(mut self, slope: f64) -> Self {
+        self.slope = slope;
         self
     }
 
@@ -186,7 +195,9 @@ impl<'a> Drawer<'a> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let offset_ev = if rng.random_bool(0.5) { conditions.offset_ev } else { -conditions.offset_ev };
         let energies_ev = self.energies_ev(conditions.energies);
-        let beam_ev: Vec<f64> = energies_ev.iter().map(|e| e + offset_ev).collect();
+        let middle_ev = 0.5 * (self.from_ev + self.to_ev);
+        let beam_ev: Vec<f64> =
+            energies_ev.iter().map(|e| e + offset_ev + self.slope * (e - middle_ev)).collect();
         let domains = match conditions.filling {
             Filling::Pure => 5,
             Filling::Mixtures | Filling::Foreign => 8,

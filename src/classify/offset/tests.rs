@@ -312,3 +312,68 @@ fn the_real_stack_has_no_offset() {
         assert!((found.offset_ev - moved_ev).abs() < 0.05, "{moved_ev}: {found:?}");
     }
 }
+
+#[test]
+fn references_that_lie_apart_are_brought_to_the_sample() {
+    // Every reference is displaced by its own; 0.12 eV too low on average.
+    let exact = nvpf::reference_set();
+    let own_ev = [0.18, 0.06, 0.15, 0.03, 0.18];
+    let mut set = exact.clone();
+    for (reference, own_ev) in set.references.iter_mut().zip(own_ev) {
+        reference.energies_ev.iter_mut().for_each(|e| *e += own_ev);
+    }
+    let stack = Scene::new(11, 30, 3000.0, 0.0).stack(&exact).0;
+    let scale = estimate(&stack, &set);
+    assert!((scale.offset.offset_ev - 0.12).abs() < 0.03 && scale.offset.is_trusted(), "{scale:?}");
+    for (phase, own_ev) in own_ev.iter().enumerate() {
+        let found_ev = scale.correction.offset_ev + scale.correction.own(phase);
+        assert!((found_ev - own_ev).abs() < 0.03, "{phase}: {scale:?}");
+    }
+    // The offset's own error holds what displacements have in common.
+    assert!(scale.offset.error_ev > 0.015, "{scale:?}");
+}
+
+#[test]
+fn a_slope_is_found_where_there_is_one_and_the_references_are_exact() {
+    let set = nvpf::reference_set();
+    let flat = estimate(&Scene::new(12, 30, 3000.0, 0.2).stack(&set).0, &set);
+    assert_eq!((flat.offset.slope, flat.correction.slope), (0.0, 0.0), "{flat:?}");
+    let scene = Scene::new(13, 30, 3000.0, 0.2);
+    let (mut stack, _) = scene.stack(&set);
+    // The same counts under set-points that are farther off the higher they are.
+    let slope = 0.012;
+    let mut plan = stack.plan().as_ref().clone();
+    plan.energies_ev.iter_mut().for_each(|e| *e -= slope * (*e - 519.0));
+    let mut tilted = Stack::new(plan);
+    for energy in 0..scene.energies_ev.len() {
+        let values = stack.plane(energy).values().to_vec();
+        tilted.push(energy as u64 + 1, &whole(energy, values.len(), values)).unwrap();
+    }
+    stack = tilted;
+    let scale = estimate(&stack, &set);
+    for (nominal_ev, true_ev) in stack.plan().energies_ev.iter().zip(&scene.energies_ev) {
+        let left_ev = nominal_ev + scale.correction.at(*nominal_ev) - true_ev - 0.2;
+        assert!(left_ev.abs() < 0.03, "{nominal_ev}: {left_ev} {scale:?}");
+    }
+    assert!((scale.offset.slope - slope).abs() < 3.0 * scale.offset.slope_error, "{scale:?}");
+}
+
+#[test]
+fn a_measured_calibration_beats_the_fit() {
+    let set = Arc::new(nvpf::reference_set());
+    let scene = Scene::new(14, 30, 3000.0, 0.3);
+    let (stack, _) = scene.stack(&set);
+    let calibrated = |true_ev: f64, mode: OffsetMode| {
+        let calibration = Correction::calibrated(&[[515.0, true_ev]]);
+        settle(&stack, &Recipe { calibration, ..recipe(&set, mode) }, None).map.origin
+    };
+    let right = calibrated(515.3, OffsetMode::Report);
+    assert!((right.correction_ev - 0.3).abs() < 1e-9 && !right.energy_offset.is_at_odds(), "{right:?}");
+    assert!((right.energy_offset.offset_ev - 0.3).abs() < 0.03, "the fit tells the whole");
+    assert!((right.corrected_ev[0] - scene.energies_ev[0] - 0.3).abs() < 1e-9);
+    let wrong = calibrated(515.1, OffsetMode::Correct);
+    assert!((wrong.correction_ev - 0.1).abs() < 1e-9, "{wrong:?}");
+    assert!(wrong.energy_offset.is_at_odds() && wrong.energy_offset.is_alarming());
+    let told = &wrong.normalisation.iter().find(|(name, _)| name == "energy_offset").unwrap().1;
+    assert!(told.contains("at odds"), "{told}");
+}
