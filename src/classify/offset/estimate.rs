@@ -42,6 +42,8 @@ const MISFIT_EV: f64 = 0.03;
 /// the pixels allows.
 const MISSING_EV: f64 = 0.008;
 const MISSING: f64 = 2.5;
+/// A slope is looked for where they contradict each other by this many times what the scatter allows.
+const CONTRADICTED: f64 = 1.2;
 /// Another offset is another reading from this distance on, eV.
 const RIVAL_EV: f64 = 0.15;
 /// Fewer phases than this are one.
@@ -52,7 +54,7 @@ const SEVERAL: f64 = 2.5;
 const PRICE: f64 = 2.0;
 
 /// The same of a slope: two parameters, and what references miss may look like one.
-const SLOPE_PRICE: f64 = 8.0;
+const SLOPE_PRICE: f64 = 5.0;
 
 /// The energies of a scan against its references.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,6 +147,11 @@ struct Found {
     own: Own,
     /// The same, from where every phase is as common as any other.
     even: Option<Own>,
+    /// Whether ranges of energies say different things of the offset.
+    contradicted: bool,
+    /// What the references' displacements may have in common, eV, and whether the error holds it.
+    shared_ev: f64,
+    missing: bool,
 }
 
 impl Fit<'_> {
@@ -172,8 +179,8 @@ impl Fit<'_> {
         // References that miss, so that energies contradict each other more than their noise does, have displacements; what these
         // have in common passes for an offset of the beam.
         let missing = mismatched || energy_error_ev > MISSING_EV.max(MISSING * found.error_ev);
-        let shared_ev = if missing { WIDTH_EV / own.effective_phases().sqrt() } else { 0.0 };
-        let error_ev = found.error_ev.hypot(energy_error_ev).hypot(shared_ev);
+        let shared_ev = WIDTH_EV / own.effective_phases().sqrt();
+        let error_ev = found.error_ev.hypot(energy_error_ev).hypot(if missing { shared_ev } else { 0.0 });
         let apart = (RIVAL_EV.max(2.0 * error_ev) / COARSE_EV).round() as usize;
         let contrast = if mismatched { MISFIT_CONTRAST } else { MIN_CONTRAST };
         let doubt = match peak::rival(&curve, best, apart, contrast) {
@@ -188,7 +195,8 @@ impl Fit<'_> {
             doubt,
             ..EnergyOffset::none(pixels, OffsetDoubt::Vague)
         };
-        Some(Found { offset, own, even })
+        let contradicted = energy_error_ev > CONTRADICTED * found.error_ev;
+        Some(Found { offset, own, even, contradicted, shared_ev, missing })
     }
 
     /// Chooses what is corrected: nothing, the common offset, that with a slope, or each reference's own.
@@ -206,7 +214,7 @@ impl Fit<'_> {
         };
         // One phase cannot tell a slope from lines that lie apart otherwise than its reference's.
         let alone = found.own.effective_phases() < ALONE;
-        let slope = (!alone)
+        let slope = (!alone && found.contradicted)
             .then(|| slope::search(&self.few, self.references, self.energies_ev, offset_ev))
             .flatten()
             .and_then(|slope| {
@@ -231,13 +239,17 @@ impl Fit<'_> {
                 best = (net, index);
             }
         }
+        let chosen = &candidates[best.1].0;
         if best.1 > 0 {
-            scale.offset.offset_ev = candidates[best.1].0.offset_ev;
+            scale.offset.offset_ev = chosen.offset_ev;
+        }
+        if !found.missing && !chosen.own_ev.is_empty() {
+            scale.offset.error_ev = scale.offset.error_ev.hypot(found.shared_ev);
         }
         if let Some(slope) = slope.filter(|_| Some(best.1) == sloping_at) {
             (scale.offset.slope, scale.offset.slope_error) = (slope.slope, slope.error);
         }
-        scale.correction = candidates[best.1].0.rounded();
+        scale.correction = chosen.rounded();
     }
 
     /// Standard error of an offset from leaving out one part of the energies after the other. A part is a range of
@@ -250,12 +262,11 @@ impl Fit<'_> {
             [total[0], total[1], total[2]]
         };
         let whole = curve(Table::new(&sample, &shifted, Form::Own));
-        let energies = self.energies_ev.len();
+        let energies = energies_ev.len();
         let parts = energies.min(JACKKNIFE_PARTS);
-        let left_out = |part: usize| move |e: usize| e * parts / energies == part;
-        let without: Vec<[f64; 3]> = (0..parts)
-            .map(|part| curve(Table::without(&sample, &shifted, Form::Own, left_out(part))))
-            .collect();
+        let part_of = |e: usize| e * parts / energies;
+        let without: Vec<[f64; 3]> =
+            Table::leaving_out(&sample, &shifted, Form::Own, parts, part_of).into_iter().map(curve).collect();
         peak::jackknife(&whole, &without, JACKKNIFE_EV)
     }
 }

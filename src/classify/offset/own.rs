@@ -14,6 +14,8 @@ use super::likelihood::Table;
 pub(super) const WIDTH_EV: f64 = 0.06;
 /// The pixels together count as no more than this many of independent error.
 const INDEPENDENT_PIXELS: f64 = 100.0;
+/// Pixels that are asked, at most.
+const MOST_PIXELS: usize = 512;
 /// Rounds over all phases.
 const ROUNDS: usize = 6;
 /// Steps toward the shares in each of them.
@@ -79,8 +81,11 @@ struct State<'a> {
 
 impl<'a> State<'a> {
     fn new(table: &'a Table, start_ev: f64, least_share: f64) -> Self {
-        let (offsets_ev, phases, pixels) = (table.offsets(), table.phases(), table.pixels());
-        let tops: Vec<f64> = (0..pixels)
+        let (offsets_ev, phases) = (table.offsets(), table.phases());
+        let stride = table.pixels().div_ceil(MOST_PIXELS).max(1);
+        let pixels = table.pixels().div_ceil(stride);
+        let tops: Vec<f64> = (0..table.pixels())
+            .step_by(stride)
             .map(|pixel| {
                 let all = (0..offsets_ev.len()).flat_map(|o| (0..phases).map(move |k| (o, k)));
                 all.map(|(o, k)| table.of_phase(pixel, k, o)).fold(f64::NEG_INFINITY, f64::max)
@@ -90,7 +95,8 @@ impl<'a> State<'a> {
             .into_par_iter()
             .flat_map_iter(|column| {
                 let (offset, phase) = (column / phases, column % phases);
-                let of = |(pixel, top): (usize, &f64)| (table.of_phase(pixel, phase, offset) - top).exp();
+                let of =
+                    |(index, top): (usize, &f64)| (table.of_phase(index * stride, phase, offset) - top).exp();
                 tops.iter().enumerate().map(of).collect::<Vec<f64>>()
             })
             .collect();

@@ -21,7 +21,7 @@ const WIDTH: f64 = 0.01;
 /// Largest standard error of a slope that is told, eV per eV.
 const MOST_ERROR: f64 = 0.005;
 /// A slope is clear where it is larger than this many standard errors.
-const CLEAR: f64 = 2.5;
+const CLEAR: f64 = 3.0;
 /// Fewest energies, and the least range of them, eV.
 const FEWEST: (usize, f64) = (12, 8.0);
 /// As many pixels of independent error, at most, are counted.
@@ -100,7 +100,8 @@ pub(super) fn search(
     }
     let (shift, curvature) = peak::parabola(&curve, best);
     let step = MOST / STEPS as f64;
-    let error = step / curvature.max(0.0).sqrt();
+    // The curve is tempered for the references' errors, which the jackknife tells; the noise is that of all pixels.
+    let error = step / curvature.max(0.0).sqrt() * temper.sqrt();
     let slope = slopes[best] + shift * step;
     let next = if shift < 0.0 { best - 1 } else { best + 1 };
     let offset_ev = tops[best].1 + shift.abs() * (tops[next].1 - tops[best].1);
