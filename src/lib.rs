@@ -17,6 +17,7 @@ pub mod publish;
 pub mod recording;
 pub mod reference;
 pub mod scan;
+pub mod screening;
 pub mod settings;
 pub mod simulate;
 pub mod source;

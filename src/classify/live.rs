@@ -20,7 +20,10 @@ use super::population::Population;
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
 use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
-use crate::absorption::{Conversion, Intensity, PlaneIntensity, energies_ev, noise_factor};
+use crate::absorption::{
+    AbsorptionSettings, Conversion, Intensity, PlaneIntensity, Treatment, energies_ev, noise_factor,
+};
+use crate::screening::Screen;
 use crate::stack::{PlaneChange, Stack};
 
 /// Relative change of a plane's I0 below which its optical densities stay as they are: a tenth of the noise of a
@@ -44,8 +47,9 @@ pub struct LiveMap {
     seen: Vec<u16>,
     measured: Vec<u16>,
     intensity: Intensity,
-    /// The I0 that the sums were made with.
-    applied: Vec<PlaneIntensity>,
+    screen: Screen,
+    /// The I0 and the mask that the sums were made with.
+    applied: Vec<Treatment>,
     noise_factor: f64,
     compositions: Compositions,
     /// What the pixels say together, since the last search for an empty region.
@@ -112,7 +116,8 @@ impl LiveMap {
             seen: vec![0; pixels],
             measured: vec![0; pixels],
             intensity: Intensity::default(),
-            applied: vec![PlaneIntensity::Unknown; plan.energies_ev.len()],
+            screen: Screen::default(),
+            applied: vec![Treatment::default(); plan.energies_ev.len()],
             noise_factor: 1.0,
             compositions: Compositions::new(targets.phases()),
             population: None,
@@ -145,7 +150,7 @@ impl LiveMap {
         self.evidence = Evidence::new(pixels, self.targets.phases());
         self.seen.fill(0);
         self.measured.fill(0);
-        self.applied.fill(PlaneIntensity::Unknown);
+        self.applied.fill(Treatment::default());
         (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
     }
 
@@ -193,7 +198,7 @@ impl LiveMap {
             let change = pending.next_if(|change| change.energy == energy);
             if let Some(change) = change {
                 self.apply_plane(stack, energy, Work::Changed(change));
-            } else if !same_intensity(self.applied[energy], self.intensity.plane(energy)) {
+            } else if !same_treatment(&self.applied[energy], &self.intensity.treatment(energy)) {
                 self.apply_plane(stack, energy, Work::Revised);
             }
         }
@@ -232,18 +237,28 @@ impl LiveMap {
         let whole = complete > self.searched_at && complete == stack.plan().energies_ev.len();
         let due = late || whole || complete >= self.searched_at + 1 + self.searched_at / 8;
         let mut changed = false;
+        let absorption = &self.recipe.absorption;
+        let mut touched = self.screen.refresh(stack, &absorption.detector, changed_planes);
+        touched.extend(changed_planes);
+        touched.sort_unstable();
+        touched.dedup();
         if self.generation == 0 || due {
-            let estimate = Intensity::estimate(stack, &self.recipe.absorption);
+            // Only a whole stack is searched as the settled map searches it; until then a good region is kept.
+            let estimate = if whole || self.generation == 0 {
+                Intensity::estimate(stack, &self.screen, absorption)
+            } else {
+                Intensity::follow(stack, &self.screen, absorption, &self.intensity)
+            };
             changed = self.generation > 0
                 && (estimate.source() != self.intensity.source()
                     || estimate.region() != self.intensity.region());
             self.intensity = estimate;
             self.searched_at = complete;
         } else {
-            self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
+            self.intensity.refresh(stack, &self.screen, absorption, &touched);
         }
         let energies_done = stack.energies_done();
-        if energies_done != self.energies_done || changed || whole {
+        if energies_done != self.energies_done || changed || due {
             self.energies_done = energies_done;
             self.noise_factor = noise_factor(stack, &self.intensity, self.recipe.absorption.max_od);
         }
@@ -262,11 +277,12 @@ impl LiveMap {
         if plane.measured() == 0 {
             return;
         }
-        let moved = !same_intensity(self.applied[energy], self.intensity.plane(energy));
-        let intensity = if moved { self.intensity.plane(energy) } else { self.applied[energy] };
-        let max_od = self.recipe.absorption.max_od;
-        let before = Conversion::new(stack.plan(), energy, self.applied[energy], max_od);
-        let now = Conversion::new(stack.plan(), energy, intensity, max_od);
+        let moved = !same_treatment(&self.applied[energy], &self.intensity.treatment(energy));
+        let was = self.applied[energy].clone();
+        let treatment = if moved { self.intensity.treatment(energy) } else { was.clone() };
+        let AbsorptionSettings { max_od, detector, .. } = &self.recipe.absorption;
+        let before = Conversion::new(stack.plan(), energy, was, detector, *max_od);
+        let now = Conversion::new(stack.plan(), energy, treatment.clone(), detector, *max_od);
         let (span, displaced) = match work {
             Work::Changed(change) if !moved => (span(change), &change.displaced[..]),
             Work::Changed(change) => (0..plane.values().len(), &change.displaced[..]),
@@ -283,17 +299,17 @@ impl LiveMap {
             for i in 0..od.len() {
                 let pixel = span.start + chunk * CHUNK + i;
                 let (value, i0) = (plane.value(pixel), plane.i0_at(pixel));
-                let density = now.apply(value, i0);
+                let density = now.apply(pixel, value, i0);
                 (od[i], variance[i]) = (density.od, density.variance);
                 if held(pixel) {
-                    let density = before.apply(value, i0);
+                    let density = before.apply(pixel, value, i0);
                     (old_od[i], old_variance[i]) = (density.od, density.variance);
                 }
             }
         });
         for displaced in displaced {
             let i = displaced.pixel as usize - span.start;
-            let density = before.apply(displaced.value, displaced.i0);
+            let density = before.apply(displaced.pixel as usize, displaced.value, displaced.i0);
             (buffers.old_od[i], buffers.old_variance[i]) = (density.od, density.variance);
             self.measured[displaced.pixel as usize] -= 1;
         }
@@ -309,7 +325,7 @@ impl LiveMap {
         self.correlator.replace(&self.targets, energy, span.start, old_od, od);
         let old = Values { od: old_od, variance: old_variance };
         self.evidence.replace(&self.targets, energy, span.start, Some(old), Values { od, variance });
-        self.applied[energy] = intensity;
+        self.applied[energy] = treatment;
     }
 
     /// Makes the next generation of the map. `model` looks at the ambiguous pixels.
@@ -326,6 +342,7 @@ impl LiveMap {
         let noise = self.noise_factor as f32;
         let (correlator, targets) = (&self.correlator, &self.targets);
         let triage = &self.recipe.triage;
+        let view = DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor);
         let measured = MeasuredPixels::collect(
             plan.grid.pixels(),
             targets,
@@ -342,7 +359,8 @@ impl LiveMap {
                     Some(table) => Arc::clone(table),
                     None => Arc::clone(contrast.of(targets, reader.energies(pixel))),
                 };
-                Measured { sums, seen, masked: self.measured[pixel] - seen, contrast }
+                let masked = self.measured[pixel] - seen;
+                Measured { sums, seen, masked, void: view.void(pixel), contrast }
             },
         );
         let mut origin =
@@ -352,7 +370,6 @@ impl LiveMap {
         origin.complete = false;
         name_model(&mut origin, model.as_deref());
         let (mut map, open) = measured.judge(plan.clone(), targets, triage, origin);
-        let view = DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor);
         let compositions = &self.compositions;
         let scene = Scene { measured: &measured, view: &view, targets, compositions, settings: triage };
         let outcome = consult(&mut map, &open, &mut self.population, &scene, model.take());
@@ -360,13 +377,15 @@ impl LiveMap {
     }
 }
 
-fn same_intensity(a: PlaneIntensity, b: PlaneIntensity) -> bool {
-    match (a, b) {
-        (PlaneIntensity::One { i0: a, .. }, PlaneIntensity::One { i0: b, .. }) => {
-            (a - b).abs() <= I0_TOLERANCE * a.abs()
+fn same_treatment(a: &Treatment, b: &Treatment) -> bool {
+    use PlaneIntensity::One;
+    let same_i0 = match (&a.intensity, &b.intensity) {
+        (One { i0: a, beam: x, .. }, One { i0: b, beam: y, .. }) => {
+            (a - b).abs() <= I0_TOLERANCE * a.abs() && x == y
         }
         (a, b) => a == b,
-    }
+    };
+    same_i0 && a.flaws == b.flaws && a.quiet_dark == b.quiet_dark
 }
 
 /// The pixels from the first that changed to the last.

@@ -15,8 +15,9 @@ use super::view::DensityView;
 use super::{
     EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings, estimate_offset,
 };
-use crate::absorption::{AbsorptionSettings, Intensity, energies_ev, noise_factor};
+use crate::absorption::{AbsorptionSettings, IncidentSummary, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
+use crate::screening::Screen;
 use crate::stack::Stack;
 
 /// Everything that turns a stack into a map, but the stack and the model.
@@ -55,7 +56,8 @@ pub struct Settled {
 pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
     let plan = stack.plan();
     let energies_ev = energies_ev(stack, recipe.absorption.read_back);
-    let intensity = Intensity::estimate(stack, &recipe.absorption);
+    let screen = Screen::of(stack, &recipe.absorption.detector);
+    let intensity = Intensity::estimate(stack, &screen, &recipe.absorption);
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
@@ -72,7 +74,7 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
             let seen = spectrum.len() as u16;
             let sums = spectrum.read(&targets, recipe.baseline, correlations, chi2);
             let contrast = Arc::clone(contrast.of(&targets, spectrum.energies.iter().copied()));
-            Measured { sums, seen, masked, contrast }
+            Measured { sums, seen, masked, void: view.void(pixel), contrast }
         },
     );
     let mut origin = origin(stack, recipe, &targets, (&intensity, noise_factor, offset));
@@ -118,11 +120,8 @@ pub(super) fn origin(
         let list: Vec<String> = unused.iter().map(|e| format!("{e:.3}")).collect();
         list.join(" ")
     };
-    let normalisation = [
-        ("i0", intensity.describe()),
-        ("dark", format!("{} subtracted", plan.dark())),
-        ("ring_current", "not applied".to_owned()),
-        ("dead_time", "not applied".to_owned()),
+    let mut normalisation = intensity.normalisation(stack, &recipe.absorption);
+    normalisation.extend([
         ("energies", if recipe.absorption.read_back { "read-back" } else { "set-points" }.to_owned()),
         ("energy_offset", offset.report(targets.offset_ev)),
         ("registration", "not applied".to_owned()),
@@ -132,7 +131,7 @@ pub(super) fn origin(
             if recipe.baseline == Baseline::Linear { "straight line in energy" } else { "none" }.to_owned(),
         ),
         ("energies_outside_references_ev", outside),
-    ];
+    ]);
     Origin {
         generation: 0,
         energies_done: stack.energies_done(),
@@ -140,7 +139,8 @@ pub(super) fn origin(
         references_sha256: recipe.references.sha256.clone(),
         model_sha256: String::new(),
         complete: stack.is_full(),
-        normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        normalisation: normalisation.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        incident: Arc::new(IncidentSummary::new(stack, intensity)),
         energy_offset: offset,
         correction_ev: targets.offset_ev,
         population: super::population::Population::default(),

@@ -135,7 +135,7 @@ fn whole(energy: usize, pixels: usize, values: Vec<f32>) -> SampleBatch {
 /// The offset of a stack, estimated as for a settled map.
 pub(super) fn estimate(stack: &Stack, set: &ReferenceSet) -> EnergyOffset {
     let absorption = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
-    let intensity = Intensity::estimate(stack, &absorption);
+    let intensity = Intensity::estimate(stack, &crate::screening::Screen::default(), &absorption);
     let noise = noise_factor(stack, &intensity, absorption.max_od);
     let view = DensityView::new(stack, &intensity, absorption.max_od, noise);
     estimate_offset(&view, set, &stack.plan().energies_ev, &TriageSettings::default())
@@ -361,7 +361,7 @@ fn time_of_an_estimate() {
         scene.size = 256;
         let stack = scene.stack(&set).0;
         let absorption = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
-        let intensity = Intensity::estimate(&stack, &absorption);
+        let intensity = Intensity::estimate(&stack, &crate::screening::Screen::default(), &absorption);
         let view = DensityView::new(&stack, &intensity, absorption.max_od, 1.0);
         let mut times = Vec::new();
         for _ in 0..9 {
