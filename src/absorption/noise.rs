@@ -7,7 +7,7 @@
 //! edge of a particle is flat in energy. What is left is squared and divided by the variance that Poisson would give it.
 //! The median over all of them, over the median of chi² with one degree of freedom, is the factor. Places where spectra of
 //! different shape meet, a quarter of a field of small domains, would raise even a median: places whose squares, all
-//! energies together, are beyond what the factor allows nine of ten are left out, and the factor is taken anew, until it
+//! energies together, are beyond what the factor allows nineteen of twenty are left out, and the factor is taken anew, until it
 //! stays. The pixels are two apart: in images that were aligned by interpolation, neighbours share their noise.
 //!
 //! A dark level may be noise of its own (stray light, dark counts) or a constant that electronics add. That makes a
@@ -27,10 +27,10 @@ const MIN_RESIDUALS: usize = 64;
 const ROUNDS: usize = 12;
 /// Relative change of the factor below which it stays.
 const STAYS: f64 = 1e-3;
-/// Normal deviate that nine of ten stay below; squares of overlapping differences scatter by this much more than
+/// Normal deviate that nineteen of twenty stay below; squares of overlapping differences scatter by this much more than
 /// independent ones.
-const NINE_OF_TEN: f64 = 1.2816;
-const OVERLAP: f64 = 1.3;
+const NINETEEN_OF_TWENTY: f64 = 1.645;
+const OVERLAP: f64 = 1.35;
 /// Pixels from one to the next of those that are compared, and their weights.
 const APART: usize = 2;
 const WEIGHTS: [f64; 3] = [-0.5, 1.0, -0.5];
@@ -95,7 +95,7 @@ fn factor(residuals: &[Residual], model: usize) -> Option<(f64, Vec<bool>)> {
         for place in 0..places {
             // Wilson and Hilferty: the cube root of a mean of squares is nearly normal.
             let ninth = 2.0 / (9.0 * counts[place]);
-            let limit = (1.0 - ninth + OVERLAP * NINE_OF_TEN * ninth.sqrt()).powi(3);
+            let limit = (1.0 - ninth + OVERLAP * NINETEEN_OF_TWENTY * ninth.sqrt()).powi(3);
             kept[place] = sums[place] <= limit * counts[place] * factor;
         }
         let Some(next) = ratios(&kept) else { break };

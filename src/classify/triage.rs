@@ -158,7 +158,10 @@ pub(super) fn prejudge(
     if u32::from(reading.masked - reading.void) * 2 > u32::from(measured - reading.void) {
         return Some(Verdict::none(Status::Saturated, Ambiguity::None));
     }
-    let sides = targets.sides.iter().zip(reading.sums.sides).all(|(planned, seen)| seen || !planned);
+    // A side of which nothing is to be had any more is not waited for.
+    let is_spoilt = reading.void > 0 && usize::from(measured) >= targets.energies_ev.len();
+    let sides =
+        targets.sides.iter().zip(reading.sums.sides).all(|(planned, seen)| seen || !planned || is_spoilt);
     if reading.sums.energies < settings.min_energies || !sides {
         return Some(Verdict::none(Status::Ambiguous, Ambiguity::Noise));
     }
