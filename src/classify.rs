@@ -19,6 +19,7 @@ mod offset;
 mod oracle;
 mod phase_map;
 pub mod population;
+mod products;
 mod readings;
 mod settled;
 pub mod spectrum;

@@ -4,6 +4,7 @@
 //! Standard output carries results, standard error progress, warnings and errors.
 
 mod advise;
+mod allocator;
 mod archive;
 mod classify;
 pub mod config;
@@ -16,7 +17,9 @@ pub mod simulate;
 pub mod train;
 
 use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -117,10 +120,17 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version come as errors, too; they go to standard output and are a success.
             let code = if error.use_stderr() { 64 } else { 0 };
-            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(70) };
+            return match error.print() {
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => ExitCode::from(69),
+                _ => ExitCode::from(code),
+            };
         }
     };
+    if let Command::Run(_) | Command::Demo(_) = cli.command {
+        allocator::return_large_blocks();
+    }
     match run(cli.command, cli.log_format) {
+        Ok(()) if OUTPUT_LOST.load(Ordering::Relaxed) => ExitCode::from(69),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(format_args!("phasewatch: {failure}"));
@@ -145,14 +155,59 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
     }
 }
 
-/// Tells the person at the terminal something, on standard error.
-#[expect(clippy::print_stderr, reason = "this is the one place that talks on standard error")]
+/// Whether results could not be written, for another reason than that nobody reads them.
+static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Tells the person at the terminal something, on standard error. Where nobody listens there, nothing is said.
 pub fn say(message: impl Display) {
-    eprintln!("{message}");
+    drop(writeln!(std::io::stderr(), "{message}"));
 }
 
 /// Prints a line of result on standard output.
-#[expect(clippy::print_stdout, reason = "this is the one place that prints results")]
+///
+/// A reader that has enough and closes the pipe (`phasewatch config show | head -1`) is no error: the command does the
+/// rest of its work in silence. Output that is lost otherwise, on a full disk, say, is told once, and makes the
+/// command fail with 69.
 pub fn print(line: impl Display) {
-    println!("{line}");
+    print_to(&mut std::io::stdout().lock(), line, &OUTPUT_LOST);
+}
+
+fn print_to(out: &mut impl Write, line: impl Display, lost: &AtomicBool) {
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error) if !lost.swap(true, Ordering::Relaxed) => {
+            say(format_args!("phasewatch: writing to standard output: {error}"));
+        }
+        Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fails(ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_loss_and_a_full_disk_is() {
+        let lost = AtomicBool::new(false);
+        print_to(&mut Fails(ErrorKind::BrokenPipe), "line", &lost);
+        assert!(!lost.load(Ordering::Relaxed));
+        print_to(&mut Fails(ErrorKind::StorageFull), "line", &lost);
+        assert!(lost.load(Ordering::Relaxed));
+        let mut out = Vec::new();
+        print_to(&mut out, 12, &lost);
+        assert_eq!(out, b"12\n");
+    }
 }

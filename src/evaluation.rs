@@ -11,6 +11,7 @@ mod beam;
 mod cells;
 mod chart;
 mod draw;
+mod drift;
 mod field;
 mod foreign;
 mod foreign_curve;
@@ -22,6 +23,7 @@ mod pairs;
 mod plots;
 mod recorded;
 mod report;
+mod scenario;
 mod study;
 mod subject;
 mod table;
@@ -29,12 +31,17 @@ mod targets;
 
 pub use cells::{CellRow, MethodScore, PipelineScore, RIGHT, grid};
 pub use draw::{Conditions, Drawer, Filling, ScanDraw, Truth};
+pub use drift::{DriftReport, DriftRow, DriftStudy, drift, recorded_drift};
 pub use foreign::{ForeignRow, ScoreRow};
 pub use latent::{Cloud, Latent, latent};
 pub use pairs::{MixtureCell, PairRow};
 pub use plots::{Picture, pictures};
 pub use recorded::{RecordedMethod, RecordedReport, RecordedRow, recorded};
 pub use report::Report;
+pub use scenario::{
+    Expected, ExpectedError, ScenarioJob, ScenarioRow, Score, Shortfall, THIN_NM, Tolerance,
+    scenario_markdown, scenarios,
+};
 pub use study::{Study, StudyPlan, study};
 pub use subject::{METHODS, PIPELINE, Subject};
 pub use table::{Evaluation, MixtureRow, PhaseRow, evaluate};
@@ -64,6 +71,12 @@ pub enum EvaluationError {
     /// A plan that breaks a rule, such as an energy below 0.
     #[error("a drawn scan: {0}")]
     Plan(#[from] crate::scan::PlanError),
+    /// A scenario that cannot be simulated.
+    #[error(transparent)]
+    Simulation(#[from] crate::simulate::SimulationError),
+    /// Frames that cannot be summed.
+    #[error("a simulated scan: {0}")]
+    Detector(#[from] crate::detector::DetectorError),
     /// Values that do not fit their plan.
     #[error("a drawn scan: {0}")]
     Stack(#[from] crate::stack::StackError),

@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod publish;
 pub mod recording;
 pub mod reference;
+pub mod registration;
 pub mod scan;
 pub mod screening;
 pub mod settings;

@@ -22,3 +22,17 @@ pub use plan::{
 pub const MAX_ENERGIES: usize = 4096;
 /// Most pixels along one axis.
 pub const MAX_AXIS: usize = 16384;
+
+/// A simulated stack for tests: counts over a dark level of 1, 1 ms a pixel, 1 eV from energy to energy from 510 eV on.
+#[cfg(test)]
+pub(crate) fn test_plan(ny: usize, nx: usize, energies: usize) -> ScanPlan {
+    let axis = Axis { start: 0.0, step: 0.1 };
+    let grid = Grid { shape: [ny, nx], x: axis, y: axis, unit: "um".into() };
+    let energies_ev = (0..energies).map(|e| 510.0 + e as f64).collect();
+    ScanPlan {
+        detector: Detector { dark: 1.0, ..Detector::default() },
+        beamline: "test".into(),
+        simulated: true,
+        ..ScanPlan::of_stack("s1".into(), grid, energies_ev, 1.0)
+    }
+}

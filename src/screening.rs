@@ -63,6 +63,8 @@ pub struct Screen {
     /// The planes each one was compared with.
     peers: Vec<lines::Peers>,
     lost: Vec<bool>,
+    /// Planes of a registered stack that were moved: what is flawed of them was left out of it.
+    moved: Vec<bool>,
 }
 
 impl Screen {
@@ -85,6 +87,7 @@ impl Screen {
                 levels: vec![f64::NAN; energies],
                 peers: vec![lines::Peers::default(); energies],
                 lost: vec![false; energies],
+                moved: Vec::new(),
             };
         }
         let touched: Vec<usize> = if all { (0..energies).collect() } else { changed.to_vec() };
@@ -125,18 +128,33 @@ impl Screen {
         others
     }
 
-    /// Whether the value of `pixel` at `energy` may be used; true also where nothing was measured.
+    /// The same for the registered `stack` that was made of `raw`, in which the flawed values of moved planes are missing
+    /// already; for `raw` itself nothing changes.
+    #[must_use]
+    pub fn on(&self, raw: &Stack, stack: &Stack) -> Self {
+        let pairs = raw.planes().iter().zip(stack.planes());
+        Self { moved: pairs.map(|(raw, plane)| !Arc::ptr_eq(raw, plane)).collect(), ..self.clone() }
+    }
+
+    /// Whether the value of `pixel` at `energy`, as it was measured, may be used; true also where nothing was.
     #[must_use]
     #[inline]
     pub fn usable(&self, energy: usize, pixel: usize) -> bool {
-        self.flaws(energy).is_none_or(|flaws| !flaws.contains(pixel))
+        self.found(energy).is_none_or(|flaws| !flaws.contains(pixel))
     }
 
-    /// The flaws of a plane; `None` where it has none.
+    /// The flaws that were found in a plane as it was measured; `None` where there are none.
+    #[must_use]
+    #[inline]
+    pub fn found(&self, energy: usize) -> Option<&Arc<PlaneFlaws>> {
+        self.planes.get(energy)?.as_ref()
+    }
+
+    /// The flaws that are to be masked in a plane; `None` where there are none, or where they are missing already.
     #[must_use]
     #[inline]
     pub fn flaws(&self, energy: usize) -> Option<&Arc<PlaneFlaws>> {
-        self.planes.get(energy)?.as_ref()
+        if self.moved.get(energy).copied().unwrap_or(false) { None } else { self.found(energy) }
     }
 
     /// What was found, over all planes.

@@ -4,23 +4,31 @@
 //! recording) makes [`WireMessage`]s in the order of the scan; [`Faulty`] drops, doubles and shuffles them.
 //! Only [`publish`] knows sockets and the clock. Simulated scans say so in their plan; recorded ones do not.
 
+mod drift;
 mod faults;
+mod flaws;
 mod messages;
 mod microscope;
+mod mismatch;
 pub mod nvpf;
 mod publish;
+mod sampling;
 mod scenario;
 mod specimen;
 
 pub use faults::{FaultCounters, Faults, Faulty};
 pub use messages::{MessageKind, MessageSettings, ScanMessages, ScanSource, WireMessage};
 pub use microscope::Microscope;
+pub use mismatch::mismatched;
 pub use publish::{
     Endpoint, MAX_IN_FLIGHT_BYTES, PublishError, PublishEvent, PublishReport, PublishSettings, SocketKind,
     publish,
 };
-pub use scenario::{Beam, DetectorSettings, EnergyRun, ScanSettings, Scenario, Specimen};
-pub use specimen::Truth;
+pub use scenario::{
+    Beam, DetectorSettings, DriftSettings, EnergyRun, FlawSettings, IncidentSource, SamplingSettings,
+    ScanSettings, Scenario, Specimen,
+};
+pub use specimen::{FlawedLine, LineFlaw, Truth};
 
 use crate::scan::PlanError;
 

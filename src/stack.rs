@@ -7,6 +7,7 @@
 
 mod plane;
 mod sequence;
+mod stamps;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use serde::Serialize;
 pub use plane::{Displaced, Plane, PlaneI0};
 pub use sequence::{SeqRange, Sequence};
 
-use crate::scan::{MAX_ENERGIES, PixelSet, Pixels, PlanError, SampleBatch, ScanPlan};
+use crate::scan::{MAX_ENERGIES, PixelSet, PlanError, SampleBatch, ScanPlan};
 
 /// Why a batch was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,8 +104,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// An empty stack for `plan`. Memory is taken as energies arrive: 8 bytes a pixel and energy, 12 where
-    /// I0 differs from pixel to pixel.
+    /// An empty stack for `plan`. Memory is taken as energies arrive: 4 bytes a pixel and energy, 4 more where
+    /// I0 differs from message to message, and 4 more where the pixels come scattered.
     #[must_use]
     pub fn new(plan: ScanPlan) -> Self {
         let planes = plan.energies_ev.iter().map(|_| Arc::default()).collect();
@@ -147,6 +148,18 @@ impl Stack {
     #[must_use]
     pub fn planes(&self) -> &[Arc<Plane>] {
         &self.planes
+    }
+
+    /// This stack with other planes, one per energy, such as registered ones. It is for reading: nothing is to be pushed
+    /// into it.
+    #[must_use]
+    pub fn with_planes(&self, planes: Vec<Arc<Plane>>) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            planes,
+            sequence: self.sequence.clone(),
+            counters: self.counters,
+        }
     }
 
     /// Number of energies with any value.
@@ -214,12 +227,7 @@ impl Stack {
         let plane = Arc::make_mut(&mut self.planes[batch.energy_index as usize]);
         plane.allocate(pixels);
         plane.note_message(batch);
-        // Stored as seq + 1, so that 0 says "nothing yet" in memory that came zeroed.
-        let stamp = seq as u32 + 1;
-        match &batch.pixels {
-            Pixels::Run { first, .. } => plane.store_run(*first as usize, stamp, batch, &mut self.counters),
-            Pixels::List(list) => plane.store_list(list, stamp, batch, &mut self.counters),
-        }
+        plane.store(seq as u32, batch, &mut self.counters);
         Ok(())
     }
 
@@ -287,4 +295,4 @@ fn continue_list(list: &mut Vec<f64>, more: Option<&[f64]>, total: usize) {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::plan as test_plan;
+pub(crate) use crate::scan::test_plan;

@@ -109,5 +109,6 @@ pub(crate) fn recipe() -> Recipe {
         baseline: Baseline::None,
         triage: TriageSettings { min_correlation: 0.8, ..TriageSettings::default() },
         offset: OffsetMode::Correct,
+        registration: phasewatch::registration::RegistrationMode::default(),
     }
 }

@@ -63,6 +63,8 @@ pub struct Conversion {
     max_od: f64,
     /// Variance of a value of 1.
     variance_per_value: f64,
+    /// Variance of a value over that of one that was counted.
+    interpolated: f64,
     columns: usize,
     treatment: Treatment,
 }
@@ -85,9 +87,16 @@ impl Conversion {
             ceiling: response.ceiling(),
             max_od,
             variance_per_value: counts_per_photon / response.counts_per_value,
+            interpolated: 1.0,
             columns: plan.grid.nx(),
             treatment,
         }
+    }
+
+    /// The same for a plane whose values may have been interpolated: see [`Plane::variance_factor`].
+    #[must_use]
+    pub fn of_plane(self, plane: &Plane) -> Self {
+        Self { interpolated: plane.variance_factor(), ..self }
     }
 
     /// Whether any value of the plane can be converted.
@@ -115,7 +124,7 @@ impl Conversion {
             return if value > self.max_od {
                 Density::MASKED
             } else {
-                Density { od: value as f32, variance: 1.0 }
+                Density { od: value as f32, variance: self.interpolated as f32 }
             };
         }
         let (incident, relative_i0) = self.incident(pixel, f64::from(stream_i0));
@@ -135,14 +144,16 @@ impl Conversion {
             if od > self.max_od {
                 return Density::MASKED;
             }
-            let variance =
-                self.variance_per_value * noisy * stretch * stretch / (signal * signal) + relative_i0;
+            let variance = self.interpolated * self.variance_per_value * noisy * stretch * stretch
+                / (signal * signal)
+                + relative_i0;
             return Density { od: od as f32, variance: variance as f32 };
         }
         let ratio = signal / incident;
         // One photon at least: a yield of nothing is a measurement, and has an error.
         let counts = noisy.max(self.variance_per_value) * stretch * stretch;
-        let variance = self.variance_per_value * counts / (incident * incident) + ratio * ratio * relative_i0;
+        let own = self.interpolated * self.variance_per_value * counts / (incident * incident);
+        let variance = own + ratio * ratio * relative_i0;
         Density { od: ratio as f32, variance: variance as f32 }
     }
 
@@ -160,7 +171,7 @@ impl Conversion {
         let seen = self.response.linear(value);
         let stretch = if value > 0.0 { seen / value } else { 1.0 };
         let light = if self.signal == Signal::Transmission { seen - self.response.dark } else { incident };
-        let scale = self.variance_per_value * stretch * stretch / (light * light);
+        let scale = self.interpolated * self.variance_per_value * stretch * stretch / (light * light);
         Noise { signal: self.noisy(value).map(|noisy| noisy * scale), i0 }
     }
 

@@ -136,7 +136,10 @@ fn residuals(stack: &Stack, intensity: &Intensity, max_od: f64) -> Vec<Residual>
     order.dedup_by(|a, b| plan.energies_ev[*a] == plan.energies_ev[*b]);
     let planes: Vec<_> = order
         .iter()
-        .map(|&e| (plan.energies_ev[e], stack.plane(e), intensity.conversion(plan, e, max_od)))
+        .map(|&e| {
+            let plane = stack.plane(e);
+            (plan.energies_ev[e], plane, intensity.conversion(plan, e, max_od).of_plane(plane))
+        })
         .collect();
     let nx = plan.grid.nx();
     let stride = plan.grid.pixels().div_ceil(MAX_PIXELS);

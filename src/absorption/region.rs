@@ -7,6 +7,9 @@
 //! material. The largest connected part of that, less its rim, is the region. A field whose brightness does not fall into two classes has no
 //! such region, and says so.
 //!
+//! A beam that changes from line to line makes some lines of the mean image brighter than the plateau of others. Where the
+//! region is missing from lines that have bright values, the lines are brought to one level first.
+//!
 //! While a scan grows the image gets better and the region with it. A region that was found is kept as long as its pixels still
 //! belong to the bright part and no region twice as large is found, so that maps do not change with every energy for
 //! nothing.
@@ -24,6 +27,12 @@ const MIN_CONTRAST: f64 = 0.05;
 /// Fewer pixels than this make a poor mean.
 const MIN_PIXELS: usize = 12;
 const BINS: usize = 256;
+/// Fewest bright values of a line that tell its level, and most that a line is levelled by: what the lines of many
+/// images may have had more or less of beam, and less than a sample that would be seen.
+const LINE: usize = 8;
+const MOST_LEVELLED: f64 = 0.05;
+/// Factor by which a region of levelled lines has to be larger.
+const WIDER: f64 = 1.3;
 /// Share of a region's pixels that have to be bright still for it to be kept.
 const KEPT: f64 = 0.9;
 /// Pixels that one thread takes at a time. The sums are added up in the order of these parts, so that they are the
@@ -62,15 +71,62 @@ pub fn find_empty_region(
     let [ny, nx] = stack.plan().grid.shape;
     let image = mean_log_image(stack, screen);
     let Some((threshold, separability)) = otsu(&image) else { return before.cloned() };
-    let threshold = threshold.max(plateau(&image, threshold));
-    let bright: Vec<bool> = image.iter().map(|&value| value > threshold).collect();
-    let largest = largest_part(&bright, ny, nx);
-    let eroded = erode(&largest, ny, nx);
-    let region = if eroded.len() >= MIN_PIXELS { eroded } else { largest };
+    let (mut bright, mut region) = flat_part(&image, threshold, [ny, nx]);
+    if !spans(&region, &image, threshold, [ny, nx]) {
+        // Lines that had more beam than others hide a region that is as empty; level them and look again.
+        let (levelled, wider) = flat_part(&level_lines(&image, threshold, nx), threshold, [ny, nx]);
+        if wider.len() as f64 > WIDER * region.len() as f64 {
+            (bright, region) = (levelled, wider);
+        }
+    }
     if let Some(before) = before.filter(|before| before.holds(region.len(), |pixel| bright[pixel])) {
         return Some(EmptyRegion { pixels: before.pixels.clone(), separability });
     }
     (region.len() >= MIN_PIXELS).then_some(EmptyRegion { pixels: region, separability })
+}
+
+/// The plateau of the values above `threshold`, and the region it makes.
+fn flat_part(image: &[f64], threshold: f64, [ny, nx]: [usize; 2]) -> (Vec<bool>, PixelSet) {
+    let threshold = threshold.max(plateau(image, threshold));
+    let bright: Vec<bool> = image.iter().map(|&value| value > threshold).collect();
+    let largest = largest_part(&bright, ny, nx);
+    let eroded = erode(&largest, ny, nx);
+    let region = if eroded.len() >= MIN_PIXELS { eroded } else { largest };
+    (bright, region)
+}
+
+/// Whether a region has pixels in nine of ten lines that have bright ones.
+fn spans(region: &PixelSet, image: &[f64], threshold: f64, [ny, nx]: [usize; 2]) -> bool {
+    let bright = |y: &usize| image[y * nx..(y + 1) * nx].iter().filter(|v| **v > threshold).count() >= LINE;
+    let with_bright: Vec<usize> = (0..ny).filter(bright).collect();
+    let reached =
+        with_bright.iter().filter(|y| (**y * nx..(**y + 1) * nx).any(|p| region.contains(p))).count();
+    reached * 10 >= with_bright.len() * 9
+}
+
+/// The image with the upper quartile of the bright values of each line brought to the same level, where it is off by no more
+/// than a beam changes.
+fn level_lines(image: &[f64], threshold: f64, nx: usize) -> Vec<f64> {
+    let quartile = |line: &[f64]| {
+        let mut bright: Vec<f64> = line.iter().copied().filter(|value| *value > threshold).collect();
+        let place = bright.len() * 3 / 4;
+        (bright.len() >= LINE).then(|| *bright.select_nth_unstable_by(place, f64::total_cmp).1)
+    };
+    let levels: Vec<Option<f64>> = image.chunks(nx).map(quartile).collect();
+    let mut known: Vec<f64> = levels.iter().flatten().copied().collect();
+    let mut levelled = image.to_vec();
+    if known.is_empty() {
+        return levelled;
+    }
+    let middle = known.len() / 2;
+    let usual = *known.select_nth_unstable_by(middle, f64::total_cmp).1;
+    for (line, level) in levelled.chunks_mut(nx).zip(&levels) {
+        let off = level.map_or(0.0, |level| level - usual);
+        if off.abs() <= MOST_LEVELLED {
+            line.iter_mut().for_each(|value| *value -= off);
+        }
+    }
+    levelled
 }
 
 /// Mean over energies of the log intensity, each energy less its own mean; NaN where nothing was measured. Energies of

@@ -80,7 +80,7 @@ impl IncidentCurve {
             i0_per_ms: energies.clone().map(light).collect(),
             ring_current_ma: stack.planes().iter().map(|plane| plane.ring_current_ma()).collect(),
             flicker: energies.clone().map(|energy| flicker(intensity.plane(energy))).collect(),
-            flawed: energies.map(|e| intensity.screen().flaws(e).map_or(0, |flaws| flaws.values())).collect(),
+            flawed: energies.map(|e| intensity.screen().found(e).map_or(0, |flaws| flaws.values())).collect(),
         }
     }
 }

@@ -11,7 +11,7 @@ mod trial;
 use serde::Serialize;
 
 pub use summary::{Course, Reached, Stopped, Study};
-pub use trial::{Trial, TrialSettings, mismatched};
+pub use trial::{Trial, TrialSettings};
 
 use super::crowd::is_mixed;
 use super::{AdviceSettings, Adviser, Situation, design};

@@ -41,6 +41,7 @@ fn recipe(references: ReferenceSet) -> Recipe {
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: crate::classify::OffsetMode::Report,
+        registration: crate::registration::RegistrationMode::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
 
+use crate::registration::Shift;
 use crate::stack::Stack;
 
 /// What the estimates say of one energy; `None` where there is nothing to say.
@@ -28,8 +29,8 @@ pub struct EnergyRow {
     pub offset_ev: Option<f64>,
     /// Energy at which the references were taken, eV.
     pub corrected_ev: Option<f64>,
-    /// Displacement of the sample against the first energy, `[x, y]`, pixels.
-    pub shift_pixels: Option<[f64; 2]>,
+    /// Displacement of the sample against the first image, as it was estimated, taken out or not: pixels.
+    pub shift: Option<Shift>,
 }
 
 /// The table; `rows` is as long as the plan has energies.
@@ -60,8 +61,10 @@ pub(super) fn table(stack: &Stack, rows: &[EnergyRow]) -> Result<RecordBatch, Ar
         ),
         (number("ring_current_ma", true), optional(&mut planes.iter().map(|plane| plane.ring_current_ma()))),
         (number("dark", false), Arc::new(Float64Array::from(vec![plan.dark(); planes.len()]))),
-        (number("shift_x", true), optional(&mut rows.iter().map(|row| row.shift_pixels.map(|[x, _]| x)))),
-        (number("shift_y", true), optional(&mut rows.iter().map(|row| row.shift_pixels.map(|[_, y]| y)))),
+        (number("shift_x", true), optional(&mut rows.iter().map(|row| Some(row.shift?.x)))),
+        (number("shift_y", true), optional(&mut rows.iter().map(|row| Some(row.shift?.y)))),
+        (number("shift_error_x", true), optional(&mut rows.iter().map(|row| Some(row.shift?.error_x)))),
+        (number("shift_error_y", true), optional(&mut rows.iter().map(|row| Some(row.shift?.error_y)))),
         (
             Field::new("time", utc, true),
             Arc::new(time.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),

@@ -17,6 +17,8 @@ pub struct Composition {
 #[derive(Clone, Debug)]
 pub struct Compositions {
     phases: usize,
+    /// Shares of each pair.
+    steps: usize,
     entries: Vec<Composition>,
     /// Half the sum of the absolute differences of the shares, 0 to 1: `[a * len + b]`.
     distance: Vec<f32>,
@@ -50,7 +52,7 @@ impl Compositions {
         let entries: Vec<Composition> = pure.chain(mixed).collect();
         let distance =
             entries.iter().flat_map(|a| entries.iter().map(move |b| half_difference(a, b, phases))).collect();
-        Self { phases, entries, distance }
+        Self { phases, steps, entries, distance }
     }
 
     /// Number of phases.
@@ -70,6 +72,20 @@ impl Compositions {
     #[expect(clippy::len_without_is_empty, reason = "there are at least two phases")]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// The entries of the pair `i`, `j`, by their indices.
+    ///
+    /// # Panics
+    /// When they are not two phases of the list.
+    #[must_use]
+    pub fn of_pair(&self, i: usize, j: usize) -> std::ops::Range<usize> {
+        let (low, high) = (i.min(j), i.max(j));
+        assert!(low < high && high < self.phases, "phases {i} and {j} are no pair");
+        // Pairs come in the order (0, 1), (0, 2), .., (1, 2), ..
+        let before = low * (2 * self.phases - low - 1) / 2 + high - low - 1;
+        let first = self.phases + before * self.steps;
+        first..first + self.steps
     }
 
     /// How far the shares of two entries lie apart, 0 (the same) to 1 (no phase in common).
@@ -124,6 +140,11 @@ mod tests {
             assert_eq!((list.len() - phases) % pairs, 0);
             assert!(list.len() < 130, "{phases} phases: {}", list.len());
             assert!(list.entries()[..phases].iter().all(Composition::is_pure));
+            for (i, j) in (0..phases).flat_map(|j| (0..j).map(move |i| (i, j))) {
+                let own: Vec<usize> =
+                    (0..list.len()).filter(|&e| list.entries()[e].pair == [i as u8, j as u8]).collect();
+                assert!(!own.is_empty() && list.of_pair(j, i).eq(own.iter().copied()), "{i} {j}");
+            }
             for entry in list.entries() {
                 let sum: f32 = (0..phases).map(|k| entry.share_of(k)).sum();
                 let dominated: f32 = (0..phases).map(|k| entry.dominated_by(k)).sum();

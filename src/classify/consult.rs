@@ -63,12 +63,12 @@ pub(super) fn consult(
     let Some(model) = model else { return Ok(()) };
     let undecided: Vec<usize> =
         (0..open.len()).filter(|&index| looks[index].verdict.status == Status::Ambiguous).collect();
-    let counts = median(undecided.iter().map(|&index| looks[index].counts).collect());
+    let pixels: Vec<usize> = undecided.iter().map(|&index| open[index]).collect();
+    let counts = median(incident_counts(&pixels, view));
     let energies = undecided.iter().map(|&index| map.energies_seen[open[index]]).max().unwrap_or(0);
     if undecided.is_empty() || model.earns_place(usize::from(energies), counts) == Some(false) {
         return Ok(());
     }
-    let pixels: Vec<usize> = undecided.iter().map(|&index| open[index]).collect();
     let posteriors = ask(map, &pixels, view, targets, model)?;
     let clusters = map.origin.clusters.clone();
     for (posterior, index) in posteriors.chunks_exact(clusters.len().max(1)).zip(undecided) {
@@ -105,7 +105,8 @@ fn look_at(
     }
     let open: Vec<usize> = open.iter().copied().filter(|&pixel| wanted[pixel]).collect();
     let Scene { view, targets, compositions, .. } = *scene;
-    let beliefs = Beliefs { view, targets, compositions, population, nx };
+    let misfit = scene.measured.misfit;
+    let beliefs = Beliefs { view, targets, compositions, population, misfit, nx };
     let looks = beliefs.collect(&wanted, &speakers, Instruments::default, |instruments, belief| {
         instruments.look(scene, belief.pixel, Some(belief))
     });
@@ -165,6 +166,15 @@ fn set_share(map: &mut PhaseMap, pixel: usize, pair: Option<&PairFit>) {
         Some(pair) => (1.0 - pair.share, pair.share_error),
         None => (f32::NAN, f32::NAN),
     };
+}
+
+/// Incident counts of each pixel, from the noise.
+fn incident_counts(pixels: &[usize], view: &DensityView<'_>) -> Vec<f64> {
+    let counts = |spectrum: &mut Spectrum, &pixel: &usize| {
+        view.gather(pixel, spectrum);
+        spectrum.incident_counts()
+    };
+    pixels.par_iter().map_init(Spectrum::default, counts).collect()
 }
 
 /// The middle value; NaN of none.
@@ -258,7 +268,7 @@ fn hear(
                 verdict.phase = phase as u8;
             }
         }
-        (None, Some(best)) if name == "mixture" && p >= 0.5 && best.score.exp() >= HEARD => {
+        (None, Some(best)) if name == "mixture" && p >= 0.5 && best.probability >= HEARD => {
             verdict.status = Status::Mixture;
             verdict.method = Method::Gmvae;
             verdict.ambiguity = Ambiguity::None;

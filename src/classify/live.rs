@@ -2,7 +2,8 @@
 //!
 //! The map is told what changed in the stack; it converts those values, old and new, and updates the sums. Where
 //! an estimate moved far enough (another empty region, another I0 of a plane) the planes concerned are taken out
-//! and put in again. What it holds is always what the two-pass values of [`super::settle`] would be, to the
+//! and put in again. Where the sample drifts the planes are those of the registered stack: one that moves is taken
+//! out as it was and put in as it is now. What it holds is always what the two-pass values of [`super::settle`] would be, to the
 //! digits of `f32`.
 
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
 use crate::absorption::{
     AbsorptionSettings, Conversion, Intensity, PlaneIntensity, Treatment, energies_ev, noise_factor,
 };
+use crate::registration::{Moved, Registrar, Step};
 use crate::screening::Screen;
-use crate::stack::{PlaneChange, Stack};
+use crate::stack::{Plane, PlaneChange, Stack};
 
 /// Relative change of a plane's I0 below which its optical densities stay as they are: a tenth of the noise of a
 /// pixel of 10^6 photons.
@@ -55,6 +57,7 @@ pub struct LiveMap {
     /// What the pixels say together, since the last search for an empty region.
     population: Option<Population>,
     offset: EnergyOffset,
+    registrar: Registrar,
     energies_done: usize,
     /// Number of complete planes at the last search for an empty region.
     searched_at: usize,
@@ -71,6 +74,8 @@ enum Work<'a> {
     Changed(&'a PlaneChange),
     /// Its I0 moved.
     Revised,
+    /// It was this one before.
+    Exchanged(&'a Plane),
 }
 
 /// Pixels that one thread converts at a time.
@@ -122,6 +127,7 @@ impl LiveMap {
             compositions: Compositions::new(targets.phases()),
             population: None,
             offset: EnergyOffset::default(),
+            registrar: Registrar::new(stack, recipe.registration),
             energies_done: 0,
             searched_at: 0,
             generation: 0,
@@ -135,6 +141,9 @@ impl LiveMap {
     #[must_use]
     pub fn of(stack: &Stack, recipe: Recipe, generation: u64) -> Self {
         let mut map = Self::new(stack, recipe);
+        let all: Vec<usize> = (0..map.applied.len()).filter(|&e| stack.plane(e).measured() > 0).collect();
+        map.screen.refresh(stack, &map.recipe.absorption.detector, &all);
+        map.register(stack, true, &all);
         map.estimate(stack, true, &[]);
         map.generation = generation;
         map.rebuild(stack, map.offset.correction_ev(map.recipe.offset));
@@ -142,7 +151,9 @@ impl LiveMap {
     }
 
     /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction_ev`.
-    fn rebuild(&mut self, stack: &Stack, correction_ev: f64) {
+    fn rebuild(&mut self, raw: &Stack, correction_ev: f64) {
+        let registrar = std::mem::take(&mut self.registrar);
+        let stack = registrar.stack(raw);
         let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
         self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction_ev);
         let pixels = self.seen.len();
@@ -152,11 +163,31 @@ impl LiveMap {
         self.measured.fill(0);
         self.applied.fill(Treatment::default());
         (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
+        self.registrar = registrar;
     }
 
-    /// The stack under the estimates of this map.
+    /// Follows the drift of the sample. Returns what that did to the planes.
+    fn register(&mut self, raw: &Stack, late: bool, changed: &[usize]) -> Moved {
+        let (complete, due) = self.due(raw, late);
+        let whole = complete == raw.plan().energies_ev.len();
+        let screen = &self.screen;
+        self.registrar
+            .advance(raw, Step { changed, due, whole }, &|energy, pixel| screen.usable(energy, pixel))
+    }
+
+    /// The number of complete planes, and whether estimates of the whole stack are due: at first after each energy,
+    /// later each time the stack has grown by an eighth; once more when it is whole, so that the live map ends where the
+    /// settled one is; and when values were replaced.
+    fn due(&self, raw: &Stack, late: bool) -> (usize, bool) {
+        let complete = raw.planes().iter().filter(|p| p.measured() == raw.plan().grid.pixels()).count();
+        let whole = complete > self.searched_at && complete == raw.plan().energies_ev.len();
+        (complete, late || whole || complete >= self.searched_at + 1 + self.searched_at / 8)
+    }
+
+    /// The stack, as it was measured, under the estimates of this map.
     #[must_use]
-    pub fn view<'a>(&self, stack: &'a Stack) -> DensityView<'a> {
+    pub fn view<'a>(&'a self, raw: &'a Stack) -> DensityView<'a> {
+        let stack = self.registrar.stack(raw);
         DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor)
     }
 
@@ -187,26 +218,58 @@ impl LiveMap {
             return RevisionReason::Energy;
         }
         let late = changes.iter().any(|change| !change.displaced.is_empty());
-        let changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
+        let mut changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
+        changed.extend(self.screen.refresh(stack, &self.recipe.absorption.detector, &changed));
+        changed.sort_unstable();
+        changed.dedup();
+        let moved = self.register(stack, late, &changed);
+        if let Moved::Planes(planes) = &moved {
+            changed.extend(planes.iter().map(|(energy, _)| *energy));
+            changed.sort_unstable();
+            changed.dedup();
+        }
         let replaced = self.estimate(stack, late, &changed);
         if let Some(correction_ev) = self.other_correction(stack) {
             self.rebuild(stack, correction_ev);
             return RevisionReason::Offset;
         }
-        let mut pending = changes.iter().peekable();
-        for energy in 0..energies {
+        let shifted = match &moved {
+            Moved::Everything => {
+                self.rebuild(stack, self.targets.offset_ev);
+                return RevisionReason::Registration;
+            }
+            Moved::Planes(planes) => {
+                planes.iter().any(|(e, _)| changes.iter().all(|change| change.energy != *e))
+            }
+            Moved::Nothing => false,
+        };
+        self.apply(stack, changes, &moved);
+        match (replaced, shifted, late) {
+            (true, ..) => RevisionReason::I0,
+            (false, true, _) => RevisionReason::Registration,
+            (false, false, true) => RevisionReason::LateData,
+            (false, false, false) => RevisionReason::Energy,
+        }
+    }
+
+    /// Brings the sums of all planes up to date.
+    fn apply(&mut self, raw: &Stack, changes: &[PlaneChange], moved: &Moved) {
+        let registrar = std::mem::take(&mut self.registrar);
+        let stack = registrar.stack(raw);
+        let exchanged: &[(usize, Arc<Plane>)] = if let Moved::Planes(planes) = moved { planes } else { &[] };
+        let (mut pending, mut exchanged) = (changes.iter().peekable(), exchanged.iter().peekable());
+        for energy in 0..self.applied.len() {
             let change = pending.next_if(|change| change.energy == energy);
-            if let Some(change) = change {
+            let before = exchanged.next_if(|(exchanged, _)| *exchanged == energy);
+            if let Some((_, before)) = before {
+                self.apply_plane(stack, energy, Work::Exchanged(before));
+            } else if let Some(change) = change {
                 self.apply_plane(stack, energy, Work::Changed(change));
             } else if !same_treatment(&self.applied[energy], &self.intensity.treatment(energy)) {
                 self.apply_plane(stack, energy, Work::Revised);
             }
         }
-        match (replaced, late) {
-            (true, _) => RevisionReason::I0,
-            (false, true) => RevisionReason::LateData,
-            (false, false) => RevisionReason::Energy,
-        }
+        self.registrar = registrar;
     }
 
     /// Whether the read-back energies, where they are used, are others than those of the sums.
@@ -230,24 +293,19 @@ impl LiveMap {
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
-    fn estimate(&mut self, stack: &Stack, late: bool, changed_planes: &[usize]) -> bool {
-        let complete = stack.planes().iter().filter(|p| p.measured() == stack.plan().grid.pixels()).count();
-        // At first after each energy, later each time the stack has grown by an eighth; once more when it is
-        // whole, so that the live map ends where the settled one is; and when values were replaced.
-        let whole = complete > self.searched_at && complete == stack.plan().energies_ev.len();
-        let due = late || whole || complete >= self.searched_at + 1 + self.searched_at / 8;
+    fn estimate(&mut self, raw: &Stack, late: bool, changed_planes: &[usize]) -> bool {
+        let (complete, due) = self.due(raw, late);
+        let whole = complete > self.searched_at && complete == raw.plan().energies_ev.len();
+        let registrar = std::mem::take(&mut self.registrar);
+        let stack = registrar.stack(raw);
         let mut changed = false;
-        let absorption = &self.recipe.absorption;
-        let mut touched = self.screen.refresh(stack, &absorption.detector, changed_planes);
-        touched.extend(changed_planes);
-        touched.sort_unstable();
-        touched.dedup();
+        let (absorption, screen) = (&self.recipe.absorption, self.screen.on(raw, stack));
         if self.generation == 0 || due {
             // Only a whole stack is searched as the settled map searches it; until then a good region is kept.
             let estimate = if whole || self.generation == 0 {
-                Intensity::estimate(stack, &self.screen, absorption)
+                Intensity::estimate(stack, &screen, absorption)
             } else {
-                Intensity::follow(stack, &self.screen, absorption, &self.intensity)
+                Intensity::follow(stack, &screen, absorption, &self.intensity)
             };
             changed = self.generation > 0
                 && (estimate.source() != self.intensity.source()
@@ -255,7 +313,7 @@ impl LiveMap {
             self.intensity = estimate;
             self.searched_at = complete;
         } else {
-            self.intensity.refresh(stack, &self.screen, absorption, &touched);
+            self.intensity.refresh(stack, &screen, absorption, changed_planes);
         }
         let energies_done = stack.energies_done();
         if energies_done != self.energies_done || changed || due {
@@ -265,35 +323,40 @@ impl LiveMap {
         if due {
             self.population = None;
             let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
-            let (view, recipe) = (self.view(stack), &self.recipe);
+            let max_od = self.recipe.absorption.max_od;
+            let view = DensityView::new(stack, &self.intensity, max_od, self.noise_factor);
+            let recipe = &self.recipe;
             self.offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
         }
+        self.registrar = registrar;
         changed
     }
 
     /// Brings the sums of one plane up to date: the pixels that changed, or all where its I0 moved.
     fn apply_plane(&mut self, stack: &Stack, energy: usize, work: Work<'_>) {
         let plane = stack.plane(energy);
-        if plane.measured() == 0 {
+        let former = if let Work::Exchanged(former) = work { former } else { plane };
+        if plane.measured() == 0 && former.measured() == 0 {
             return;
         }
         let moved = !same_treatment(&self.applied[energy], &self.intensity.treatment(energy));
         let was = self.applied[energy].clone();
         let treatment = if moved { self.intensity.treatment(energy) } else { was.clone() };
         let AbsorptionSettings { max_od, detector, .. } = &self.recipe.absorption;
-        let before = Conversion::new(stack.plan(), energy, was, detector, *max_od);
-        let now = Conversion::new(stack.plan(), energy, treatment.clone(), detector, *max_od);
+        let before = Conversion::new(stack.plan(), energy, was, detector, *max_od).of_plane(former);
+        let now = Conversion::new(stack.plan(), energy, treatment.clone(), detector, *max_od).of_plane(plane);
         let (span, displaced) = match work {
             Work::Changed(change) if !moved => (span(change), &change.displaced[..]),
             Work::Changed(change) => (0..plane.values().len(), &change.displaced[..]),
             Work::All | Work::Revised => (0..plane.values().len(), &[][..]),
+            Work::Exchanged(_) => (0..stack.plan().grid.pixels(), &[][..]),
         };
         let buffers = &mut self.buffers;
         buffers.reset(span.len());
         let held = |pixel: usize| match work {
             Work::All => false,
             Work::Changed(change) => !change.pixels.contains(pixel),
-            Work::Revised => true,
+            Work::Revised | Work::Exchanged(_) => true,
         };
         buffers.par_chunks().enumerate().for_each(|(chunk, (old_od, old_variance, od, variance))| {
             for i in 0..od.len() {
@@ -302,6 +365,7 @@ impl LiveMap {
                 let density = now.apply(pixel, value, i0);
                 (od[i], variance[i]) = (density.od, density.variance);
                 if held(pixel) {
+                    let (value, i0) = (former.value(pixel), former.i0_at(pixel));
                     let density = before.apply(pixel, value, i0);
                     (old_od[i], old_variance[i]) = (density.od, density.variance);
                 }
@@ -314,8 +378,11 @@ impl LiveMap {
             self.measured[displaced.pixel as usize] -= 1;
         }
         for (i, pixel) in span.clone().enumerate() {
-            if !held(pixel) && !plane.value(pixel).is_nan() {
-                self.measured[pixel] += 1;
+            let known = held(pixel) && !former.value(pixel).is_nan();
+            match (known, !plane.value(pixel).is_nan()) {
+                (false, true) => self.measured[pixel] += 1,
+                (true, false) => self.measured[pixel] -= 1,
+                _ => {}
             }
             let grown =
                 u16::from(!buffers.od[i].is_nan()).wrapping_sub(u16::from(!buffers.old_od[i].is_nan()));
@@ -342,7 +409,8 @@ impl LiveMap {
         let noise = self.noise_factor as f32;
         let (correlator, targets) = (&self.correlator, &self.targets);
         let triage = &self.recipe.triage;
-        let view = DensityView::new(stack, &self.intensity, self.recipe.absorption.max_od, self.noise_factor);
+        let max_od = self.recipe.absorption.max_od;
+        let view = DensityView::new(self.registrar.stack(stack), &self.intensity, max_od, self.noise_factor);
         let measured = MeasuredPixels::collect(
             plan.grid.pixels(),
             targets,
@@ -363,8 +431,9 @@ impl LiveMap {
                 Measured { sums, seen, masked, void: view.void(pixel), contrast }
             },
         );
+        let drift = self.registrar.drift();
         let mut origin =
-            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset));
+            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset), drift);
         origin.generation = self.generation;
         origin.revision_reason = reason;
         origin.complete = false;

@@ -9,8 +9,7 @@ use super::composition::Compositions;
 use super::judged::MeasuredPixels;
 use super::mixture::{MixtureFit, PairFit};
 use super::neighbours::Belief;
-use super::readings::{PairReading, Readings};
-use super::spectrum::Spectrum;
+use super::readings::{PairReading, Readings, same};
 use super::triage::Rule;
 use super::view::DensityView;
 use super::{
@@ -35,7 +34,6 @@ pub(super) struct Scene<'a> {
 /// What one thread needs to look at one pixel after the other.
 #[derive(Default)]
 pub(super) struct Instruments {
-    spectrum: Spectrum,
     fit: MixtureFit,
     readings: Readings,
     chi2: Vec<f32>,
@@ -46,8 +44,6 @@ pub(super) struct Look {
     pub verdict: Verdict,
     /// The fit of the verdict's two phases.
     pub pair: Option<PairFit>,
-    /// Incident counts, from the noise.
-    pub counts: f64,
     /// Of a pixel that is still open: what a model's word is held against.
     pub rest: Option<Box<Rest>>,
 }
@@ -66,15 +62,11 @@ impl Instruments {
     /// Looks at one pixel; without a belief, which few energies do not allow, the first verdict stays.
     pub(super) fn look(&mut self, scene: &Scene<'_>, pixel: usize, belief: Option<&Belief<'_>>) -> Look {
         let Scene { measured, targets, settings, .. } = *scene;
-        scene.view.gather(pixel, &mut self.spectrum);
-        let counts = self.spectrum.incident_counts();
         let mut reading = measured.reading(pixel);
-        self.spectrum.blur(reading.misfit);
-        let fitted = self.fit.load(&self.spectrum, targets);
-        let Some(belief) = belief.filter(|_| fitted) else {
-            let verdict = judge(&reading, targets, settings);
-            return Look { verdict, pair: None, counts, rest: None };
+        let Some(belief) = belief else {
+            return Look { verdict: judge(&reading, targets, settings), pair: None, rest: None };
         };
+        self.fit.restore(targets.phases(), belief.energies, belief.moments);
         self.chi2.clear();
         self.chi2.extend((0..targets.phases()).map(|k| self.fit.single(k) as f32));
         (reading.chi2, reading.sums.signal) = (&self.chi2, self.fit.signal() as f32);
@@ -90,6 +82,7 @@ impl Instruments {
             if verdict.smoothed {
                 verdict.method = Method::Neighbours;
             }
+            keep_both_readings(&mut verdict, &alone);
         } else {
             self.readings.believe(belief.joint, scene.compositions);
         }
@@ -103,7 +96,7 @@ impl Instruments {
                 mostly: phases.map(|phase| self.readings.mostly(phase) as f32).collect(),
             })
         });
-        Look { verdict, pair, counts, rest }
+        Look { verdict, pair, rest }
     }
 
     /// The verdict from the readings as they are weighed now.
@@ -122,7 +115,7 @@ impl Instruments {
         verdict.confidence = saturated(readings.mostly(phase), reading, [phase, runner_up]) as f32;
         let best = readings.best_pair();
         let mixture = best.filter(|pair| {
-            reading.sums.white_line && pair.score.exp() * pair.mixed >= f64::from(settings.min_mixture)
+            reading.sums.white_line && pair.probability * pair.mixed >= f64::from(settings.min_mixture)
         });
         if let Some(pair) = mixture {
             self.guess(&mut verdict, larger_first(&pair));
@@ -182,6 +175,25 @@ impl Instruments {
         verdict.delta_chi2 = if swapped { -verdict.delta_chi2 } else { f32::NAN };
         [verdict.phase, verdict.runner_up] = phases;
     }
+}
+
+/// Where the spectrum alone cannot tell two readings apart, that stays said whatever the neighbours prefer: what
+/// references miss is common to all of them, so their number is no evidence. The preferred reading comes first.
+fn keep_both_readings(verdict: &mut Verdict, alone: &Verdict) {
+    let [a, b, c, d] = alone.readings;
+    let preferred = match (verdict.status, alone.ambiguity) {
+        (_, ambiguity) if ambiguity != Ambiguity::Indistinguishable => return,
+        (Status::Mixture, _) => [verdict.phase, verdict.runner_up],
+        (Status::Classified | Status::Ambiguous, _) => [verdict.phase, NO_PHASE],
+        _ => return,
+    };
+    verdict.readings = match preferred {
+        of if same(of, [a, b]) => [a, b, c, d],
+        of if same(of, [c, d]) => [c, d, a, b],
+        _ => return,
+    };
+    verdict.ambiguity = Ambiguity::Indistinguishable;
+    verdict.confidence = verdict.confidence.min(MATTER_OF_PRIOR);
 }
 
 /// The phases of a pair, that with the likelier larger part first.

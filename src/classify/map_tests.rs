@@ -22,6 +22,7 @@ fn recipe() -> Recipe {
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: OffsetMode::Correct,
+        registration: crate::registration::RegistrationMode::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! and b, scaled by the reduced chi² where that is above 1.
 
 use super::Targets;
+use super::products::{Sums, pair_index};
 use super::spectrum::Spectrum;
 
 /// The fit of one pair.
@@ -23,70 +24,72 @@ pub struct PairFit {
 /// Weighted, centred moments of one spectrum with every reference, reused from pixel to pixel.
 #[derive(Clone, Debug, Default)]
 pub struct MixtureFit {
-    mean: Vec<f64>,
-    xr: Vec<f64>,
-    rr: Vec<f64>,
-    xx: f64,
+    sums: Sums,
+    phases: usize,
+    /// Of x, of x with every reference, and of the references with each other: [`moments_len`] numbers.
+    moments: Vec<f64>,
     energies: usize,
+}
+
+/// How many moments a fit of `phases` phases has.
+pub(super) fn moments_len(phases: usize) -> usize {
+    1 + phases + phases * (phases + 1) / 2
 }
 
 impl MixtureFit {
     /// Takes the moments of a spectrum. Returns false where it has fewer than 4 energies in common with the
     /// references.
     pub fn load(&mut self, spectrum: &Spectrum, targets: &Targets) -> bool {
-        let k = targets.phases();
-        self.mean.clear();
-        self.mean.resize(k, 0.0);
-        self.xr.clear();
-        self.xr.resize(k, 0.0);
-        self.rr.clear();
-        self.rr.resize(k * k, 0.0);
-        self.xx = 0.0;
-        self.energies = 0;
-        let used = || (0..spectrum.len()).filter(|&i| targets.used[spectrum.energies[i]]);
-        let (mut weights, mut mean_x) = (0.0, 0.0);
-        for i in used() {
-            let w = 1.0 / spectrum.variance[i];
-            weights += w;
-            mean_x += w * spectrum.od[i];
-            self.mean.iter_mut().zip(targets.at(spectrum.energies[i])).for_each(|(m, r)| *m += w * r);
-            self.energies += 1;
-        }
-        mean_x /= weights;
-        self.mean.iter_mut().for_each(|m| *m /= weights);
-        for i in used() {
-            let (w, x) = (1.0 / spectrum.variance[i], spectrum.od[i] - mean_x);
-            let r = targets.at(spectrum.energies[i]);
-            self.xx += w * x * x;
-            for a in 0..k {
-                let ra = w * (r[a] - self.mean[a]);
-                self.xr[a] += ra * x;
-                for (b, sum) in self.rr[a * k..=a * k + a].iter_mut().enumerate() {
-                    *sum += ra * (r[b] - self.mean[b]);
-                }
-            }
-        }
+        self.phases = targets.phases();
+        self.energies = self.sums.load(spectrum, targets, 0.0, false);
+        self.moments.clear();
+        let sums = &self.sums;
+        self.moments.push(sums.xx());
+        self.moments.extend((0..self.phases).map(|a| sums.xr(a)));
+        self.moments.extend((0..self.phases).flat_map(|a| (0..=a).map(move |b| sums.rr(a, b))));
         self.energies >= 4
+    }
+
+    /// The moments, to be put away.
+    pub(super) fn moments(&self) -> &[f64] {
+        &self.moments
+    }
+
+    /// Takes up moments that were put away, of so many energies.
+    pub(super) fn restore(&mut self, phases: usize, energies: usize, moments: &[f64]) {
+        (self.phases, self.energies) = (phases, energies);
+        self.moments.clear();
+        self.moments.extend_from_slice(moments);
+    }
+
+    fn xx(&self) -> f64 {
+        self.moments[0]
+    }
+
+    fn xr(&self, a: usize) -> f64 {
+        self.moments[1 + a]
+    }
+
+    fn rr(&self, a: usize, b: usize) -> f64 {
+        self.moments[1 + self.phases + pair_index(a, b)]
     }
 
     /// Fits one pair; `None` where the two references cannot be told apart or neither has any weight.
     #[must_use]
     pub fn pair(&self, i: usize, j: usize) -> Option<PairFit> {
-        let k = self.mean.len();
-        let rr = |a: usize, b: usize| self.rr[a.max(b) * k + a.min(b)];
-        let (ii, jj, ij) = (rr(i, i), rr(j, j), rr(i, j));
+        let (ii, jj, ij) = (self.rr(i, i), self.rr(j, j), self.rr(i, j));
         let determinant = ii * jj - ij * ij;
         if determinant <= 1e-12 * ii * jj {
             return None;
         }
-        let a = (self.xr[i] * jj - self.xr[j] * ij) / determinant;
-        let b = (self.xr[j] * ii - self.xr[i] * ij) / determinant;
+        let a = (self.xr(i) * jj - self.xr(j) * ij) / determinant;
+        let b = (self.xr(j) * ii - self.xr(i) * ij) / determinant;
         let (a, b) = match (a > 0.0, b > 0.0) {
             (true, true) => (a, b),
             // On the border one amplitude is zero and the other fitted alone; the better of the two borders.
             _ => {
                 let alone = |r: f64, rr: f64| (r.max(0.0) / rr, r.max(0.0).powi(2) / rr);
-                let ((a, gain_a), (b, gain_b)) = (alone(self.xr[i], ii), alone(self.xr[j], jj));
+                let ((a, gain_a), (b, gain_b)) = (alone(self.xr(i), ii), alone(self.xr(j), jj));
                 if gain_a >= gain_b { (a, 0.0) } else { (0.0, b) }
             }
         };
@@ -95,8 +98,8 @@ impl MixtureFit {
             return None;
         }
         let explained =
-            2.0 * (a * self.xr[i] + b * self.xr[j]) - (a * a * ii + 2.0 * a * b * ij + b * b * jj);
-        let chi2 = (self.xx - explained).max(0.0);
+            2.0 * (a * self.xr(i) + b * self.xr(j)) - (a * a * ii + 2.0 * a * b * ij + b * b * jj);
+        let chi2 = (self.xx() - explained).max(0.0);
         let dispersion = (chi2 / self.energies.saturating_sub(3).max(1) as f64).max(1.0);
         // Gradient of a / (a + b) through the covariance of a and b, the inverse of the normal matrix.
         let (da, db) = (b / (total * total), -a / (total * total));
@@ -114,14 +117,14 @@ impl MixtureFit {
     /// chi² of phase `k` alone.
     #[must_use]
     pub fn single(&self, k: usize) -> f64 {
-        let rr = self.rr[k * self.mean.len() + k];
-        if rr > 0.0 { (self.xx - self.xr[k].max(0.0).powi(2) / rr).max(0.0) } else { self.xx }
+        let rr = self.rr(k, k);
+        if rr > 0.0 { (self.xx() - self.xr(k).max(0.0).powi(2) / rr).max(0.0) } else { self.xx() }
     }
 
     /// chi² of a constant alone.
     #[must_use]
     pub fn signal(&self) -> f64 {
-        self.xx
+        self.xx()
     }
 
     /// Energies that the moments are of.
@@ -132,7 +135,7 @@ impl MixtureFit {
 
     /// Every pair of phases.
     pub fn pairs(&self) -> impl Iterator<Item = PairFit> + '_ {
-        let k = self.mean.len();
+        let k = self.phases;
         (0..k).flat_map(move |i| (i + 1..k).filter_map(move |j| self.pair(i, j)))
     }
 
@@ -141,11 +144,9 @@ impl MixtureFit {
     /// would do.
     #[must_use]
     pub fn own_part(&self, mixture: &[(usize, f64)], [i, j]: [usize; 2]) -> f64 {
-        let n = self.mean.len();
-        let rr = |a: usize, b: usize| self.rr[a.max(b) * n + a.min(b)];
-        let with = |k: usize| mixture.iter().map(|&(m, amount)| amount * rr(m, k)).sum::<f64>();
+        let with = |k: usize| mixture.iter().map(|&(m, amount)| amount * self.rr(m, k)).sum::<f64>();
         let own: f64 = mixture.iter().map(|&(m, amount)| amount * with(m)).sum();
-        let (ii, jj, ij) = (rr(i, i), rr(j, j), rr(i, j));
+        let (ii, jj, ij) = (self.rr(i, i), self.rr(j, j), self.rr(i, j));
         let determinant = ii * jj - ij * ij;
         if determinant <= 1e-12 * ii * jj || own <= 0.0 {
             return 1.0;
@@ -161,7 +162,7 @@ impl MixtureFit {
     /// The pair that leaves the least.
     #[must_use]
     pub fn best(&self) -> Option<PairFit> {
-        let k = self.mean.len();
+        let k = self.phases;
         let pairs = (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j)));
         pairs.filter_map(|(i, j)| self.pair(i, j)).min_by(|a, b| a.chi2.total_cmp(&b.chi2))
     }

@@ -9,6 +9,7 @@
 
 use super::Targets;
 use super::composition::Compositions;
+use super::products::{Sums, pair_index};
 use super::spectrum::Spectrum;
 
 /// Standard deviation of the slope, OD per eV. On a measured Fe L edge pixels differ by some 1e-3; a larger
@@ -18,15 +19,12 @@ const SLOPE_OD_PER_EV: f64 = 7.5e-4;
 /// The moments of one spectrum, reused from pixel to pixel.
 #[derive(Clone, Debug, Default)]
 pub struct Moments {
-    mean: Vec<f64>,
-    /// With the slope.
-    re: Vec<f64>,
+    sums: Sums,
     /// `v`.
     xr: Vec<f64>,
-    /// `G`, lower triangle: `[a * phases + b]`, b not above a.
+    /// `G`, lower triangle, see [`pair_index`].
     rr: Vec<f64>,
     xx: f64,
-    energies: usize,
     explained: Vec<f64>,
 }
 
@@ -34,62 +32,28 @@ impl Moments {
     /// Takes the moments of a spectrum, with `misfit_od` added to its noise. Returns the number of energies that
     /// count; below 3 there is nothing to be said.
     pub fn load(&mut self, spectrum: &Spectrum, targets: &Targets, misfit_od: f64) -> usize {
-        let k = targets.phases();
-        for (list, len) in [(&mut self.mean, k), (&mut self.re, k), (&mut self.xr, k), (&mut self.rr, k * k)]
-        {
-            list.clear();
-            list.resize(len, 0.0);
+        let energies = self.sums.load(spectrum, targets, misfit_od * misfit_od, true);
+        if energies < 3 {
+            return energies;
         }
-        let used = || (0..spectrum.len()).filter(|&i| targets.used[spectrum.energies[i]]);
-        let weight = |i: usize| 1.0 / (spectrum.variance[i] + misfit_od * misfit_od);
-        let (mut weights, mut mean_x, mut mean_e) = (0.0, 0.0, 0.0);
-        self.energies = 0;
-        for i in used() {
-            let w = weight(i);
-            weights += w;
-            mean_x += w * spectrum.od[i];
-            mean_e += w * targets.centred_ev(spectrum.energies[i]);
-            self.mean.iter_mut().zip(targets.at(spectrum.energies[i])).for_each(|(m, r)| *m += w * r);
-            self.energies += 1;
+        let (sums, phases) = (&self.sums, targets.phases());
+        let ee = sums.ee() + 1.0 / (SLOPE_OD_PER_EV * SLOPE_OD_PER_EV);
+        let xe = sums.xe();
+        self.xx = sums.xx() - xe * xe / ee;
+        self.xr.clear();
+        self.rr.clear();
+        for a in 0..phases {
+            let tilt = sums.re(a) / ee;
+            self.xr.push(sums.xr(a) - tilt * xe);
+            self.rr.extend((0..=a).map(|b| sums.rr(a, b) - tilt * sums.re(b)));
         }
-        if self.energies < 3 {
-            return self.energies;
-        }
-        (mean_x, mean_e) = (mean_x / weights, mean_e / weights);
-        self.mean.iter_mut().for_each(|m| *m /= weights);
-        let (mut xx, mut xe, mut ee) = (0.0, 0.0, 0.0);
-        for i in used() {
-            let (w, x) = (weight(i), spectrum.od[i] - mean_x);
-            let e = targets.centred_ev(spectrum.energies[i]) - mean_e;
-            let r = targets.at(spectrum.energies[i]);
-            xx += w * x * x;
-            xe += w * x * e;
-            ee += w * e * e;
-            for a in 0..k {
-                let ra = w * (r[a] - self.mean[a]);
-                self.xr[a] += ra * x;
-                self.re[a] += ra * e;
-                for (b, sum) in self.rr[a * k..=a * k + a].iter_mut().enumerate() {
-                    *sum += ra * (r[b] - self.mean[b]);
-                }
-            }
-        }
-        let ee = ee + 1.0 / (SLOPE_OD_PER_EV * SLOPE_OD_PER_EV);
-        self.xx = xx - xe * xe / ee;
-        for a in 0..k {
-            self.xr[a] -= self.re[a] * xe / ee;
-            for b in 0..=a {
-                self.rr[a * k + b] -= self.re[a] * self.re[b] / ee;
-            }
-        }
-        self.energies
+        energies
     }
 
     /// Writes the log-likelihood of every composition into `out`, that of the best being 0. Returns the chi² of
     /// the best.
     pub fn log_likelihoods(&mut self, compositions: &Compositions, out: &mut [f32]) -> f64 {
-        let k = self.xr.len();
-        let rr = |a: u8, b: u8| self.rr[usize::from(a.max(b)) * k + usize::from(a.min(b))];
+        let rr = |a: u8, b: u8| self.rr[pair_index(a.into(), b.into())];
         let explained = compositions.entries().iter().map(|entry| {
             let ([i, j], a) = (entry.pair, f64::from(entry.share));
             let b = 1.0 - a;

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::Targets;
 use super::composition::Compositions;
 use super::messages::{Kernel, normalise};
+use super::mixture::{MixtureFit, moments_len};
 use super::moments::Moments;
 use super::population::Population;
 use super::spectrum::Spectrum;
@@ -28,8 +29,10 @@ const DIAGONAL: f32 = 0.7;
 const CERTAIN: f32 = -30.0;
 /// Messages travel this far, in pixels: one for each round.
 const REACH: usize = 2;
-/// Rows that are worked on at a time.
-const STRIPE_ROWS: usize = 12;
+/// Pixels that are worked on at a time, in whole rows: more would take memory, fewer look at more rows twice.
+const STRIPE_PIXELS: usize = 8192;
+/// Bounds of the number of rows.
+const STRIPE_ROWS: [usize; 2] = [8, 64];
 
 /// What a pixel has to say to its neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +54,10 @@ pub struct Belief<'a> {
     pub own: &'a [f32],
     /// The same with what the neighbours say.
     pub joint: &'a [f32],
-    /// chi² of the best composition over the degrees of freedom that are left.
-    pub reduced_chi2: f64,
+    /// Energies that count.
+    pub energies: usize,
+    /// The moments of its spectrum for [`MixtureFit`], what the references miss added to its noise.
+    pub(super) moments: &'a [f64],
 }
 
 /// Everything that beliefs are made from.
@@ -66,6 +71,8 @@ pub struct Beliefs<'a> {
     pub compositions: &'a Compositions,
     /// What the pixels say together.
     pub population: Population,
+    /// Relative misfit of the references in this scan, squared.
+    pub misfit: f64,
     /// Width of the grid.
     pub nx: usize,
 }
@@ -76,9 +83,12 @@ struct Stripe {
     rows: usize,
     /// How many rounds the belief of a pixel has to go through: `None` where it is not needed at all.
     need: Vec<Option<usize>>,
+    /// Number of energies, of each pixel that was looked at.
+    energies: Vec<usize>,
     own: Vec<f32>,
-    reduced_chi2: Vec<f64>,
     joint: Vec<f32>,
+    /// Of each wanted pixel, [`moments_len`] numbers.
+    moments: Vec<f64>,
 }
 
 impl Beliefs<'_> {
@@ -94,14 +104,15 @@ impl Beliefs<'_> {
     ) -> Vec<(usize, T)> {
         let ny = wanted.len() / self.nx;
         let log_prior = self.population.log_prior(self.compositions);
-        let alone = self.population.unrelated >= 1.0;
+        let alone = self.reach() == 0;
         let kernel = Kernel::new(self.compositions, &log_prior, self.population.unrelated);
-        let stripes: Vec<usize> = (0..ny).step_by(STRIPE_ROWS).collect();
+        let rows = (STRIPE_PIXELS / self.nx).clamp(STRIPE_ROWS[0], STRIPE_ROWS[1]);
+        let stripes: Vec<usize> = (0..ny).step_by(rows).collect();
         let parts: Vec<Vec<(usize, T)>> = stripes
             .into_par_iter()
             .map_init(state, |state, from| {
-                let to = (from + STRIPE_ROWS).min(ny);
-                let Some(mut stripe) = self.stripe(wanted, speakers, from, to, alone) else {
+                let to = (from + rows).min(ny);
+                let Some(mut stripe) = self.stripe(wanted, speakers, from, to) else {
                     return Vec::new();
                 };
                 self.look(&mut stripe, speakers, &log_prior);
@@ -116,16 +127,9 @@ impl Beliefs<'_> {
     }
 
     /// The rows from `from` to `to` and those around, with what is needed of each pixel; `None` where nothing is.
-    fn stripe(
-        &self,
-        wanted: &[bool],
-        speakers: &[Speaker],
-        from: usize,
-        to: usize,
-        alone: bool,
-    ) -> Option<Stripe> {
+    fn stripe(&self, wanted: &[bool], speakers: &[Speaker], from: usize, to: usize) -> Option<Stripe> {
         let nx = self.nx;
-        let reach = if alone { 0 } else { REACH };
+        let reach = self.reach();
         let (first, last) = (from.saturating_sub(reach), (to + reach).min(wanted.len() / nx));
         let mut need = vec![None; (last - first) * nx];
         let mut any = false;
@@ -149,23 +153,28 @@ impl Beliefs<'_> {
             first_row: first,
             rows: last - first,
             need,
+            energies: vec![0; pixels],
             own: vec![0.0; pixels * len],
-            reduced_chi2: vec![f64::NAN; pixels],
-            joint: Vec::new(),
+            joint: vec![0.0; pixels * len],
+            moments: vec![0.0; pixels * moments_len(self.compositions.phases())],
         })
     }
 
-    /// Every pixel's own log-likelihoods, and its belief from them.
+    /// Every pixel's own log-likelihoods, its belief from them, and, where it is wanted, the moments for its fits: all
+    /// that is ever asked of its spectrum.
     fn look(&self, stripe: &mut Stripe, speakers: &[Speaker], log_prior: &[f32]) {
-        let len = self.compositions.len();
-        let (mut spectrum, mut moments) = (Spectrum::default(), Moments::default());
+        let (len, width) = (self.compositions.len(), moments_len(self.compositions.phases()));
+        let wanted = Some(self.reach());
+        let (mut spectrum, mut moments, mut fit) =
+            (Spectrum::default(), Moments::default(), MixtureFit::default());
         for (index, need) in stripe.need.iter_mut().enumerate() {
             if need.is_none() {
                 continue;
             }
             let pixel = stripe.first_row * self.nx + index;
+            let part = index * len..(index + 1) * len;
+            let own = &mut stripe.own[part.clone()];
             if let Speaker::Sure(phase) = speakers[pixel] {
-                let own = &mut stripe.own[index * len..(index + 1) * len];
                 own.fill(CERTAIN);
                 own[usize::from(phase)] = 0.0;
                 continue;
@@ -176,15 +185,22 @@ impl Beliefs<'_> {
                 *need = None;
                 continue;
             }
-            let own = &mut stripe.own[index * len..(index + 1) * len];
-            let chi2 = moments.log_likelihoods(self.compositions, own);
-            stripe.reduced_chi2[index] = chi2 / (energies - 3) as f64;
-        }
-        stripe.joint = stripe.own.clone();
-        for joint in stripe.joint.chunks_exact_mut(len) {
-            joint.iter_mut().zip(log_prior).for_each(|(belief, prior)| *belief += prior);
+            moments.log_likelihoods(self.compositions, own);
+            stripe.energies[index] = energies;
+            if *need == wanted {
+                spectrum.blur(self.misfit);
+                fit.load(&spectrum, self.targets);
+                stripe.moments[index * width..(index + 1) * width].copy_from_slice(fit.moments());
+            }
+            let joint = &mut stripe.joint[part];
+            joint.iter_mut().zip(&*own).zip(log_prior).for_each(|((joint, own), prior)| *joint = own + prior);
             normalise(joint);
         }
+    }
+
+    /// How far messages travel to a pixel.
+    fn reach(&self) -> usize {
+        if self.population.unrelated >= 1.0 { 0 } else { REACH }
     }
 
     /// One round of messages: the beliefs of the last round go out, new ones are made where `round` is needed.
@@ -240,7 +256,7 @@ impl Beliefs<'_> {
         each: &impl Fn(&mut S, &Belief<'_>) -> T,
     ) -> Vec<(usize, T)> {
         let (len, nx) = (self.compositions.len(), self.nx);
-        let reach = if self.population.unrelated >= 1.0 { 0 } else { REACH };
+        let (reach, width) = (self.reach(), moments_len(self.compositions.phases()));
         let mut out = Vec::new();
         let mut own = vec![0.0; len];
         for index in (rows.start - stripe.first_row) * nx..(rows.end - stripe.first_row) * nx {
@@ -253,8 +269,9 @@ impl Beliefs<'_> {
             normalise(&mut own);
             let pixel = stripe.first_row * nx + index;
             let joint = &stripe.joint[part];
-            let reduced_chi2 = stripe.reduced_chi2[index];
-            out.push((pixel, each(state, &Belief { pixel, own: &own, joint, reduced_chi2 })));
+            let moments = &stripe.moments[index * width..(index + 1) * width];
+            let belief = Belief { pixel, own: &own, joint, energies: stripe.energies[index], moments };
+            out.push((pixel, each(state, &belief)));
         }
         out
     }
@@ -324,7 +341,8 @@ mod tests {
         let speakers = vec![Speaker::Open; NY * NX];
         let mut population = Population::estimate(&view, targets, &compositions, NX, &everywhere);
         change(&mut population);
-        let beliefs = Beliefs { view: &view, targets, compositions: &compositions, population, nx: NX };
+        let beliefs =
+            Beliefs { view: &view, targets, compositions: &compositions, population, misfit: 0.0, nx: NX };
         let best = |belief: &[f32]| {
             let of = |k: usize| -> f32 {
                 compositions.entries().iter().zip(belief).map(|(e, p)| e.dominated_by(k) * p).sum()
@@ -360,7 +378,7 @@ mod tests {
         let (stack, targets) = stack(200.0);
         let all = right(&stack, &targets, &[true; NY * NX], |_| {});
         // At a corner, at the border between two stripes, and inside.
-        for pixel in [0, 23 * NX + 7, 24 * NX + 7, 50 * NX + 19] {
+        for pixel in [0, 63 * NX + 7, 64 * NX + 7, 50 * NX + 19] {
             let mut wanted = [false; NY * NX];
             wanted[pixel] = true;
             let one = right(&stack, &targets, &wanted, |_| {});

@@ -128,3 +128,56 @@ impl PosteriorModel for Oracle {
         Ok(posteriors)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::BackendChoice;
+    use crate::simulate::nvpf;
+
+    const PIXELS: usize = 23;
+
+    fn model() -> Model {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/models/nvpf.onnx");
+        Model::open(path.as_ref(), &BackendChoice::tract(), Some(&nvpf::reference_set().sha256)).unwrap()
+    }
+
+    /// Pixels of one phase each, with a little of the next; one has too few values.
+    fn spectra() -> (Vec<f64>, Vec<f32>, Vec<f32>) {
+        let set = nvpf::reference_set();
+        let energies_ev: Vec<f64> = (0..40).map(|i| 509.0 + 0.6 * f64::from(i)).collect();
+        let od = |pixel: usize, energy_ev: f64| {
+            let at = set.od_at(energy_ev).unwrap();
+            let (one, next) = (at[pixel % set.len()], at[(pixel + 1) % set.len()]);
+            if pixel == 7 && energy_ev > 510.0 { f32::NAN } else { (one + 0.05 * pixel as f64 * next) as f32 }
+        };
+        let od: Vec<f32> = (0..PIXELS)
+            .flat_map(|pixel| energies_ev.iter().map(move |&e| (pixel, e)))
+            .map(|(p, e)| od(p, e))
+            .collect();
+        let sigma = od.iter().map(|od| if od.is_nan() { f32::NAN } else { 0.03 }).collect();
+        (energies_ev, od, sigma)
+    }
+
+    #[test]
+    fn copies_of_a_model_say_what_one_says() {
+        let (energies_ev, od, sigma) = spectra();
+        // Batches of five: the last one is not full, and two copies do not share them evenly.
+        let alone = Oracle::new(model(), 5).posteriors(&energies_ev, &od, &sigma).unwrap();
+        let clusters = alone.len() / PIXELS;
+        let mut shared = Oracle::new(model(), 5).with_copy(model());
+        assert_eq!(shared.lanes.len(), 2);
+        for _ in 0..2 {
+            let said = shared.posteriors(&energies_ev, &od, &sigma).unwrap();
+            let bits = |list: &[f32]| list.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&said), bits(&alone));
+        }
+        for (pixel, posterior) in alone.chunks_exact(clusters).enumerate() {
+            let sum: f32 = posterior.iter().sum();
+            assert!(
+                if pixel == 7 { sum.is_nan() } else { (sum - 1.0).abs() < 1e-3 },
+                "{pixel}: {posterior:?}"
+            );
+        }
+    }
+}

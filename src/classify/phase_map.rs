@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::EnergyOffset;
 use crate::absorption::IncidentSummary;
 use crate::reference::PhaseLabel;
+use crate::registration::Drift;
 use crate::scan::ScanPlan;
 
 /// In a phase column: no phase.
@@ -238,6 +239,8 @@ pub struct Origin {
     pub incident: Arc<IncidentSummary>,
     /// The energy offset as it was estimated.
     pub energy_offset: EnergyOffset,
+    /// Where the sample lay in each image, and whether that was taken out.
+    pub drift: Drift,
     /// What was added to every energy of the scan, eV: 0 where nothing was corrected.
     pub correction_ev: f64,
     /// What the pixels of the scan say together.

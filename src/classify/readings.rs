@@ -35,8 +35,8 @@ pub(super) type ReadingId = [u8; 2];
 pub(super) struct PairReading {
     /// The best fit.
     pub fit: PairFit,
-    /// Log probability of the pair.
-    pub score: f64,
+    /// Probability of the pair.
+    pub probability: f64,
     /// Probability, given the pair, that the first of `fit.pair` is the larger part.
     pub first_larger: f64,
     /// Probability, given the pair, that neither makes up [`PURE_SHARE`].
@@ -46,8 +46,10 @@ pub(super) struct PairReading {
 /// The readings of one spectrum, weighed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readings {
-    /// Log probability of each phase alone.
+    /// Probability of each phase alone.
     pub singles: Vec<f64>,
+    /// Probability of each phase, alone or as the larger part.
+    mostly: Vec<f64>,
     /// Each pair.
     pub pairs: Vec<PairReading>,
     /// Probability of any mixture.
@@ -69,7 +71,7 @@ impl Readings {
         self.pairs.clear();
         self.pairs.extend(fit.pairs().map(|fit| PairReading {
             fit,
-            score: f64::NEG_INFINITY,
+            probability: 0.0,
             first_larger: 1.0,
             mixed: 0.0,
         }));
@@ -83,23 +85,27 @@ impl Readings {
     /// Takes the probabilities from a belief over `compositions`.
     pub(super) fn believe(&mut self, belief: &[f32], compositions: &Compositions) {
         let phases = compositions.phases();
-        let log = |p: f64| p.max(1e-30).ln();
         self.singles.clear();
-        self.singles.extend(belief[..phases].iter().map(|&p| log(p.into())));
+        self.singles.extend(belief[..phases].iter().map(|&p| f64::from(p)));
+        self.mostly.clear();
+        self.mostly.extend_from_slice(&self.singles);
+        self.mixture = 0.0;
         for pair in &mut self.pairs {
             let (mut all, mut larger, mut mixed) = (0.0, 0.0, 0.0);
-            let first = usize::from(pair.fit.pair[0]);
-            let entries = compositions.entries().iter().zip(belief).skip(phases);
-            for (entry, &p) in entries.filter(|(entry, _)| same(entry.pair, pair.fit.pair)) {
+            let [first, second] = pair.fit.pair.map(usize::from);
+            let entries = compositions.of_pair(first, second);
+            for (entry, &p) in compositions.entries()[entries.clone()].iter().zip(&belief[entries]) {
                 let (p, share) = (f64::from(p), f64::from(entry.share_of(first)));
                 all += p;
                 larger += p * f64::from(entry.dominated_by(first));
                 mixed += if share > 1.0 - PURE_SHARE && share < PURE_SHARE { p } else { 0.0 };
             }
-            pair.score = log(all);
-            (pair.first_larger, pair.mixed) = (larger / all.max(1e-30), mixed / all.max(1e-30));
+            let scale = 1.0 / all.max(1e-30);
+            (pair.probability, pair.first_larger, pair.mixed) = (all, larger * scale, mixed * scale);
+            self.mostly[first] += larger;
+            self.mostly[second] += all - larger;
+            self.mixture += all;
         }
-        self.mixture = self.pairs.iter().map(|pair| pair.score.exp()).sum();
     }
 
     /// The phase that is likeliest to be the only one or the larger part, and the next.
@@ -119,23 +125,17 @@ impl Readings {
 
     /// The pair of the highest probability.
     pub(super) fn best_pair(&self) -> Option<PairReading> {
-        self.pairs.iter().copied().max_by(|a, b| a.score.total_cmp(&b.score))
+        self.pairs.iter().copied().max_by(|a, b| a.probability.total_cmp(&b.probability))
     }
 
     /// Probability that `phase` is the phase, or the larger part of a mixture.
     pub(super) fn mostly(&self, phase: u8) -> f64 {
-        let alone = self.singles.get(phase as usize).map_or(0.0, |score| score.exp());
-        let part = |pair: &PairReading| match pair.fit.pair {
-            [one, _] if one == phase => pair.score.exp() * pair.first_larger,
-            [_, two] if two == phase => pair.score.exp() * (1.0 - pair.first_larger),
-            _ => 0.0,
-        };
-        alone + self.pairs.iter().map(part).sum::<f64>()
+        self.mostly.get(usize::from(phase)).copied().unwrap_or(0.0)
     }
 
     /// Probability of two phases of which neither makes up [`PURE_SHARE`] or more.
     pub(super) fn mixed(&self) -> f64 {
-        self.pairs.iter().map(|pair| pair.score.exp() * pair.mixed).sum()
+        self.pairs.iter().map(|pair| pair.probability * pair.mixed).sum()
     }
 
     /// The reading `first`, and the best other one, the likelier first; [`NO_READINGS`] where no other describes
@@ -143,7 +143,7 @@ impl Readings {
     pub(super) fn alternatives(&self, first: ReadingId) -> [u8; 4] {
         let is_pair = first[1] != NO_PHASE;
         let own = if is_pair {
-            self.pairs.iter().find(|pair| same(pair.fit.pair, first)).map(|pair| pair.score)
+            self.pairs.iter().find(|pair| same(pair.fit.pair, first)).map(|pair| pair.probability)
         } else {
             self.singles.get(first[0] as usize).copied()
         };
@@ -155,12 +155,13 @@ impl Readings {
             .iter()
             .filter(|pair| pair.fit.share < MOSTLY_ONE && !same(pair.fit.pair, first))
             .filter(|pair| is_pair || !pair.fit.pair.contains(&first[0]))
-            .map(|pair| (pair.fit.pair, pair.score));
+            .map(|pair| (pair.fit.pair, pair.probability));
         let other = alone.chain(mixed).max_by(|a, b| a.1.total_cmp(&b.1));
-        let (Some(own), Some((other, score))) = (own, other) else { return NO_READINGS };
+        let (Some(own), Some((other, probability))) = (own, other) else { return NO_READINGS };
+        let log = |p: f64| p.max(1e-30).ln();
         // The prior, and the price of a share, are no reason not to name a mixture: what counts is how well it fits.
         let allowance = if is_pair { 0.0 } else { MIXTURE_ALLOWANCE };
-        match score - own {
+        match log(probability) - log(own) {
             odds if odds > 0.0 => [other[0], other[1], first[0], first[1]],
             odds if odds > -NAMED_ODDS - allowance => [first[0], first[1], other[0], other[1]],
             _ => NO_READINGS,
@@ -189,7 +190,8 @@ impl Readings {
     }
 }
 
-fn same(a: ReadingId, b: ReadingId) -> bool {
+/// Whether two readings are the same, in whichever order they name their phases.
+pub(super) fn same(a: ReadingId, b: ReadingId) -> bool {
     a == b || a == [b[1], b[0]]
 }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::absorption::{AbsorptionSettings, IncidentSummary, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
+use crate::registration::{self, Drift, RegistrationMode};
 use crate::screening::Screen;
 use crate::stack::Stack;
 
@@ -33,6 +34,8 @@ pub struct Recipe {
     pub triage: TriageSettings,
     /// What is done about an energy offset.
     pub offset: OffsetMode,
+    /// Whether drift is looked for, and taken out where that is trusted.
+    pub registration: RegistrationMode,
 }
 
 /// The settled map and the estimates behind it.
@@ -40,6 +43,8 @@ pub struct Recipe {
 pub struct Settled {
     /// The map.
     pub map: PhaseMap,
+    /// The stack as it was mapped, where a drift was taken out; else it was mapped as it was measured.
+    pub registered: Option<Stack>,
     /// The incident intensity of every plane.
     pub intensity: Intensity,
     /// Factor between the noise of the values and that of Poisson counts.
@@ -53,11 +58,13 @@ pub struct Settled {
 /// Makes the settled map of a stack. Its generation is 0: it follows from the stack alone, not from what was
 /// published before.
 #[must_use]
-pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
-    let plan = stack.plan();
+pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
+    let plan = raw.plan();
+    let screen = Screen::of(raw, &recipe.absorption.detector);
+    let (drift, registered) = registration(raw, recipe, &screen);
+    let stack = registered.as_ref().unwrap_or(raw);
     let energies_ev = energies_ev(stack, recipe.absorption.read_back);
-    let screen = Screen::of(stack, &recipe.absorption.detector);
-    let intensity = Intensity::estimate(stack, &screen, &recipe.absorption);
+    let intensity = Intensity::estimate(stack, &screen.on(raw, stack), &recipe.absorption);
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
@@ -77,7 +84,7 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
             Measured { sums, seen, masked, void: view.void(pixel), contrast }
         },
     );
-    let mut origin = origin(stack, recipe, &targets, (&intensity, noise_factor, offset));
+    let mut origin = origin(raw, recipe, &targets, (&intensity, noise_factor, offset), &drift);
     name_model(&mut origin, model.as_deref());
     let (mut map, open) = measured.judge(plan.clone(), &targets, &recipe.triage, origin);
     let compositions = Compositions::new(targets.phases());
@@ -89,7 +96,19 @@ pub fn settle(stack: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Poster
         settings: &recipe.triage,
     };
     let outcome = consult(&mut map, &open, &mut None, &scene, model.take());
-    Settled { map, intensity, noise_factor, energies_ev: targets.energies_ev, model_failure: outcome.err() }
+    let energies_ev = targets.energies_ev;
+    Settled { map, registered, intensity, noise_factor, energies_ev, model_failure: outcome.err() }
+}
+
+/// The drift of a stack, and the stack without it where it is to be taken out.
+fn registration(raw: &Stack, recipe: &Recipe, screen: &Screen) -> (Drift, Option<Stack>) {
+    let sound = |energy: usize, pixel: usize| screen.usable(energy, pixel);
+    let drift = match recipe.registration {
+        RegistrationMode::Off => Drift::default(),
+        RegistrationMode::Auto => registration::estimate(raw, &sound),
+    };
+    let registered = registration::register(raw, &drift, &sound);
+    (drift, registered)
 }
 
 /// Notes which model speaks.
@@ -100,12 +119,13 @@ pub(super) fn name_model(origin: &mut Origin, model: Option<&(dyn PosteriorModel
     }
 }
 
-/// What a map made from `stack` says of its making.
+/// What a map made from `stack`, as it was measured, says of its making.
 pub(super) fn origin(
     stack: &Stack,
     recipe: &Recipe,
     targets: &Targets,
     (intensity, noise_factor, offset): (&Intensity, f64, EnergyOffset),
+    drift: &Drift,
 ) -> Origin {
     let plan = stack.plan();
     let noise = if plan.detector.counts_per_photon.is_some() {
@@ -124,7 +144,7 @@ pub(super) fn origin(
     normalisation.extend([
         ("energies", if recipe.absorption.read_back { "read-back" } else { "set-points" }.to_owned()),
         ("energy_offset", offset.report(targets.offset_ev)),
-        ("registration", "not applied".to_owned()),
+        ("registration", drift.describe()),
         ("noise", noise),
         (
             "baseline",
@@ -142,6 +162,7 @@ pub(super) fn origin(
         normalisation: normalisation.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         incident: Arc::new(IncidentSummary::new(stack, intensity)),
         energy_offset: offset,
+        drift: drift.clone(),
         correction_ev: targets.offset_ev,
         population: super::population::Population::default(),
         calibrated_on: CALIBRATED_ON.to_owned(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::PhaseLabel;
+use super::products::Products;
 use crate::reference::{Reference, ReferenceSet, Window};
 
 /// The references of a set at the energies of one scan. Where any reference does not reach, the energy is not
@@ -40,6 +41,8 @@ pub struct Targets {
     pub jump_is_told: bool,
     pre_edge_to_ev: f64,
     white_line_from_ev: f64,
+    /// What fits of spectra need of the references.
+    pub(super) products: Products,
 }
 
 impl Targets {
@@ -85,7 +88,9 @@ impl Targets {
             energies_ev,
             offset_ev,
             used,
+            products: Products::default(),
         };
+        targets.products = Products::new(&targets);
         targets.sides = targets.sides_of((0..targets.used.len()).filter(|&e| targets.used[e]));
         targets.edge_jump = (0..phases).map(|k| targets.jump_of(k)).collect();
         targets.jump_is_told = targets.is_jump_told();

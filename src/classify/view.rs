@@ -28,7 +28,7 @@ impl<'a> DensityView<'a> {
             .iter()
             .enumerate()
             .filter(|(_, plane)| plane.measured() > 0)
-            .map(|(e, plane)| (e, &**plane, intensity.conversion(stack.plan(), e, max_od)))
+            .map(|(e, plane)| (e, &**plane, intensity.conversion(stack.plan(), e, max_od).of_plane(plane)))
             .collect();
         let energies = stack.planes().len();
         let flaws = (0..energies).filter_map(|e| intensity.screen().flaws(e).cloned()).collect();

@@ -1,4 +1,7 @@
-//! `phasewatch evaluate`: what the maps are worth, on drawn scans with known answers or on a recorded stack.
+//! `phasewatch evaluate`: what the maps are worth, on drawn scans with known answers, on a recorded stack, or on the
+//! scenarios of the simulator.
+
+mod scenarios;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, print, say};
 use crate::classify::Oracle;
-use crate::evaluation::{EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study};
+use crate::evaluation::{
+    self, DriftStudy, EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study,
+};
 use crate::model::{BackendChoice, Model};
 use crate::pipeline::{backend, recipe};
 use crate::recording::Recording;
@@ -22,12 +27,25 @@ const QUICK_DRAWS: usize = 2;
 /// Numbers of energies of a recorded stack, where nothing else is asked for.
 const RECORDED_ENERGIES: [usize; 4] = [6, 8, 12, 20];
 
+/// The same for moved copies of it.
+const DRIFT_ENERGIES: [usize; 3] = [12, 30, usize::MAX];
+
 /// What to evaluate.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Directory of reference spectra.
-    #[arg(long, value_name = "DIR")]
-    references: PathBuf,
+    /// Directory of reference spectra; with --scenario the synthetic NVPF set where it is not given.
+    #[arg(long, value_name = "DIR", required_unless_present = "scenario")]
+    references: Option<PathBuf>,
+    /// Run scenarios of the simulator instead: all, names of built-in ones, or .toml files, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',',
+          conflicts_with_all = ["stack", "energies", "counts", "offsets", "range", "parts", "quick"])]
+    scenario: Vec<String>,
+    /// Kept table of scenarios (config/scenarios/expected.toml): exit with 65 where one is worse than it was.
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    check: Option<PathBuf>,
+    /// Kept table of scenarios to show beside the figures of now.
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    before: Option<PathBuf>,
     /// ONNX model that the maps consult; without one, maps are made without.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -52,9 +70,15 @@ pub struct EvaluateArgs {
     /// What to measure: accuracy, mixtures, foreign; everything where it is not given.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     parts: Vec<Part>,
-    /// Scans per cell [default: 5, with --quick 2].
+    /// Scans per cell or scenario [default: 5, with --quick or --scenario 2].
     #[arg(long, value_name = "N")]
     draws: Option<usize>,
+    /// Measure registration instead: on drawn scans whose sample drifts, or with --stack on moved copies of it.
+    #[arg(long)]
+    drift: bool,
+    /// With --drift: only the cases whose names hold this.
+    #[arg(long, value_name = "TEXT", requires = "drift")]
+    case: Option<String>,
     /// Only a few telling cells: a minute or so.
     #[arg(long)]
     quick: bool,
@@ -82,13 +106,19 @@ pub(super) enum Part {
 /// # Errors
 /// 64 for arguments and files that cannot be read, 65 for references, models and stacks that are wrong, 69 where nothing can be written.
 pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
+    let Some(references) = args.references.as_deref().filter(|_| args.scenario.is_empty()) else {
+        return scenarios::run(args);
+    };
     let settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
-    let references = Arc::new(ReferenceSet::load(&args.references).map_err(super::references::failure)?);
+    let references = Arc::new(ReferenceSet::load(references).map_err(super::references::failure)?);
     let plan = plan(args)?;
     let mut subject = Subject {
         recipe: recipe(&settings, Arc::clone(&references)).map_err(Failure::data)?,
         oracle: args.model.as_deref().map(|path| oracle(path, &settings, &references)).transpose()?,
     };
+    if args.drift {
+        return drift(args, &mut subject);
+    }
     let model_sha256 = subject.oracle.as_ref().map(|oracle| oracle.model().sha256().to_owned());
     let bar = ProgressBar::new(0).with_style(style());
     let mut progress = |done: usize, total: usize| {
@@ -130,6 +160,45 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         for picture in &pictures {
             write(folder, &picture.file, &picture.svg)?;
         }
+        say(format_args!("written to {}", folder.display()));
+    }
+    Ok(())
+}
+
+/// Measures registration.
+fn drift(args: &EvaluateArgs, subject: &mut Subject) -> Result<(), Failure> {
+    let bar = ProgressBar::new(0).with_style(style());
+    let mut progress = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let draws = args.draws.unwrap_or(if args.quick { 1 } else { 3 });
+    let report = match &args.stack {
+        Some(path) => {
+            let recording = Recording::load(path).map_err(Failure::data)?;
+            let measured = recording.planes.len();
+            let counts = if args.energies.is_empty() {
+                DRIFT_ENERGIES.iter().map(|&count| count.min(measured)).collect()
+            } else {
+                args.energies.clone()
+            };
+            evaluation::recorded_drift(subject, &recording, &counts, draws, args.seed, &mut progress)
+        }
+        None => {
+            let counts = args.counts.first().copied().unwrap_or(1000.0);
+            let study = DriftStudy { counts, draws, seed: args.seed };
+            evaluation::drift(subject, study, args.case.as_deref(), &mut progress)
+        }
+    }
+    .map_err(failure)?;
+    bar.finish_and_clear();
+    let markdown = report.markdown();
+    print(&markdown);
+    if let Some(folder) = &args.out {
+        let mut json = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
+        json.push('\n');
+        write(folder, "drift.json", &json)?;
+        write(folder, "drift.md", &markdown)?;
         say(format_args!("written to {}", folder.display()));
     }
     Ok(())
@@ -242,9 +311,10 @@ fn failure(error: EvaluationError) -> Failure {
         | EvaluationError::Axis(_)
         | EvaluationError::Recording(_)
         | EvaluationError::Range(..)
+        | EvaluationError::Simulation(_)
         | EvaluationError::Plan(_) => Failure::data(error),
         EvaluationError::Model(_) | EvaluationError::Engine(_) => Failure::data(error),
-        EvaluationError::Stack(_) => Failure::bug(error),
+        EvaluationError::Stack(_) | EvaluationError::Detector(_) => Failure::bug(error),
     }
 }
 

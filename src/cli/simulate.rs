@@ -32,8 +32,8 @@ pub struct SimulateArgs {
     /// Replay this recorded stack: an ALS .hdr, or a stack.parquet of the archive.
     #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
     stack: Option<PathBuf>,
-    /// Simulate this scenario (TOML) instead of the one that is built in.
-    #[arg(long, value_name = "FILE")]
+    /// Simulate this scenario (a TOML file, or the name of one that is built in) instead of the demo's.
+    #[arg(long, value_name = "FILE|NAME")]
     scenario: Option<PathBuf>,
     /// Bind to this address, such as tcp://127.0.0.1:5555; port 0 takes any free one.
     #[arg(long, value_name = "ADDR")]
@@ -172,7 +172,7 @@ impl Scans {
         }
         let mut scenario = match &args.scenario {
             None => Scenario::demo().map_err(Failure::bug)?,
-            Some(path) => read_scenario(path)?,
+            Some(path) => named_scenario(path)?,
         };
         if let Some(seed) = args.seed {
             scenario.seed = seed;
@@ -228,7 +228,14 @@ impl Scans {
     }
 }
 
-fn read_scenario(path: &Path) -> Result<Scenario, Failure> {
+/// A scenario that is built in, or else one from a file.
+fn named_scenario(path: &Path) -> Result<Scenario, Failure> {
+    let library = Scenario::library().map_err(Failure::bug)?;
+    let built_in = library.into_iter().find(|(name, _)| path.as_os_str() == *name);
+    built_in.map_or_else(|| read_scenario(path), |(_, scenario)| Ok(scenario))
+}
+
+pub(super) fn read_scenario(path: &Path) -> Result<Scenario, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))?;
     Scenario::parse(&text).map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))

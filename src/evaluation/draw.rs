@@ -313,12 +313,12 @@ pub(super) fn od_near(reference: &Reference, energy_ev: f64) -> f64 {
 }
 
 /// A Poisson number; 0 for a mean that is not above 0.
-fn poisson(mean: f64, rng: &mut ChaCha8Rng) -> f64 {
+pub(super) fn poisson(mean: f64, rng: &mut ChaCha8Rng) -> f64 {
     Poisson::new(mean).map_or(0.0, |distribution| distribution.sample(rng))
 }
 
 /// Whether any pixel within 1.5 pixels is of other matter; the empty field is none.
-fn boundaries(truth: &[Truth]) -> Vec<bool> {
+pub(super) fn boundaries(truth: &[Truth]) -> Vec<bool> {
     let other = |pixel: usize, y: usize, x: usize| {
         let there = truth[y * NX + x];
         there != Truth::Empty && !there.is_like(&truth[pixel])
@@ -334,7 +334,7 @@ fn boundaries(truth: &[Truth]) -> Vec<bool> {
         .collect()
 }
 
-fn batch(energy_index: u32, values: Vec<f32>) -> SampleBatch {
+pub(super) fn batch(energy_index: u32, values: Vec<f32>) -> SampleBatch {
     SampleBatch {
         energy_index,
         pixels: Pixels::Run { first: 0, count: values.len() as u32 },
@@ -347,7 +347,7 @@ fn batch(energy_index: u32, values: Vec<f32>) -> SampleBatch {
     }
 }
 
-fn plan(energies_ev: Vec<f64>) -> ScanPlan {
+pub(super) fn plan(energies_ev: Vec<f64>) -> ScanPlan {
     let axis = Axis { start: 0.0, step: 0.05 };
     let energies = energies_ev.len();
     ScanPlan {

@@ -40,8 +40,10 @@ pub struct PairRow {
     pub called_third: f64,
     /// Called one phase, one of the two.
     pub called_one_of_two: f64,
-    /// Called indistinguishable.
+    /// Called indistinguishable, and neither reading taken is the right pair.
     pub indistinguishable: f64,
+    /// Called indistinguishable, whichever reading was taken, with the right pair among the two that are named.
+    pub both_named: f64,
     /// Ambiguous for another reason.
     pub ambiguous: f64,
     /// Called unknown.
@@ -87,6 +89,7 @@ struct Tally {
     called_third: usize,
     called_one_of_two: usize,
     indistinguishable: usize,
+    both_named: usize,
     ambiguous: usize,
     unknown: usize,
     pearson_third: usize,
@@ -102,6 +105,11 @@ impl Tally {
         let named = [map.phase[pixel], map.runner_up[pixel]];
         let [first, second] = named;
         self.pixels += 1;
+        let [a, b, c, d] = map.readings[pixel];
+        let is_right = |one: u8, two: u8| pair == [one, two] || pair == [two, one];
+        let named_both =
+            map.ambiguity[pixel] == Ambiguity::Indistinguishable && (is_right(a, b) || is_right(c, d));
+        self.both_named += usize::from(named_both);
         let pearson = readings.named[0].as_ref().map_or(first, |named| named[index]);
         self.pearson_third += usize::from(!pair.contains(&pearson));
         match map.status[pixel] {
@@ -192,6 +200,7 @@ fn row(
         called_third: share(tally.called_third),
         called_one_of_two: share(tally.called_one_of_two),
         indistinguishable: share(tally.indistinguishable),
+        both_named: share(tally.both_named),
         ambiguous: share(tally.ambiguous),
         unknown: share(tally.unknown),
         pearson_third: share(tally.pearson_third),

@@ -99,10 +99,10 @@ struct Said {
 }
 
 /// Amounts of the references, pixel by pixel, and what they add up to.
-struct Amounts {
-    phase: Vec<u8>,
-    difference: Vec<f64>,
-    sum: Vec<f64>,
+pub(super) struct Amounts {
+    pub(super) phase: Vec<u8>,
+    pub(super) difference: Vec<f64>,
+    pub(super) sum: Vec<f64>,
 }
 
 /// Scores the methods on a recorded stack at each of `counts` numbers of energies.
@@ -211,17 +211,17 @@ pub(super) fn stack_of(recording: &Recording) -> Result<Stack, EvaluationError> 
 }
 
 /// A recording as optical densities, and the pixels that are scored.
-struct Images<'a> {
+pub(super) struct Images<'a> {
     references: &'a ReferenceSet,
     energies_ev: Vec<f64>,
     shape: [usize; 2],
     /// `[energy][pixel]`, NaN where there is none.
-    od: Vec<Vec<f64>>,
-    scored: Vec<usize>,
+    pub(super) od: Vec<Vec<f64>>,
+    pub(super) scored: Vec<usize>,
 }
 
 impl<'a> Images<'a> {
-    fn new(recording: &Recording, references: &'a ReferenceSet) -> Result<Self, EvaluationError> {
+    pub(super) fn new(recording: &Recording, references: &'a ReferenceSet) -> Result<Self, EvaluationError> {
         let plan = &recording.plan;
         if plan.detector.signal != Signal::Transmission {
             return Err(EvaluationError::Recording("the stack is not one of transmission".to_owned()));
@@ -263,7 +263,7 @@ impl<'a> Images<'a> {
     }
 
     /// Fits the references to each pixel of `od` at some energies.
-    fn fit(&self, od: &[Vec<f64>], indices: &[usize]) -> Amounts {
+    pub(super) fn fit(&self, od: &[Vec<f64>], indices: &[usize]) -> Amounts {
         let columns: Vec<Vec<f64>> = self
             .references
             .references

@@ -245,6 +245,7 @@ impl Page {
                 "a third phase",
                 "one of two",
                 "indistinguishable",
+                "both named",
                 "ambiguous",
                 "unknown",
                 "Pearson third",
@@ -255,7 +256,7 @@ impl Page {
             ]);
             for r in cell.pairs.iter().filter(|row| row.pixels > 0) {
                 self.line(format_args!(
-                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({:.1}) | {} |",
+                    "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ({:.1}) | {} |",
                     r.pair.join(" with "),
                     if r.separable { "yes" } else { "no" },
                     figure(r.found),
@@ -264,6 +265,7 @@ impl Page {
                     figure(r.called_third),
                     figure(r.called_one_of_two),
                     figure(r.indistinguishable),
+                    figure(r.both_named),
                     figure(r.ambiguous),
                     figure(r.unknown),
                     figure(r.pearson_third),

@@ -116,8 +116,9 @@ fn of_mixtures(study: &Study) -> Vec<Option<Target>> {
             !row.separable && row.pixels > 0 && !row.pair.contains(&row.nearest_single)
         };
         let twins = || cell.pairs.iter().filter(is_twin);
-        let called = lowest(twins().map(|row| (row.indistinguishable, row.pair.join(" with "))));
-        let target = format!("pairs that are like a third phase, {text}: called indistinguishable");
+        let called = lowest(twins().map(|row| (row.both_named, row.pair.join(" with "))));
+        let target =
+            format!("pairs that are like a third phase, {text}: called indistinguishable, both named");
         targets.push(at_least(&target, 0.5, called));
     }
     targets

@@ -132,7 +132,8 @@ impl Archiver {
 /// Mean spectra of a settled map.
 #[must_use]
 pub fn spectra_of(stack: &Stack, settled: &Settled, max_od: f64) -> MeanSpectra {
-    let view = DensityView::new(stack, &settled.intensity, max_od, settled.noise_factor);
+    let mapped = settled.registered.as_ref().unwrap_or(stack);
+    let view = DensityView::new(mapped, &settled.intensity, max_od, settled.noise_factor);
     super::mapper::mean_spectra(&view, &settled.map)
 }
 
@@ -153,7 +154,7 @@ pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
             flawed: curve.flawed.get(energy).map_or(0, |flawed| *flawed as u32),
             offset_ev: offset.is_trusted().then_some(offset.offset_ev),
             corrected_ev: settled.energies_ev.get(energy).copied(),
-            ..EnergyRow::default()
+            shift: settled.map.origin.drift.shift(energy),
         }
     };
     (0..stack.planes().len()).map(row).collect()

@@ -12,25 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::{Closed, QueueSender};
 use crate::source::frames::{FrameSource, PeerCause, RawMessage, SourceNotice, SourceStatus, payload_bytes};
+use crate::telemetry::names;
 use log_gate::LogGate;
-
-/// Names of the metrics, each labelled with the name of the `source`.
-pub mod metric {
-    /// Messages received.
-    pub const MESSAGES: &str = "phasewatch_source_messages_total";
-    /// Bytes of those messages, all parts.
-    pub const BYTES: &str = "phasewatch_source_bytes_total";
-    /// Connections made after one was lost.
-    pub const RECONNECTS: &str = "phasewatch_source_reconnects_total";
-    /// Messages dropped for their size.
-    pub const OVERSIZE: &str = "phasewatch_source_oversize_total";
-    /// Errors of peers, also labelled with the `cause`.
-    pub const PEER_ERRORS: &str = "phasewatch_source_peer_errors_total";
-    /// Peers that are there (1 or 0 for a source that connects).
-    pub const CONNECTED: &str = "phasewatch_source_connected";
-    /// 1 while no message has come for the configured time.
-    pub const IDLE: &str = "phasewatch_source_idle";
-}
 
 /// Why the task of a source ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +67,10 @@ pub async fn run_source<S: FrameSource>(
     }
 }
 
-/// Keeps the books of one source: status, metrics, log.
+/// Keeps the books of one source: status, metrics of the connection, log. Messages and bytes are counted where they are
+/// taken out of the queue.
 struct Desk {
     status: Arc<SourceStatus>,
-    messages: Counter,
-    bytes: Counter,
     reconnects: Counter,
     oversize: Counter,
     connected: Gauge,
@@ -109,12 +91,10 @@ impl Desk {
     fn new(status: Arc<SourceStatus>) -> Self {
         let name = status.name().to_owned();
         Self {
-            messages: metrics::counter!(metric::MESSAGES, "source" => name.clone()),
-            bytes: metrics::counter!(metric::BYTES, "source" => name.clone()),
-            reconnects: metrics::counter!(metric::RECONNECTS, "source" => name.clone()),
-            oversize: metrics::counter!(metric::OVERSIZE, "source" => name.clone()),
-            connected: metrics::gauge!(metric::CONNECTED, "source" => name.clone()),
-            idle: metrics::gauge!(metric::IDLE, "source" => name),
+            reconnects: metrics::counter!(names::RECONNECTS, "source" => name.clone()),
+            oversize: metrics::counter!(names::SOURCE_OVERSIZE, "source" => name.clone()),
+            connected: metrics::gauge!(names::SOURCE_CONNECTED, "source" => name.clone()),
+            idle: metrics::gauge!(names::SOURCE_IDLE, "source" => name),
             status,
             gate: LogGate::new(),
             heartbeat_told: false,
@@ -123,8 +103,6 @@ impl Desk {
 
     fn message(&mut self, message: &RawMessage) {
         let bytes = payload_bytes(&message.parts) as u64;
-        self.messages.increment(1);
-        self.bytes.increment(bytes);
         if self.status.message(bytes, message.received_at) {
             self.idle.set(0.0);
         }
@@ -176,7 +154,7 @@ impl Desk {
 
     fn peer_error(&mut self, cause: PeerCause, detail: String, now: Instant, time: DateTime<Utc>) {
         let source = self.status.name();
-        metrics::counter!(metric::PEER_ERRORS, "source" => source.to_owned(), "cause" => cause.as_str())
+        metrics::counter!(names::SOURCE_PEER_ERRORS, "source" => source.to_owned(), "cause" => cause.as_str())
             .increment(1);
         if cause == PeerCause::Heartbeat && !std::mem::replace(&mut self.heartbeat_told, true) {
             tracing::warn!(

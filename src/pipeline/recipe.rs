@@ -9,6 +9,7 @@ use crate::classify::{OffsetMode, Recipe, Rule, TriageSettings};
 use crate::model::{Backend, BackendChoice};
 use crate::recording::{RecordingError, read_ring_current_ma, read_spectrum};
 use crate::reference::ReferenceSet;
+use crate::registration::RegistrationMode;
 use crate::screening::DetectorSettings;
 use crate::settings::{self, I0Settings, ModelBackend, ModelSettings, Settings};
 
@@ -40,7 +41,11 @@ pub fn recipe(settings: &Settings, references: Arc<ReferenceSet>) -> Result<Reci
         settings::OffsetMode::Report => OffsetMode::Report,
         settings::OffsetMode::Correct => OffsetMode::Correct,
     };
-    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage, offset })
+    let registration = match settings.registration {
+        settings::RegistrationSettings::Auto => RegistrationMode::Auto,
+        settings::RegistrationSettings::Off => RegistrationMode::Off,
+    };
+    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage, offset, registration })
 }
 
 fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError> {

@@ -15,7 +15,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::als_header::{Value, parse};
 use super::{MAX_VALUES, RecordedPlane, Recording, RecordingError, read_spectrum, read_text};
-use crate::scan::{Axis, Detector, Grid, I0Kind, MAX_AXIS, MAX_ENERGIES, ScanKind, ScanPlan, ValueUnit};
+use crate::scan::{Axis, Grid, MAX_AXIS, MAX_ENERGIES, ScanPlan};
 
 /// Longest header, bytes.
 const MAX_HEADER_BYTES: u64 = 16 * 1024 * 1024;
@@ -87,30 +87,9 @@ fn plan(path: &Path, header: &Value) -> Result<ScanPlan, RecordingError> {
     let dwell_ms = header.get("ScanDefinition").and_then(|scan| scan.find("Dwell")).and_then(Value::number);
     let dwell_ms = dwell_ms.ok_or_else(|| RecordingError::content(path, "no Dwell in ScanDefinition"))?;
     let unit = header.find("PAxis").and_then(|axis| axis.get("Unit")).and_then(Value::text).unwrap_or("um");
-    Ok(ScanPlan {
-        scan_id: scan_id(path),
-        scan_kind: ScanKind::Stack,
-        grid: Grid { shape: [y.len(), x.len()], x: axis(&x), y: axis(&y), unit: unit.to_owned() },
-        dwell_ms: vec![dwell_ms; energies_ev.len()],
-        energies_ev,
-        value_unit: ValueUnit::Counts,
-        detector: Detector::default(),
-        i0_kind: I0Kind::OpenBeam,
-        beamline: "unknown".to_owned(),
-        sample: None,
-        region: None,
-        operator: None,
-        proposal: None,
-        group: None,
-        region_index: None,
-        polarization: None,
-        state_of_charge: None,
-        context: None,
-        flux_ph_per_s: None,
-        simulated: false,
-        started: time(header).or_else(|| image_block(header, 0).and_then(time)).unwrap_or_default(),
-        resend: None,
-    })
+    let grid = Grid { shape: [y.len(), x.len()], x: axis(&x), y: axis(&y), unit: unit.to_owned() };
+    let started = time(header).or_else(|| image_block(header, 0).and_then(time)).unwrap_or_default();
+    Ok(ScanPlan { started, ..ScanPlan::of_stack(scan_id(path), grid, energies_ev, dwell_ms) })
 }
 
 /// The points of an axis, whose declared number has to be theirs.

@@ -251,6 +251,36 @@ pub fn is_valid_id(id: &str) -> bool {
 }
 
 impl ScanPlan {
+    /// The plan of a stack of counts by a point detector, `dwell_ms` a pixel, of which nothing else is known: an unknown
+    /// beamline, no sample, started at the epoch.
+    #[must_use]
+    pub fn of_stack(scan_id: String, grid: Grid, energies_ev: Vec<f64>, dwell_ms: f64) -> Self {
+        Self {
+            scan_id,
+            scan_kind: ScanKind::Stack,
+            grid,
+            dwell_ms: vec![dwell_ms; energies_ev.len()],
+            energies_ev,
+            value_unit: ValueUnit::Counts,
+            detector: Detector::default(),
+            i0_kind: I0Kind::OpenBeam,
+            beamline: "unknown".to_owned(),
+            sample: None,
+            region: None,
+            operator: None,
+            proposal: None,
+            group: None,
+            region_index: None,
+            polarization: None,
+            state_of_charge: None,
+            context: None,
+            flux_ph_per_s: None,
+            simulated: false,
+            started: DateTime::UNIX_EPOCH,
+            resend: None,
+        }
+    }
+
     /// Number of planned values, energies times pixels.
     #[must_use]
     pub fn planned_values(&self) -> usize {

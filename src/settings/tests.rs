@@ -174,11 +174,11 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
 }
 
 #[test]
-fn what_is_not_applied_yet_is_warned_of() {
+fn a_publisher_that_others_reach_is_warned_of() {
     let text = "[registration]\nmode = \"auto\"\n[publish]\nbind = \"tcp://*:5556\"\n";
     let warnings = load(text).unwrap().warnings;
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].contains("not applied in this version"));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("no authentication"));
 }
 
 #[test]

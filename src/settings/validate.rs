@@ -254,12 +254,6 @@ fn log(reader: &mut Reader) -> Result<LogSettings> {
 /// What is accepted, but does not do what one might think.
 fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
-    if settings.registration == RegistrationSettings::Auto {
-        warnings.push(
-            "registration.mode = \"auto\" is not applied in this version: images are taken as they lie"
-                .into(),
-        );
-    }
     if tcp(&settings.publish.bind).is_some_and(|(host, _)| !is_loopback(host)) {
         let bind = &settings.publish.bind;
         warnings.push(format!(

@@ -1,6 +1,6 @@
 //! What can go wrong between a microscope and the daemon, on demand and from a seed.
 //!
-//! `scan_start` and `scan_end` are never dropped or doubled ([`Faults::late_start`] and
+//! `scan_start`, `plan_extend` and `scan_end` are never dropped or doubled ([`Faults::late_start`] and
 //! [`super::MessageSettings::no_end`] take them away); they take part in reordering.
 
 use std::collections::VecDeque;
@@ -81,7 +81,7 @@ impl<I> Faulty<I> {
 
     /// Takes a message in; what comes of it goes into the window.
     fn take(&mut self, mut message: WireMessage) {
-        let sacred = matches!(message.kind, MessageKind::Start | MessageKind::End);
+        let sacred = matches!(message.kind, MessageKind::Start | MessageKind::Extend | MessageKind::End);
         let late = self.skipped < self.faults.late_start;
         self.skipped += usize::from(late);
         if late || (!sacred && self.chance(self.faults.drop)) {

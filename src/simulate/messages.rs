@@ -1,5 +1,7 @@
 //! The messages of a scan, in the order in which an undisturbed microscope sends them: `scan_start`, the lines
-//! of every energy, `scan_end`; on PUB with `scan_start` repeated.
+//! of every energy, `scan_end`; on PUB with `scan_start` repeated. Where a scenario has a second pass, `scan_start`
+//! announces the first one, and `plan_extend` comes before the second. Lines of which a sparse scan measures nothing
+//! are not sent.
 //!
 //! A recording of an area detector holds sums of frames, so it is sent as a point detector's, with the dark
 //! level of the sum. Lines of a recording that were not measured are not sent.
@@ -21,6 +23,8 @@ use crate::source::stxm_stream::{DType, EndStatus};
 pub enum MessageKind {
     /// `scan_start`.
     Start,
+    /// `plan_extend`.
+    Extend,
     /// `samples` of an energy.
     Samples {
         /// Index of the energy.
@@ -67,6 +71,7 @@ pub struct MessageSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Start,
+    Extend,
     Line { energy: usize, row: usize },
     End { aborted: bool },
     Nothing,
@@ -96,7 +101,7 @@ impl ScanMessages {
         Self { source, plan, settings, next, seq: 0, since_start_ms: 0.0, queue }
     }
 
-    /// The plan as it is sent.
+    /// The plan as it is in the end, a second pass included.
     #[must_use]
     pub fn plan(&self) -> &ScanPlan {
         &self.plan
@@ -108,6 +113,14 @@ impl ScanMessages {
         self.plan.energies_ev.len().min(self.settings.abort_after.unwrap_or(usize::MAX))
     }
 
+    /// Number of energies that `scan_start` announces.
+    fn announced(&self) -> usize {
+        match &self.source {
+            ScanSource::Microscope(microscope) => microscope.first_energies(),
+            ScanSource::Recording(_) => self.plan.energies_ev.len(),
+        }
+    }
+
     fn take_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq - 1
@@ -116,8 +129,21 @@ impl ScanMessages {
     fn start(&mut self) -> Result<(), EncodeError> {
         let seq = self.take_seq();
         self.since_start_ms = 0.0;
-        let parts = encode::scan_start(&self.plan, seq)?;
+        let announced = self.announced();
+        let parts = if announced < self.plan.energies_ev.len() {
+            encode::scan_start(&first_energies(self.plan.clone(), announced), seq)?
+        } else {
+            encode::scan_start(&self.plan, seq)?
+        };
         self.queue.push_back(WireMessage { kind: MessageKind::Start, parts, exposure_ms: 0.0 });
+        Ok(())
+    }
+
+    fn extend(&mut self) -> Result<(), EncodeError> {
+        let first = self.announced();
+        let parts = encode::plan_extend(self.stamp(0, self.line_time(first, 0)), &self.plan, first)?;
+        self.seq += 1;
+        self.queue.push_back(WireMessage { kind: MessageKind::Extend, parts, exposure_ms: 0.0 });
         Ok(())
     }
 
@@ -154,11 +180,17 @@ impl ScanMessages {
             ScanSource::Microscope(microscope) if self.plan.detector.kind == DetectorKind::Area => {
                 let (batch, frames) = (microscope.blank(energy, row).0, microscope.frames(energy, row));
                 let frames = Frames { values: &frames, frame_pixels: self.plan.summed_pixels() };
-                messages.push(encode::frame_samples(self.stamp(0, time), &batch, frames)?);
+                if !batch.pixels.is_empty() {
+                    messages.push(encode::frame_samples(self.stamp(0, time), &batch, frames)?);
+                }
             }
             ScanSource::Microscope(microscope) => {
                 let batch = microscope.line(energy, row);
-                messages.push(encode::samples(self.stamp(0, time), &batch, DType::Uint32)?);
+                let whole = batch.values.iter().all(|value| value.fract() == 0.0);
+                let dtype = if whole { DType::Uint32 } else { DType::Float32 };
+                if !batch.pixels.is_empty() {
+                    messages.push(encode::samples(self.stamp(0, time), &batch, dtype)?);
+                }
             }
             ScanSource::Recording(recording) => {
                 for (index, batch) in recording.line(energy, row).iter().enumerate() {
@@ -203,7 +235,16 @@ impl ScanMessages {
         if next_row < self.plan.grid.ny() {
             Next::Line { energy, row: next_row }
         } else {
-            self.start_of(energy + 1, energies)
+            self.before(energy + 1, energies)
+        }
+    }
+
+    /// What comes before the first line of an energy.
+    fn before(&self, energy: usize, energies: usize) -> Next {
+        if energy > 0 && energy == self.announced() && energy < energies {
+            Next::Extend
+        } else {
+            self.start_of(energy, energies)
         }
     }
 
@@ -220,6 +261,10 @@ impl ScanMessages {
             Next::Start => {
                 self.start()?;
                 self.next = self.start_of(0, self.energies());
+            }
+            Next::Extend => {
+                self.extend()?;
+                self.next = self.start_of(self.announced(), self.energies());
             }
             Next::Line { energy, row } => {
                 self.line(energy, row)?;
@@ -248,6 +293,15 @@ impl Iterator for ScanMessages {
         }
         self.queue.pop_front().map(Ok)
     }
+}
+
+/// The plan with its first energies only.
+pub(super) fn first_energies(mut plan: ScanPlan, count: usize) -> ScanPlan {
+    plan.energies_ev.truncate(count);
+    plan.dwell_ms.truncate(count);
+    let lists = [plan.flux_ph_per_s.as_mut(), plan.detector.counts_per_photon.as_mut()];
+    lists.into_iter().flatten().for_each(|list| list.truncate(count));
+    plan
 }
 
 fn sums_as_points(mut plan: ScanPlan) -> ScanPlan {

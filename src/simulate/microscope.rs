@@ -1,36 +1,44 @@
-//! The microscope: how many photons each pixel gets, and what the detector says of them.
+//! The microscope: how much light each pixel gets, and what the detector says of it.
 //!
-//! A pixel of optical density OD gets N = N0(E, t)·[(1 - h)·exp(-OD(E)) + h·exp(-OD(2E))] photons and the dark
-//! counts on top; the detector says a Poisson number of that mean. N0 follows the ring current, which decays,
-//! and varies smoothly with the energy. OD(E) is that of the phases' reference spectra, scaled by thickness and
-//! shares; OD(2E) is a power law, the same for all phases.
+//! At a point of optical density OD there are N = N0(E, t)·[(1 - h)·exp(-OD(E)) + h·exp(-OD(2E))] photons; a pixel is
+//! the mean over its points. N0 follows the ring current, which decays and may be topped up, and varies smoothly with
+//! the energy. OD(E) is that of the phases' reference spectra (or of spectra somewhat off them), scaled by thickness;
+//! OD(2E) is a power law, the same for all phases. A specimen that has drifted is looked at where it is then, not
+//! interpolated. What the detector makes of the light is in [`counting`].
 //!
 //! Every line has a random stream of its own, taken from seed, energy and row: what a line holds depends on
 //! nothing that was asked before.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution as _, Poisson};
+mod counting;
+mod plan;
+mod still;
 
-use super::SimulationError;
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::drift::{self, gaussian};
+use super::flaws;
+use super::mismatch::mismatched;
 use super::nvpf::THICKNESS_NM;
-use super::scenario::Scenario;
-use super::specimen::Truth;
+use super::sampling::{Sampling, some_of};
+use super::scenario::{IncidentSource, Scenario};
+use super::specimen::{Matter, Part, Truth};
+use super::{SimulationError, specimen::LineFlaw};
 use crate::reference::ReferenceSet;
-use crate::scan::{
-    Axis, Channel, Detector, DetectorKind, Grid, I0, I0Kind, Pixels, SampleBatch, ScanKind, ScanPlan,
-    ValueUnit,
-};
+use crate::scan::{DetectorKind, ScanPlan};
+use counting::bright_field;
+use plan::{beamline_shape, middle_ev, plan, range_ev};
+use still::Still;
 
 /// Optical density of [`THICKNESS_NM`] at 1040 eV, and the exponent of its fall with energy.
 const SECOND_ORDER_OD: (f64, f64) = (0.16, -2.7);
-/// Standard deviation of the energy read back, eV.
-const READ_BACK_NOISE_EV: f64 = 0.004;
-/// Radius of the bright field, as a share of the shorter side of the frame.
-const BRIGHT_FIELD: f64 = 0.35;
 /// Random streams: the specimen has one of its own, above those of the lines.
 const SPECIMEN_STREAM: u64 = u64::MAX;
+/// So has the detector.
+const DETECTOR_STREAM: u64 = u64::MAX - 4;
+/// Added to the stream of a line, it gives that of its flicker.
+const FLICKER_STREAM: u64 = 1 << 62;
 
 /// A simulated microscope: pure, everything random comes from the seed of its scenario.
 #[derive(Clone, Debug)]
@@ -38,10 +46,16 @@ pub struct Microscope {
     scenario: Scenario,
     plan: ScanPlan,
     truth: Truth,
+    matter: Matter,
+    /// What lies along the beam, where nothing moves.
+    still: Option<Still>,
+    sampling: Sampling,
     /// Optical density of [`THICKNESS_NM`] of each phase, per energy.
     od: Vec<Vec<f64>>,
     /// Share of the photons that each frame pixel gets; one share of 1 for a point detector.
     bright_field: Vec<f64>,
+    /// Frame pixels that are hot, and those that are dead.
+    broken: [Vec<usize>; 2],
 }
 
 impl Microscope {
@@ -57,39 +71,84 @@ impl Microscope {
         started: DateTime<Utc>,
     ) -> Result<Self, SimulationError> {
         scenario.check()?;
-        let od = scenario
-            .energies_ev()
-            .into_iter()
-            .map(|energy_ev| energy_ev + scenario.beam.energy_offset_ev)
-            .map(|energy_ev| references.od_at(energy_ev).ok_or(SimulationError::Energy(energy_ev)))
-            .collect::<Result<Vec<_>, _>>()?;
         if references.is_empty() || references.len() > 64 {
             return Err(SimulationError::References(references.len()));
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
+        let (settings, seed, shape) = (&scenario.specimen, scenario.seed, scenario.scan.shape);
+        let off = settings.mismatch_ev > 0.0 || settings.mismatch > 0.0;
+        let sample = off.then(|| mismatched(references, settings.mismatch_ev, settings.mismatch, seed));
+        let energies_ev = scenario.energies_ev();
+        let od = od_of(&scenario, sample.as_ref().unwrap_or(references), &energies_ev)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(SPECIMEN_STREAM);
+        let matter = Matter::grow(settings, references.len(), shape, &mut rng);
         let phases = references.labels().iter().map(|label| label.id.clone()).collect();
-        let mut truth = Truth::grow(&scenario.specimen, phases, scenario.scan.shape, &mut rng);
+        let mut truth = Truth::of(&matter, phases, shape, [0.0; 2]);
         scan_id.clone_into(&mut truth.scan_id);
+        truth.drift_px = drift::curve(&scenario.drift, &energies_ev, seed);
+        truth.flaws = flaws::draw(&scenario.flaws, energies_ev.len(), shape[0], seed);
+        let middle_ev = middle_ev(&energies_ev);
+        truth.energy_offset_ev = energies_ev.iter().map(|&e| scenario.beam.offset_at(e, middle_ev)).collect();
+        truth.energies_ev = energies_ev;
         let plan = plan(&scenario, scan_id, started);
         plan.validate()?;
         let bright_field = match scenario.detector.kind {
             DetectorKind::Point => vec![1.0],
             DetectorKind::Area => bright_field(scenario.detector.frame_shape),
         };
-        Ok(Self { scenario, plan, truth, od, bright_field })
+        let mut microscope = Self {
+            still: Still::of(&matter, shape, &truth.drift_px),
+            sampling: Sampling::draw(&scenario),
+            broken: broken(&scenario, bright_field.len()),
+            scenario,
+            plan,
+            truth,
+            matter,
+            od,
+            bright_field,
+        };
+        microscope.note_i0();
+        Ok(microscope)
     }
 
-    /// The plan of the scan.
+    /// Writes down in the truth how bright the empty beam is.
+    fn note_i0(&mut self) {
+        let detector = &self.scenario.detector;
+        let counts = |photons: f64| detector.gain * photons + detector.dark;
+        let energies = 0..self.plan.energies_ev.len();
+        self.truth.i0 = energies.clone().map(|energy| counts(self.open_beam(energy, 0))).collect();
+        let full = |energy| counts(self.full_beam(energy)) / self.scenario.scan.dwell_ms;
+        self.truth.i0_spectrum = energies.map(full).collect();
+    }
+
+    /// The plan of the scan, the energies of a second pass included.
     #[must_use]
     pub fn plan(&self) -> &ScanPlan {
         &self.plan
     }
 
-    /// What is really there.
+    /// Number of energies of the plan as it is announced; the rest is added by `plan_extend`.
+    #[must_use]
+    pub fn first_energies(&self) -> usize {
+        self.scenario.scan.first_energies()
+    }
+
+    /// The plan as it is announced, before any second pass.
+    #[must_use]
+    pub fn announced_plan(&self) -> ScanPlan {
+        super::messages::first_energies(self.plan.clone(), self.first_energies())
+    }
+
+    /// What is really there, where it is at the first energy.
     #[must_use]
     pub fn truth(&self) -> &Truth {
         &self.truth
+    }
+
+    /// What lies at each pixel when the specimen has moved by `shift_px`; only the columns of pixels are told.
+    #[must_use]
+    pub fn truth_at(&self, shift_px: [f64; 2]) -> Truth {
+        Truth::of(&self.matter, self.truth.phases.clone(), self.plan.grid.shape, shift_px)
     }
 
     /// The scenario.
@@ -113,9 +172,13 @@ impl Microscope {
     /// Ring current at the start of a line, mA.
     #[must_use]
     pub fn ring_current_ma(&self, energy: usize, row: usize) -> f64 {
-        let beam = &self.scenario.beam;
-        let hours = self.line_start_ms(energy, row) / 3.6e6;
-        beam.ring_current_ma * (-hours / beam.ring_lifetime_h).exp()
+        self.scenario.beam.ring_current_ma(self.line_start_ms(energy, row))
+    }
+
+    /// Photons that a pixel without sample gets at the first ring current, on average.
+    fn full_beam(&self, energy: usize) -> f64 {
+        let true_ev = self.plan.energies_ev[energy] + self.truth.energy_offset_ev[energy];
+        self.scenario.beam.photons * beamline_shape(true_ev)
     }
 
     /// Photons that a pixel without sample gets, on average, dark not included.
@@ -123,173 +186,111 @@ impl Microscope {
     pub fn open_beam(&self, energy: usize, row: usize) -> f64 {
         let beam = &self.scenario.beam;
         let decay = self.ring_current_ma(energy, row) / beam.ring_current_ma;
-        beam.photons * decay * beamline_shape(self.plan.energies_ev[energy] + beam.energy_offset_ev)
+        let flicker = if beam.flicker > 0.0 {
+            let mut rng = self.line_rng(energy, row, FLICKER_STREAM);
+            1.0 + beam.flicker * gaussian(&mut rng)
+        } else {
+            1.0
+        };
+        decay * flicker * self.full_beam(energy)
     }
 
-    /// Optical density of a pixel at an energy.
+    /// Optical density of a pixel at an energy, for first-order light, of the mean along the beam of its points.
     #[must_use]
     pub fn optical_density(&self, energy: usize, pixel: usize) -> f64 {
-        let of_phases: f64 =
-            self.truth.shares(pixel).map(|(phase, share)| share * self.od[energy][phase]).sum();
-        of_phases * f64::from(self.truth.thickness_nm[pixel]) / THICKNESS_NM
+        let (mut sum, mut points) = (0.0, 0);
+        self.at_points(energy, pixel, |parts| {
+            sum += self.density(energy, parts);
+            points += 1;
+        });
+        sum / f64::from(points)
     }
 
-    /// Mean of what the detector says of a pixel: photons and dark counts.
+    fn density(&self, energy: usize, parts: &[Part]) -> f64 {
+        let of_part = |part: &Part| self.od[energy][part.phase] * part.thickness_nm;
+        parts.iter().map(of_part).sum::<f64>() / THICKNESS_NM
+    }
+
+    /// Photons and dark counts that a pixel gets on average, where nothing goes wrong.
     #[must_use]
     pub fn expected(&self, energy: usize, pixel: usize) -> f64 {
-        let beam = &self.scenario.beam;
         let row = pixel / self.plan.grid.nx();
-        let (reference_od, exponent) = SECOND_ORDER_OD;
-        let second_ev = 2.0 * (self.plan.energies_ev[energy] + beam.energy_offset_ev);
-        let second_od =
-            reference_od * (second_ev / 1040.0).powf(exponent) * f64::from(self.truth.thickness_nm[pixel])
-                / THICKNESS_NM;
-        let first = (1.0 - beam.second_order) * (-self.optical_density(energy, pixel)).exp();
-        let transmitted = first + beam.second_order * (-second_od).exp();
-        self.open_beam(energy, row) * transmitted + self.scenario.detector.dark
+        self.open_beam(energy, row) * self.transmitted(energy, pixel) + self.scenario.detector.dark
     }
 
-    /// Measures one line. For an area detector the values are the sums over the frames.
-    #[must_use]
-    pub fn line(&self, energy: usize, row: usize) -> SampleBatch {
-        let (mut batch, mut rng) = self.blank(energy, row);
-        if self.plan.detector.kind == DetectorKind::Area {
-            let frames = self.frames(energy, row);
-            let sum = |frame: &[u16]| frame.iter().map(|&value| u64::from(value)).sum::<u64>() as f32;
-            batch.values = frames.chunks_exact(self.bright_field.len()).map(sum).collect();
-        } else {
-            batch.values = batch
-                .pixels
-                .iter()
-                .map(|pixel| poisson(self.expected(energy, pixel), &mut rng) as f32)
-                .collect();
+    /// Share of the light that passes a pixel.
+    fn transmitted(&self, energy: usize, pixel: usize) -> f64 {
+        let h = self.scenario.beam.second_order;
+        let second_ev = 2.0 * (self.plan.energies_ev[energy] + self.truth.energy_offset_ev[energy]);
+        let second_per_nm = SECOND_ORDER_OD.0 * (second_ev / 1040.0).powf(SECOND_ORDER_OD.1) / THICKNESS_NM;
+        let (mut sum, mut points) = (0.0, 0);
+        self.at_points(energy, pixel, |parts| {
+            let thickness_nm: f64 = parts.iter().map(|part| part.thickness_nm).sum();
+            let second = h * (-second_per_nm * thickness_nm).exp();
+            sum += (1.0 - h) * (-self.density(energy, parts)).exp() + second;
+            points += 1;
+        });
+        sum / f64::from(points)
+    }
+
+    /// Visits what lies along the beam at each point of a pixel.
+    fn at_points(&self, energy: usize, pixel: usize, mut each: impl FnMut(&[Part])) {
+        if let Some(still) = &self.still {
+            return still.points(pixel).for_each(each);
         }
-        batch
-    }
-
-    /// Measures one line of an area detector: frames one after the other, each row-major.
-    #[must_use]
-    pub fn frames(&self, energy: usize, row: usize) -> Vec<u16> {
-        let (batch, mut rng) = self.blank(energy, row);
-        let dark = self.plan.detector.dark;
-        let mut frames = Vec::with_capacity(batch.pixels.len() * self.bright_field.len());
-        for pixel in batch.pixels.iter() {
-            let photons = self.expected(energy, pixel) - self.scenario.detector.dark;
-            frames.extend(self.bright_field.iter().map(|share| {
-                // A counter that is full stays full; the plan says so as `saturation`.
-                poisson(photons * share + dark, &mut rng).min(f64::from(u16::MAX)) as u16
-            }));
+        let nx = self.plan.grid.nx();
+        let [dy, dx] = self.truth.drift_px[energy];
+        let mut parts = Vec::with_capacity(8);
+        for point in 0..self.matter.points() {
+            let (y, x) = self.matter.point(point, (pixel / nx) as f64 - dy, (pixel % nx) as f64 - dx);
+            parts.clear();
+            self.matter.along_beam(y, x, &mut parts);
+            each(&parts);
         }
-        frames
     }
 
-    /// A line without values, and its random stream, which has given what else is random in it.
-    pub(super) fn blank(&self, energy: usize, row: usize) -> (SampleBatch, ChaCha8Rng) {
-        let (ny, nx) = (self.plan.grid.ny(), self.plan.grid.nx());
+    /// The random stream of a line.
+    fn line_rng(&self, energy: usize, row: usize, offset: u64) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(self.scenario.seed);
-        rng.set_stream((energy * ny + row) as u64);
-        // Twelve uniform numbers less six have a variance of 1.
-        let gaussian = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
-        let monitor = poisson(self.open_beam(energy, row) * nx as f64, &mut rng) / nx as f64;
-        let batch = SampleBatch {
-            energy_index: energy as u32,
-            pixels: Pixels::Run { first: (row * nx) as u32, count: nx as u32 },
-            channel: Channel::Intensity,
-            values: Vec::new(),
-            i0: if self.scenario.detector.send_i0 && monitor > 0.0 {
-                I0::One((monitor + self.scenario.detector.dark) as f32)
-            } else {
-                I0::None
-            },
-            ring_current_ma: Some((self.ring_current_ma(energy, row) * 1e3).round() / 1e3),
-            energy_ev: Some(
-                ((self.plan.energies_ev[energy] + gaussian * READ_BACK_NOISE_EV) * 1e4).round() / 1e4,
-            ),
-            time: Some(after(self.plan.started, self.line_start_ms(energy, row))),
-        };
-        (batch, rng)
+        rng.set_stream(offset + (energy * self.plan.grid.ny() + row) as u64);
+        rng
     }
+
+    /// What goes wrong with a line.
+    fn flaw(&self, energy: usize, row: usize) -> Option<LineFlaw> {
+        let flaws = &self.truth.flaws;
+        let found = flaws.binary_search_by_key(&(energy, row), |line| (line.energy, line.row)).ok()?;
+        Some(flaws[found].flaw)
+    }
+}
+
+/// Optical densities of the phases at the true energies.
+fn od_of(
+    scenario: &Scenario,
+    sample: &ReferenceSet,
+    energies_ev: &[f64],
+) -> Result<Vec<Vec<f64>>, SimulationError> {
+    let middle_ev = middle_ev(energies_ev);
+    energies_ev
+        .iter()
+        .map(|&energy_ev| energy_ev + scenario.beam.offset_at(energy_ev, middle_ev))
+        .map(|energy_ev| sample.od_at(energy_ev).ok_or(SimulationError::Energy(energy_ev)))
+        .collect()
+}
+
+/// Frame pixels that are hot, and those that are dead.
+fn broken(scenario: &Scenario, frame_pixels: usize) -> [Vec<usize>; 2] {
+    let [hot, dead] = [scenario.detector.hot_pixels, scenario.detector.dead_pixels];
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
+    rng.set_stream(DETECTOR_STREAM);
+    let mut list = some_of(frame_pixels, hot + dead, &mut rng);
+    let dead = list.split_off(hot.min(list.len()));
+    [list, dead]
 }
 
 /// `ms` milliseconds after `start`.
 pub(super) fn after(start: DateTime<Utc>, ms: f64) -> DateTime<Utc> {
     start + TimeDelta::microseconds((ms * 1e3) as i64)
-}
-
-/// A Poisson number; 0 for a mean that is not above 0.
-fn poisson(mean: f64, rng: &mut ChaCha8Rng) -> f64 {
-    Poisson::new(mean).map_or(0.0, |distribution| distribution.sample(rng))
-}
-
-/// Flux of the beamline over energy: a wide hump, the ripple of the mirrors, and the dip of their oxide.
-fn beamline_shape(energy_ev: f64) -> f64 {
-    let hump = 1.0 / (1.0 + ((energy_ev - 522.0) / 45.0).powi(2));
-    let ripple = 1.0 + 0.01 * (energy_ev / 3.0).sin();
-    let oxide = 1.0 - 0.04 * (-((energy_ev - 532.0) / 2.5).powi(2)).exp();
-    hump * ripple * oxide / 1.01
-}
-
-/// Shares of a disc, which add up to 1.
-fn bright_field([h, w]: [usize; 2]) -> Vec<f64> {
-    let radius = (BRIGHT_FIELD * h.min(w) as f64).max(0.75);
-    let weight = |y: usize, x: usize| {
-        let (dy, dx) = (y as f64 - (h - 1) as f64 / 2.0, x as f64 - (w - 1) as f64 / 2.0);
-        // The rim falls off over one frame pixel.
-        (radius + 0.5 - dy.hypot(dx)).clamp(0.0, 1.0)
-    };
-    let weights: Vec<f64> = (0..h).flat_map(|y| (0..w).map(move |x| weight(y, x))).collect();
-    let total: f64 = weights.iter().sum();
-    weights.into_iter().map(|weight| weight / total).collect()
-}
-
-fn plan(scenario: &Scenario, scan_id: &str, started: DateTime<Utc>) -> ScanPlan {
-    let (scan, beam, detector) = (&scenario.scan, &scenario.beam, &scenario.detector);
-    let energies_ev = scenario.energies_ev();
-    let flux = |energy_ev: &f64| {
-        beam.photons * beamline_shape(energy_ev + beam.energy_offset_ev)
-            / (detector.efficiency * scan.dwell_ms * 1e-3)
-    };
-    let axis =
-        |pixels: usize| Axis { start: -0.5 * (pixels - 1) as f64 * scan.pixel_um, step: scan.pixel_um };
-    let area = detector.kind == DetectorKind::Area;
-    let [h, w] = detector.frame_shape;
-    ScanPlan {
-        scan_id: scan_id.to_owned(),
-        scan_kind: ScanKind::Stack,
-        grid: Grid {
-            shape: scan.shape,
-            x: axis(scan.shape[1]),
-            y: axis(scan.shape[0]),
-            unit: "um".to_owned(),
-        },
-        dwell_ms: vec![scan.dwell_ms; energies_ev.len()],
-        value_unit: ValueUnit::Counts,
-        detector: Detector {
-            kind: detector.kind,
-            frame_shape: area.then_some(detector.frame_shape),
-            dark: if area { detector.dark / (h * w) as f64 } else { detector.dark },
-            saturation: area.then_some(f64::from(u16::MAX)),
-            counts_per_photon: Some(vec![1.0; energies_ev.len()]),
-            efficiency: Some(detector.efficiency),
-            ..Detector::default()
-        },
-        i0_kind: I0Kind::OpenBeam,
-        beamline: scenario.beamline.clone(),
-        sample: scenario.sample.clone(),
-        region: scenario.region.clone(),
-        operator: None,
-        proposal: None,
-        group: None,
-        region_index: None,
-        polarization: None,
-        state_of_charge: None,
-        context: None,
-        flux_ph_per_s: Some(energies_ev.iter().map(flux).collect()),
-        energies_ev,
-        simulated: true,
-        started,
-        resend: None,
-    }
 }
 
 #[cfg(test)]

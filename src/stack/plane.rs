@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::StackCounters;
-use crate::scan::{I0, PixelSet, SampleBatch};
+use super::stamps::Stamps;
+use crate::scan::{I0, PixelSet, Pixels, SampleBatch};
 
 /// The incident intensity of a plane, as it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,8 +32,8 @@ pub struct Displaced {
 #[derive(Clone, Debug, Default)]
 pub struct Plane {
     values: Vec<f32>,
-    /// `seq + 1` of the message each value is from; 0: not measured.
-    stamps: Vec<u32>,
+    /// `seq` of the message each value is from.
+    stamps: Stamps,
     i0: I0Store,
     measured: usize,
     fresh: PixelSet,
@@ -41,6 +42,8 @@ pub struct Plane {
     ring_current: ExactMean,
     read_back: ExactMean,
     first_time: Option<DateTime<Utc>>,
+    /// Variance of a value over that of one that was counted, where values were interpolated.
+    interpolated: Option<f32>,
 }
 
 /// Until a second value comes a plane has one I0, not one a pixel.
@@ -114,6 +117,31 @@ impl Plane {
         self.measured
     }
 
+    /// Variance of a value over that of one that was counted: 1, less where values were interpolated.
+    #[must_use]
+    #[inline]
+    pub fn variance_factor(&self) -> f64 {
+        self.interpolated.map_or(1.0, f64::from)
+    }
+
+    /// This plane with other values, interpolated from its own, and the incident intensity of each where it differs from
+    /// pixel to pixel; `variance_factor`: what interpolation made of their variance. It cannot be written to further:
+    /// nobody knows which message a value is from.
+    #[must_use]
+    pub fn resampled(&self, values: Vec<f32>, i0: Option<Vec<f32>>, variance_factor: f64) -> Self {
+        Self {
+            measured: values.iter().filter(|value| !value.is_nan()).count(),
+            values,
+            stamps: Stamps::default(),
+            i0: i0.map_or_else(|| self.i0.clone(), I0Store::Each),
+            fresh: PixelSet::default(),
+            handed_out: PixelSet::default(),
+            displaced: Vec::new(),
+            interpolated: Some(variance_factor as f32),
+            ..*self
+        }
+    }
+
     /// Mean storage-ring current over the messages, mA.
     #[must_use]
     pub fn ring_current_ma(&self) -> Option<f64> {
@@ -136,13 +164,13 @@ impl Plane {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let i0 = if let I0Store::Each(list) = &self.i0 { list.len() } else { 0 };
-        4 * (self.values.len() + self.stamps.len() + i0)
+        4 * (self.values.len() + i0) + self.stamps.bytes()
     }
 
     pub(super) fn allocate(&mut self, pixels: usize) {
         if self.values.is_empty() {
             self.values = vec![f32::NAN; pixels];
-            self.stamps = vec![0; pixels];
+            self.stamps = Stamps::new(pixels);
             self.fresh = PixelSet::new(pixels);
             self.handed_out = PixelSet::new(pixels);
         }
@@ -177,68 +205,68 @@ impl Plane {
             I0Store::Empty => f32::NAN,
             I0Store::One(i0) => *i0,
         };
-        let spread = self.stamps.iter().map(|&stamp| if stamp == 0 { f32::NAN } else { held }).collect();
+        let spread = self.values.iter().map(|value| if value.is_nan() { f32::NAN } else { held }).collect();
         self.i0 = I0Store::Each(spread);
     }
 
-    pub(super) fn store_run(
-        &mut self,
-        first: usize,
-        stamp: u32,
-        batch: &SampleBatch,
-        counters: &mut StackCounters,
-    ) {
-        let pixels = first..first + batch.values.len();
-        // What every message of an undisturbed scan is: all new, all measured.
-        let plain = self.stamps[pixels.clone()].iter().all(|&stamp| stamp == 0)
-            && !matches!(self.i0, I0Store::Each(_))
-            && !batch.values.iter().any(|value| value.is_nan());
-        if plain {
-            self.values[pixels.clone()].copy_from_slice(&batch.values);
-            self.stamps[pixels.clone()].fill(stamp);
-            self.measured += pixels.len();
-            counters.stored += pixels.len() as u64;
-            self.fresh.insert_run(pixels);
-            return;
+    /// Takes in the values of a message. `stamp` orders messages: its `seq`.
+    pub(super) fn store(&mut self, stamp: u32, batch: &SampleBatch, counters: &mut StackCounters) {
+        if let Pixels::Run { first, .. } = &batch.pixels {
+            let pixels = *first as usize..*first as usize + batch.values.len();
+            // What every message of an undisturbed scan is: all new, all measured.
+            let plain = self.values[pixels.clone()].iter().all(|value| value.is_nan())
+                && !batch.values.iter().any(|value| value.is_nan());
+            if plain {
+                self.values[pixels.clone()].copy_from_slice(&batch.values);
+                if let I0Store::Each(list) = &mut self.i0 {
+                    match &batch.i0 {
+                        I0::None => list[pixels.clone()].fill(f32::NAN),
+                        I0::One(i0) => list[pixels.clone()].fill(*i0),
+                        I0::Each(i0) => list[pixels.clone()].copy_from_slice(i0),
+                    }
+                }
+                self.stamps.set(pixels.clone(), stamp);
+                self.measured += pixels.len();
+                counters.stored += pixels.len() as u64;
+                self.fresh.insert_run(pixels);
+                return;
+            }
         }
-        for index in 0..batch.values.len() {
-            self.store(first + index, index, stamp, batch, counters);
+        // Stamps are set for as many pixels at once as lie side by side, before the stamp of any other is asked.
+        let mut written = 0..0;
+        for (index, pixel) in batch.pixels.iter().enumerate() {
+            if pixel != written.end {
+                self.stamps.set(std::mem::replace(&mut written, pixel..pixel), stamp);
+            }
+            if self.store_value(pixel, index, stamp, batch, counters) {
+                written.end += 1;
+            } else {
+                self.stamps.set(std::mem::replace(&mut written, pixel + 1..pixel + 1), stamp);
+            }
         }
+        self.stamps.set(written, stamp);
     }
 
-    pub(super) fn store_list(
-        &mut self,
-        pixels: &[u32],
-        stamp: u32,
-        batch: &SampleBatch,
-        counters: &mut StackCounters,
-    ) {
-        for (index, &pixel) in pixels.iter().enumerate() {
-            self.store(pixel as usize, index, stamp, batch, counters);
-        }
-    }
-
-    fn store(
+    /// Stores one value but not its stamp, unless a message of a higher stamp was there. Returns whether it did.
+    fn store_value(
         &mut self,
         pixel: usize,
         index: usize,
         stamp: u32,
         batch: &SampleBatch,
         counters: &mut StackCounters,
-    ) {
+    ) -> bool {
         let value = batch.values[index];
-        let held = self.stamps[pixel];
         if value.is_nan() {
             counters.not_measured += 1;
-            return;
+            return false;
         }
-        if stamp < held {
-            counters.outdated += 1;
-            return;
-        }
-        if held == 0 {
+        if self.values[pixel].is_nan() {
             self.measured += 1;
             counters.stored += 1;
+        } else if stamp < self.stamps.get(pixel) {
+            counters.outdated += 1;
+            return false;
         } else {
             counters.replaced += 1;
         }
@@ -248,7 +276,6 @@ impl Plane {
             self.displaced.push(Displaced { pixel: pixel as u32, value, i0 });
         }
         self.values[pixel] = value;
-        self.stamps[pixel] = stamp;
         if let I0Store::Each(list) = &mut self.i0 {
             list[pixel] = match &batch.i0 {
                 I0::None => f32::NAN,
@@ -256,6 +283,7 @@ impl Plane {
                 I0::Each(i0) => i0[index],
             };
         }
+        true
     }
 
     pub(super) fn has_changes(&self) -> bool {

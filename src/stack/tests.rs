@@ -1,34 +1,8 @@
-use super::*;
-use crate::scan::{Axis, Channel, Detector, DetectorKind, Grid, I0, I0Kind, ScanKind, ValueUnit};
-use proptest::prelude::*;
+use std::collections::BTreeMap;
 
-pub(crate) fn plan(ny: usize, nx: usize, energies: usize) -> ScanPlan {
-    let axis = Axis { start: 0.0, step: 0.1 };
-    ScanPlan {
-        scan_id: "s1".into(),
-        scan_kind: ScanKind::Stack,
-        grid: Grid { shape: [ny, nx], x: axis, y: axis, unit: "um".into() },
-        energies_ev: (0..energies).map(|e| 510.0 + e as f64).collect(),
-        dwell_ms: vec![1.0; energies],
-        value_unit: ValueUnit::Counts,
-        detector: Detector { kind: DetectorKind::Point, dark: 1.0, ..Detector::default() },
-        i0_kind: I0Kind::OpenBeam,
-        beamline: "test".into(),
-        sample: None,
-        region: None,
-        operator: None,
-        proposal: None,
-        group: None,
-        region_index: None,
-        polarization: None,
-        state_of_charge: None,
-        context: None,
-        flux_ph_per_s: None,
-        simulated: true,
-        started: chrono::DateTime::UNIX_EPOCH,
-        resend: None,
-    }
-}
+use super::*;
+use crate::scan::{Channel, I0, Pixels, test_plan as plan};
+use proptest::prelude::*;
 
 fn batch(energy_index: u32, first: u32, values: Vec<f32>, i0: I0) -> SampleBatch {
     SampleBatch {
@@ -104,6 +78,22 @@ fn hands_out_changes_once_with_what_they_displaced() {
 }
 
 #[test]
+fn lines_take_four_bytes_a_value_and_scattered_pixels_eight() {
+    let (ny, nx) = (64, 128);
+    let (mut lines, mut scattered) = (Stack::new(plan(ny, nx, 1)), Stack::new(plan(ny, nx, 1)));
+    for row in 0..ny {
+        let values = vec![row as f32; nx];
+        lines.push(row as u64, &batch(0, (row * nx) as u32, values.clone(), I0::One(50.0))).unwrap();
+        let list = (0..nx).map(|i| ((i * ny + row) % (ny * nx)) as u32).collect();
+        let batch = SampleBatch { pixels: Pixels::List(list), ..batch(0, 0, values, I0::One(50.0)) };
+        scattered.push(row as u64, &batch).unwrap();
+    }
+    assert!(lines.is_full() && scattered.is_full());
+    assert_eq!(lines.bytes(), 4 * ny * nx + 8 * ny);
+    assert_eq!(scattered.bytes(), 8 * ny * nx);
+}
+
+#[test]
 fn grows_by_extension() {
     let mut stack = Stack::new(plan(1, 1, 1));
     stack.extend(&[530.0, 531.0], None, None).unwrap();
@@ -146,5 +136,50 @@ proptest! {
         other.take_changes();
         prop_assert_eq!(content(&one), content(&other));
         prop_assert_eq!(one.measured(), other.measured());
+    }
+
+    /// The same values, counters and changes as a table with one entry a pixel says: lines, images, scattered pixels in
+    /// any order, overlaps and messages that come twice.
+    #[test]
+    fn agrees_with_one_entry_a_pixel(
+        raw in prop::collection::vec((0_u64..60, 0_u32..2, 0_u32..1200, 0_u32..400, 1_u32..40, any::<u8>()), 1..40),
+    ) {
+        const PIXELS: u32 = 1200;
+        let mut stack = Stack::new(plan(30, 40, 2));
+        let mut model: BTreeMap<(u32, u32), (u64, f32)> = BTreeMap::new();
+        let mut counters = StackCounters::default();
+        for (index, &(seq, energy_index, first, count, step, kind)) in raw.iter().enumerate() {
+            let pixels = match kind % 4 {
+                0 => Pixels::Run { first, count: count.min(PIXELS - first) },
+                1 => Pixels::Run { first: first / 40 * 40, count: 40 },
+                2 => Pixels::List((first..PIXELS).step_by(step as usize).collect()),
+                _ => Pixels::List((0..count).map(|i| (first + i * 37 * step) % PIXELS).rev().collect()),
+            };
+            let values: Vec<f32> = (0..pixels.len())
+                .map(|i| if kind > 200 && i % 5 == 0 { f32::NAN } else { (index * 2000 + i) as f32 })
+                .collect();
+            for (pixel, &value) in pixels.iter().zip(&values) {
+                let held = model.get(&(energy_index, pixel as u32)).copied();
+                match held {
+                    _ if value.is_nan() => counters.not_measured += 1,
+                    Some((held, _)) if held > seq => counters.outdated += 1,
+                    _ => {
+                        if held.is_some() { counters.replaced += 1 } else { counters.stored += 1 }
+                        model.insert((energy_index, pixel as u32), (seq, value));
+                    }
+                }
+            }
+            let batch = SampleBatch { pixels, values, ..batch(energy_index, 0, Vec::new(), I0::None) };
+            stack.push(seq, &batch).unwrap();
+        }
+        prop_assert_eq!(stack.counters(), counters);
+        prop_assert_eq!(stack.measured(), model.len());
+        for energy in 0..2 {
+            for pixel in 0..PIXELS {
+                let wanted = model.get(&(energy, pixel)).map_or(f32::NAN, |(_, value)| *value);
+                let found = stack.plane(energy as usize).value(pixel as usize);
+                prop_assert_eq!(found.to_bits(), wanted.to_bits(), "energy {} pixel {}", energy, pixel);
+            }
+        }
     }
 }

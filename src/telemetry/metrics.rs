@@ -63,6 +63,10 @@ fn describe() {
     describe_counter!(names::MESSAGES_MISSING, "messages never seen, by gaps in seq");
     describe_counter!(names::BYTES_RECEIVED, Unit::Bytes, "bytes received");
     describe_counter!(names::RECONNECTS, "connections made again");
+    describe_counter!(names::SOURCE_OVERSIZE, "messages dropped for their size");
+    describe_counter!(names::SOURCE_PEER_ERRORS, "errors of peers");
+    describe_gauge!(names::SOURCE_CONNECTED, "peers that are there");
+    describe_gauge!(names::SOURCE_IDLE, "1 while no message comes");
     describe_gauge!(names::QUEUE_BYTES, Unit::Bytes, "bytes waiting in a queue");
     describe_histogram!(names::QUEUE_WAIT_SECONDS, Unit::Seconds, "wait for room in a queue");
     describe_gauge!(names::HELD_BYTES, Unit::Bytes, "samples held before their scan_start");

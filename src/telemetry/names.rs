@@ -3,7 +3,8 @@
 //! Counters end in `_total`, and a name ends in its unit otherwise. The label `source` is the name of a
 //! `[[source]]`; nothing is ever labelled by scan or pixel, which would grow without end.
 
-/// Counter, label `source`: messages received, good and bad.
+/// Counter, label `source`: messages received, good and bad. Like every count of messages it is kept where they are
+/// taken out of the queue; what still waits there is in [`QUEUE_BYTES`].
 pub const MESSAGES_RECEIVED: &str = "phasewatch_messages_received_total";
 /// Counter, labels `source`, `reason`: messages refused whole because they broke a rule.
 pub const MESSAGES_REFUSED: &str = "phasewatch_messages_refused_total";
@@ -19,6 +20,14 @@ pub const MESSAGES_MISSING: &str = "phasewatch_messages_missing_total";
 pub const BYTES_RECEIVED: &str = "phasewatch_received_bytes_total";
 /// Counter, label `source`: connections made again after they were lost or silent.
 pub const RECONNECTS: &str = "phasewatch_source_reconnects_total";
+/// Counter, label `source`: messages dropped for their size.
+pub const SOURCE_OVERSIZE: &str = "phasewatch_source_oversize_total";
+/// Counter, labels `source`, `cause`: errors of peers.
+pub const SOURCE_PEER_ERRORS: &str = "phasewatch_source_peer_errors_total";
+/// Gauge, label `source`: peers that are there, 1 or 0 for a source that connects.
+pub const SOURCE_CONNECTED: &str = "phasewatch_source_connected";
+/// Gauge, label `source`: 1 while no message has come for the configured time.
+pub const SOURCE_IDLE: &str = "phasewatch_source_idle";
 /// Gauge, label `queue`: bytes waiting in a queue now.
 pub const QUEUE_BYTES: &str = "phasewatch_queue_bytes";
 /// Histogram, label `queue`, seconds: how long putting something into a full queue waited.

@@ -1,8 +1,6 @@
 //! Scans to measure again and again: simulated ones, and recorded ones.
 
 use chrono::{DateTime, Utc};
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 
 use crate::classify::mixture::MixtureFit;
 use crate::classify::spectrum::Spectrum;
@@ -10,9 +8,7 @@ use crate::classify::{DensityView, NO_PHASE, PhaseMap, Recipe, Targets, settle};
 use crate::recording::Recording;
 use crate::reference::ReferenceSet;
 use crate::scan::{SampleBatch, ScanPlan};
-use crate::simulate::{
-    Beam, DetectorSettings, EnergyRun, Microscope, ScanSettings, Scenario, SimulationError, Specimen,
-};
+use crate::simulate::{Beam, EnergyRun, Microscope, ScanSettings, Scenario, SimulationError, mismatched};
 use crate::stack::{Stack, StackError};
 
 /// Share from which a pixel counts as one phase.
@@ -25,8 +21,6 @@ const RECORDED_PHOTONS: f64 = 3000.0;
 const REACH_EV: [f64; 2] = [4.0, 15.0];
 /// Mismatched samples: shift of a phase, eV, and relative change of its spectrum, either way.
 const MISMATCH: (f64, f64) = (0.1, 0.1);
-/// Distance of the nodes between which the relative change is interpolated, eV.
-const NODE_EV: f64 = 3.0;
 
 /// A whole scan and its truth.
 #[derive(Clone, Debug)]
@@ -64,23 +58,22 @@ impl Trial {
     /// # Errors
     /// Settings out of range, or references that share no energies.
     pub fn simulated(references: &ReferenceSet, settings: &TrialSettings) -> Result<Self, SimulationError> {
-        let set = if settings.mismatch { mismatched(references, settings.seed) } else { references.clone() };
+        let set = if settings.mismatch {
+            mismatched(references, MISMATCH.0, MISMATCH.1, settings.seed)
+        } else {
+            references.clone()
+        };
         let run = |energy_ev: f64| EnergyRun { from_ev: energy_ev, to_ev: energy_ev, step_ev: 1.0 };
         let scenario = Scenario {
             seed: settings.seed,
             beamline: "simulated".to_owned(),
-            sample: None,
-            region: None,
             scan: ScanSettings {
                 shape: settings.shape,
-                pixel_um: 0.05,
                 energies: plan_ev(references, settings.energies).into_iter().map(run).collect(),
-                dwell_ms: 1.0,
-                line_overhead_ms: 0.0,
+                ..ScanSettings::default()
             },
             beam: Beam { photons: settings.photons, ..Beam::default() },
-            detector: DetectorSettings::default(),
-            specimen: Specimen::default(),
+            ..Scenario::default()
         };
         let microscope = Microscope::new(scenario, &set, "trial", DateTime::<Utc>::UNIX_EPOCH)?;
         let mut plan = microscope.plan().clone();
@@ -183,32 +176,4 @@ fn plan_ev(references: &ReferenceSet, count: usize) -> Vec<f64> {
     let to_ev = (references.white_line.to_ev + REACH_EV[1]).min(high);
     let step_ev = (to_ev - from_ev) / (count.max(2) - 1) as f64;
     (0..count).map(|i| ((from_ev + i as f64 * step_ev) * 1e3).round() / 1e3).collect()
-}
-
-/// The spectra of a sample that is not quite the references: each phase shifted by up to 0.1 eV and changed by up to
-/// 10 %, smoothly over some eV.
-#[must_use]
-pub fn mismatched(references: &ReferenceSet, seed: u64) -> ReferenceSet {
-    let (most_ev, most) = MISMATCH;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x006d_6973_6d61_7463);
-    let mut set = references.clone();
-    for reference in &mut set.references {
-        let shift_ev = rng.random_range(-most_ev..=most_ev);
-        let first = reference.energies_ev.first().copied().unwrap_or(0.0);
-        let last = reference.energies_ev.last().copied().unwrap_or(0.0);
-        let nodes: Vec<f64> = (0..((last - first) / NODE_EV).ceil() as usize + 2)
-            .map(|_| 1.0 + rng.random_range(-most..=most))
-            .collect();
-        let factor = |energy_ev: f64| {
-            let at = ((energy_ev - first) / NODE_EV).max(0.0);
-            let node = (at as usize).min(nodes.len() - 2);
-            nodes[node] + (at - node as f64).clamp(0.0, 1.0) * (nodes[node + 1] - nodes[node])
-        };
-        let od = |energy_ev: f64| {
-            let shifted = (energy_ev - shift_ev).clamp(first, last);
-            reference.od_at(shifted).unwrap_or(0.0) * factor(energy_ev)
-        };
-        reference.od = reference.energies_ev.iter().map(|&energy_ev| od(energy_ev)).collect();
-    }
-    set
 }

@@ -159,6 +159,7 @@ fn recipe(set: &Arc<ReferenceSet>, mode: OffsetMode) -> Recipe {
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: mode,
+        registration: crate::registration::RegistrationMode::default(),
     }
 }
 

@@ -303,3 +303,59 @@ pub(in crate::pipeline) fn mean_spectra(view: &DensityView<'_>, map: &PhaseMap) 
     }
     spectra
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::absorption::AbsorptionSettings;
+    use crate::classify::correlation::Baseline;
+    use crate::classify::{OffsetMode, TriageSettings};
+    use crate::scan::test_plan;
+    use crate::simulate::nvpf;
+
+    fn scan(stack: &SharedStack) -> MappedScan {
+        let recipe = Recipe {
+            references: Arc::new(nvpf::reference_set()),
+            absorption: AbsorptionSettings::default(),
+            baseline: Baseline::None,
+            triage: TriageSettings::default(),
+            offset: OffsetMode::Report,
+        };
+        let advice = AdviceSettings { enabled: false, move_ms_per_ev: 0.0, settle_ms: 0.0, stop_below: 0.0 };
+        let summary = ScanSummary::started(lock(stack).plan(), chrono::DateTime::UNIX_EPOCH);
+        MappedScan::new(Arc::clone(stack), recipe, advice, summary)
+    }
+
+    #[test]
+    fn a_closed_scan_holds_no_stack_but_finds_it_while_it_is_kept() {
+        let kept = Arc::new(Mutex::new(Stack::new(test_plan(2, 2, 3))));
+        let mut scan = scan(&kept);
+        let snapshot = lock(&kept).clone();
+        scan.live(&snapshot);
+        assert_eq!(Arc::strong_count(&kept), 2);
+        scan.close();
+        assert_eq!(Arc::strong_count(&kept), 1, "the mapping side has let go");
+        assert!(scan.is_closed() && scan.live.is_none());
+        assert!(scan.stack().is_some() && !scan.is_over(), "late samples may open it again");
+        scan.reopen(Arc::clone(&kept));
+        assert!(!scan.is_closed() && scan.stack().is_some());
+        scan.close();
+        drop(kept);
+        assert!(scan.stack().is_none() && scan.is_over());
+    }
+
+    #[test]
+    fn generations_go_on_counting_after_a_scan_was_closed() {
+        let kept = Arc::new(Mutex::new(Stack::new(test_plan(2, 2, 3))));
+        let mut scan = scan(&kept);
+        let snapshot = lock(&kept).clone();
+        let make = |scan: &mut MappedScan| {
+            let live = scan.live(&snapshot);
+            live.generation_of(&snapshot, crate::classify::RevisionReason::Energy, None).0.origin.generation
+        };
+        assert_eq!((make(&mut scan), make(&mut scan)), (1, 2));
+        assert_eq!(scan.close(), 2, "the archived map is the third");
+        scan.reopen(Arc::clone(&kept));
+        assert_eq!(make(&mut scan), 4);
+    }
+}

@@ -7,13 +7,17 @@ const SILENCE: Duration = Duration::from_secs(1800);
 const REOPEN: Duration = Duration::from_secs(43_200);
 
 fn scans() -> Scans {
+    scans_keeping(1 << 20)
+}
+
+fn scans_keeping(kept_bytes: usize) -> Scans {
     let limits = ScanLimits {
         pixels: 1000,
         stack_bytes: 10_000,
         total_bytes: 20_000,
         open_scans: 3,
         held_bytes: 1000,
-        kept_bytes: 1 << 20,
+        kept_bytes,
     };
     let patience = Patience { silence: SILENCE, grace: GRACE, reopen: REOPEN };
     Scans::new(limits, vec![patience, patience])
@@ -193,4 +197,26 @@ fn stopping_ends_every_open_scan() {
     scans.stop(now);
     let stopped = Outcome::Partial { reason: "the daemon was stopped".into() };
     assert_eq!(ends(&mut scans), [("a".into(), stopped, false), ("b".into(), Outcome::Complete, false)]);
+}
+
+#[test]
+fn stacks_of_ended_scans_are_kept_within_their_limit_once_another_starts() {
+    // The stack of one such scan is planned with 64 bytes.
+    let (mut scans, now) = (scans_keeping(100), Instant::now());
+    for (scan, minute) in [("a", 1), ("b", 2)] {
+        let time = now + Duration::from_secs(60) * minute;
+        scans.push(0, start(scan), 1, time).unwrap();
+        scans.push(0, samples(scan, 1, 0), 1, time).unwrap();
+        scans.push(0, end(scan, 3, Outcome::Complete), 1, time).unwrap();
+        scans.poll(time + GRACE);
+    }
+    let later = now + Duration::from_secs(300);
+    let is_kept = |scans: &Scans, scan: &str| scans.get(scan).unwrap().stack().is_some();
+    assert!(is_kept(&scans, "a") && is_kept(&scans, "b"), "late samples may still come");
+    scans.push(0, start("c"), 1, later).unwrap();
+    assert!(!is_kept(&scans, "a"), "the oldest gives way");
+    assert!(is_kept(&scans, "b") && is_kept(&scans, "c"));
+    assert_eq!(scans.push(0, samples("a", 2, 1), 1, later), Err(EventRefusal::Stale));
+    assert_eq!(scans.push(0, samples("b", 2, 1), 1, later), Ok(Accepted::Used));
+    assert_eq!(scans.totals().0.stored, 12, "what the dropped stack had counted still counts");
 }

@@ -5,37 +5,23 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::classify::{Origin, PhaseLabel, RevisionReason};
-use crate::scan::{Axis, Detector, Grid, I0Kind, ScanKind, ScanPlan, ValueUnit};
+use crate::scan::{Axis, Grid, ScanPlan};
 
 pub(crate) fn plan(ny: usize, nx: usize, energies: usize) -> ScanPlan {
+    let grid = Grid {
+        shape: [ny, nx],
+        x: Axis { start: -4.0, step: 0.08 },
+        y: Axis { start: 2.0, step: -0.08 },
+        unit: "um".into(),
+    };
+    let energies_ev = (0..energies).map(|e| 512.0 + 0.25 * e as f64).collect();
     ScanPlan {
-        scan_id: "NVPF_0042".into(),
-        scan_kind: ScanKind::Stack,
-        grid: Grid {
-            shape: [ny, nx],
-            x: Axis { start: -4.0, step: 0.08 },
-            y: Axis { start: 2.0, step: -0.08 },
-            unit: "um".into(),
-        },
-        energies_ev: (0..energies).map(|e| 512.0 + 0.25 * e as f64).collect(),
-        dwell_ms: vec![1.0; energies],
-        value_unit: ValueUnit::Counts,
-        detector: Detector::default(),
-        i0_kind: I0Kind::OpenBeam,
         beamline: "hermes".into(),
         sample: Some("NVPF, cycled".into()),
         region: Some("r3".into()),
-        operator: None,
-        proposal: None,
-        group: None,
-        region_index: None,
-        polarization: None,
-        state_of_charge: None,
-        context: None,
-        flux_ph_per_s: None,
         simulated: true,
         started: chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
-        resend: None,
+        ..ScanPlan::of_stack("NVPF_0042".into(), grid, energies_ev, 1.0)
     }
 }
 

@@ -138,3 +138,32 @@ fn a_recording_is_sent_as_it_was_measured() {
     assert_eq!(messages[2].1.parts.len(), 3);
     assert_eq!(messages[2].0.time, "1970-01-01T00:00:50.010000Z");
 }
+
+#[test]
+fn a_second_pass_is_announced_when_it_comes() {
+    let second = |scenario: &mut Scenario| {
+        scenario.scan.then = vec![crate::simulate::EnergyRun { from_ev: 514.2, to_ev: 516.2, step_ev: 1.0 }];
+    };
+    let messages = all(microscope(second), MessageSettings::default());
+    assert_eq!(messages.len(), 1 + 40 * 12 + 1 + 3 * 12 + 1);
+    let HeaderBody::ScanStart(start) = &messages[0].0.body else { panic!("no start") };
+    assert_eq!((start.energies_ev.len(), messages[481].1.kind), (40, MessageKind::Extend));
+    let HeaderBody::PlanExtend(more) = &messages[481].0.body else { panic!("no extension") };
+    assert_eq!(more.energies_ev, [514.2, 515.2, 516.2]);
+    assert!(messages.iter().zip(0..).all(|((header, _), seq)| header.seq == seq));
+}
+
+#[test]
+fn lines_without_a_pixel_are_not_sent() {
+    let sparse = |scenario: &mut Scenario| scenario.sampling.pixels = 0.03;
+    let messages = all(microscope(sparse), MessageSettings::default());
+    let sent = messages.iter().filter(|(_, m)| matches!(m.kind, MessageKind::Samples { .. }));
+    assert!(sent.clone().count() <= 4 * 40);
+    let pixels: u32 = sent
+        .map(|(header, _)| match &header.body {
+            HeaderBody::Samples(samples) => samples.count,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(pixels, 4 * 40);
+}

@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
     DType, DetectorHeader, Encoding, EndStatus, Header, HeaderBody, MAX_HEADER_BYTES, MAX_PLAN_BYTES,
-    PerEnergy, STREAM, SamplesHeader, ScanEndHeader, ScanStartHeader,
+    PerEnergy, PlanExtendHeader, STREAM, SamplesHeader, ScanEndHeader, ScanStartHeader,
 };
 use crate::scan::{I0, Pixels, SampleBatch, ScanPlan};
 
@@ -132,6 +132,20 @@ pub fn frame_samples(
     check_lengths(batch, count)?;
     let values: Vec<u8> = frames.values.iter().flat_map(|value| value.to_le_bytes()).collect();
     message(stamp, batch, DType::Uint16, values)
+}
+
+/// `plan_extend`: the energies of `plan` from index `first` on are added.
+///
+/// # Errors
+/// A header beyond [`MAX_PLAN_BYTES`].
+pub fn plan_extend(stamp: Stamp<'_>, plan: &ScanPlan, first: usize) -> Result<Vec<Bytes>, EncodeError> {
+    let rest = |list: &[f64]| list.get(first..).unwrap_or_default().to_vec();
+    let body = PlanExtendHeader {
+        energies_ev: rest(&plan.energies_ev),
+        dwell_ms: Some(per_energy(&rest(&plan.dwell_ms))),
+        flux_ph_per_s: plan.flux_ph_per_s.as_deref().map(|list| per_energy(&rest(list))),
+    };
+    Ok(vec![header(stamp, HeaderBody::PlanExtend(body), MAX_PLAN_BYTES)?])
 }
 
 /// `scan_end`.

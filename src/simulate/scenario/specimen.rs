@@ -1,0 +1,76 @@
+//! `[specimen]`: what lies under the beam.
+
+use serde::{Deserialize, Serialize};
+
+use super::{check, not_negative};
+use crate::simulate::SimulationError;
+
+/// Most particles.
+const MAX_PARTICLES: usize = 1000;
+
+/// The specimen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Specimen {
+    /// Number of particles; those that find no place are left out.
+    pub particles: usize,
+    /// Smallest and largest radius, as a share of the shorter side of the field.
+    pub radius: [f64; 2],
+    /// Thickness at the rim and largest thickness in the middle, nm.
+    pub thickness_nm: [f64; 2],
+    /// Most domains in a particle.
+    pub domains: usize,
+    /// Half width of the band in which an inclined grain boundary puts two phases over each other, pixels.
+    pub boundary_px: f64,
+    /// Whether particles may lie over each other.
+    pub overlap: bool,
+    /// Smallest and largest thickness of a film that covers the whole field, nm: no pixel is empty; 0 and 0: none.
+    pub film_nm: [f64; 2],
+    /// Domains of the film.
+    pub film_domains: usize,
+    /// A pixel is the mean of the light at so many by so many points in it.
+    pub subpixels: usize,
+    /// Largest shift of a phase's spectrum against its reference, eV, either way.
+    pub mismatch_ev: f64,
+    /// Largest relative change of a phase's spectrum against its reference, either way; it changes over some eV.
+    pub mismatch: f64,
+}
+
+impl Default for Specimen {
+    fn default() -> Self {
+        Self {
+            particles: 8,
+            radius: [0.09, 0.17],
+            thickness_nm: [50.0, 400.0],
+            domains: 4,
+            boundary_px: 3.0,
+            overlap: false,
+            film_nm: [0.0, 0.0],
+            film_domains: 12,
+            subpixels: 1,
+            mismatch_ev: 0.0,
+            mismatch: 0.0,
+        }
+    }
+}
+
+impl Specimen {
+    pub(super) fn check(&self) -> Result<(), SimulationError> {
+        check("specimen.particles", self.particles <= MAX_PARTICLES, "at most 1000")?;
+        check("specimen.domains", (1..=64).contains(&self.domains), "1 to 64")?;
+        let [small, large] = self.radius;
+        let radius = small > 0.0 && small <= large && large <= 0.5;
+        check("specimen.radius", radius, "ascending, above 0, at most 0.5")?;
+        let [thin, thick] = self.thickness_nm;
+        let thickness = thin > 0.0 && thin <= thick && thick <= 10_000.0;
+        check("specimen.thickness_nm", thickness, "ascending, above 0, at most 10000")?;
+        check("specimen.boundary_px", not_negative(self.boundary_px), "0 or more")?;
+        let [thin, thick] = self.film_nm;
+        let film = thin >= 0.0 && thin <= thick && thick <= 10_000.0;
+        check("specimen.film_nm", film, "ascending, 0 to 10000")?;
+        check("specimen.film_domains", (1..=1000).contains(&self.film_domains), "1 to 1000")?;
+        check("specimen.subpixels", (1..=8).contains(&self.subpixels), "1 to 8")?;
+        check("specimen.mismatch_ev", (0.0..=1.0).contains(&self.mismatch_ev), "0 to 1")?;
+        check("specimen.mismatch", (0.0..=0.5).contains(&self.mismatch), "0 to 0.5")
+    }
+}

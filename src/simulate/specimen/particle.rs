@@ -1,0 +1,86 @@
+//! Particles: blobs whose radius varies smoothly with the angle, thickest in the middle.
+
+use std::f64::consts::TAU;
+
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::domain::Domain;
+use crate::simulate::scenario::Specimen;
+
+/// Attempts to find a place for a particle.
+const ATTEMPTS: usize = 400;
+
+/// One particle; lengths in pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Particle {
+    y: f64,
+    x: f64,
+    radius: f64,
+    /// Amplitude and angle of the second and third harmonic of the outline.
+    outline: [(f64, f64); 2],
+    thin_nm: f64,
+    thick_nm: f64,
+    /// No point of the outline is farther away.
+    reach: f64,
+}
+
+/// A particle and its domains.
+#[derive(Clone, Debug)]
+pub(super) struct Grain {
+    pub(super) particle: Particle,
+    pub(super) domains: Vec<Domain>,
+}
+
+impl Particle {
+    /// A particle that touches neither the border nor, unless they may overlap, another one; `None` where there is
+    /// no room.
+    pub(super) fn place(
+        specimen: &Specimen,
+        [small, large]: [f64; 2],
+        [ny, nx]: [usize; 2],
+        placed: &[Grain],
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Self> {
+        let [thin_nm, most_nm] = specimen.thickness_nm;
+        for _ in 0..ATTEMPTS {
+            let radius = rng.random_range(small..=large);
+            let (y, x) = (rng.random::<f64>() * ny as f64, rng.random::<f64>() * nx as f64);
+            let outline = [
+                (rng.random_range(0.05..0.18), rng.random_range(0.0..TAU)),
+                (rng.random_range(0.0..0.08), rng.random_range(0.0..TAU)),
+            ];
+            let thick_nm = thin_nm + (most_nm - thin_nm) * rng.random_range(0.5..=1.0);
+            let reach = radius * (1.0 + outline.iter().map(|(amplitude, _)| amplitude).sum::<f64>());
+            let inside = y > reach && x > reach && y + reach < ny as f64 && x + reach < nx as f64;
+            let apart = |other: &Grain| {
+                let other = &other.particle;
+                (other.y - y).hypot(other.x - x) > other.reach + reach + 1.0
+            };
+            if inside && (specimen.overlap || placed.iter().all(apart)) {
+                return Some(Self { y, x, radius, outline, thin_nm, thick_nm, reach });
+            }
+        }
+        None
+    }
+
+    /// Centre and mean radius.
+    pub(super) fn circle(&self) -> (f64, f64, f64) {
+        (self.y, self.x, self.radius)
+    }
+
+    /// Thickness at a point; `None` outside.
+    pub(super) fn thickness_nm(&self, y: f64, x: f64) -> Option<f64> {
+        let (dy, dx) = (y - self.y, x - self.x);
+        if dy.hypot(dx) > self.reach {
+            return None;
+        }
+        let angle = dy.atan2(dx);
+        let harmonics: f64 = (2..)
+            .zip(&self.outline)
+            .map(|(order, (amplitude, phase))| amplitude * (f64::from(order) * angle + phase).cos())
+            .sum();
+        let t = dy.hypot(dx) / (self.radius * (1.0 + harmonics));
+        (t < 1.0).then(|| self.thin_nm + (self.thick_nm - self.thin_nm) * (1.0 - t * t).sqrt())
+    }
+}

@@ -1,0 +1,126 @@
+//! The truth about a simulated scan: what is in every pixel, and everything that an analysis has to find out.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Matter, Part};
+
+/// What is really there, pixel by pixel, row-major, and how it was measured, energy by energy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Truth {
+    /// The scan.
+    pub scan_id: String,
+    /// Identifiers of the phases.
+    pub phases: Vec<String>,
+    /// Rows.
+    pub ny: usize,
+    /// Columns.
+    pub nx: usize,
+    /// Index of the phase with the larger share; -1: nothing there.
+    pub phase: Vec<i16>,
+    /// Index of the next phase along the beam; -1: none.
+    pub second: Vec<i16>,
+    /// Share of `phase`, above 0 to 1; 0 where nothing is.
+    pub share: Vec<f32>,
+    /// Thickness, nm; 0 where nothing is.
+    pub thickness_nm: Vec<f32>,
+    /// The energies of the plan, eV, those of a second pass included.
+    #[serde(default)]
+    pub energies_ev: Vec<f64>,
+    /// True photon energy less set-point, eV, per energy.
+    #[serde(default)]
+    pub energy_offset_ev: Vec<f64>,
+    /// How far what lies at a pixel at the start has moved, pixels, rows and columns, per energy.
+    #[serde(default)]
+    pub drift_px: Vec<[f64; 2]>,
+    /// Counts of a pixel without sample at the start of each image, dark included.
+    #[serde(default)]
+    pub i0: Vec<f64>,
+    /// The same at the first ring current, in counts per ms: a separate I0 spectrum.
+    #[serde(default)]
+    pub i0_spectrum: Vec<f64>,
+    /// Lines that went wrong.
+    #[serde(default)]
+    pub flaws: Vec<FlawedLine>,
+}
+
+/// What went wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineFlaw {
+    /// There was no beam, or little.
+    BeamLoss,
+    /// One value all along.
+    Constant,
+    /// The line before once more.
+    Repeated,
+    /// All values are wrong by a factor.
+    Factor,
+}
+
+/// A line that went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlawedLine {
+    /// Index of the energy.
+    pub energy: usize,
+    /// The row.
+    pub row: usize,
+    /// What went wrong.
+    pub flaw: LineFlaw,
+}
+
+impl Truth {
+    /// What lies at each pixel of a specimen that has moved by `shift_px`.
+    pub(in crate::simulate) fn of(
+        matter: &Matter,
+        phases: Vec<String>,
+        [ny, nx]: [usize; 2],
+        shift_px: [f64; 2],
+    ) -> Self {
+        let n = ny * nx;
+        let count = phases.len();
+        let mut truth = Self {
+            phases,
+            ny,
+            nx,
+            phase: vec![-1; n],
+            second: vec![-1; n],
+            share: vec![0.0; n],
+            thickness_nm: vec![0.0; n],
+            ..Self::default()
+        };
+        let mut parts = Vec::new();
+        let mut of_phases = vec![0.0; count];
+        for pixel in 0..n {
+            let (y, x) = ((pixel / nx) as f64 - shift_px[0], (pixel % nx) as f64 - shift_px[1]);
+            parts.clear();
+            for point in 0..matter.points() {
+                let (y, x) = matter.point(point, y, x);
+                matter.along_beam(y, x, &mut parts);
+            }
+            of_phases.fill(0.0);
+            parts.iter().for_each(|Part { phase, thickness_nm }| of_phases[*phase] += thickness_nm);
+            truth.note(pixel, &of_phases, matter.points());
+        }
+        truth
+    }
+
+    /// Takes in the thickness of each phase, summed over `points` points.
+    fn note(&mut self, pixel: usize, of_phases: &[f64], points: usize) {
+        let total: f64 = of_phases.iter().sum();
+        let largest = |but: Option<usize>| {
+            let others = (0..of_phases.len()).filter(|&k| Some(k) != but && of_phases[k] > 0.0);
+            others.max_by(|&a, &b| of_phases[a].total_cmp(&of_phases[b]).then(b.cmp(&a)))
+        };
+        let Some(first) = largest(None) else { return };
+        self.phase[pixel] = first as i16;
+        self.second[pixel] = largest(Some(first)).map_or(-1, |second| second as i16);
+        self.share[pixel] = (of_phases[first] / total) as f32;
+        self.thickness_nm[pixel] = (total / points as f64) as f32;
+    }
+
+    /// Number of pixels with anything in them.
+    #[must_use]
+    pub fn covered(&self) -> usize {
+        self.phase.iter().filter(|&&phase| phase >= 0).count()
+    }
+}
