@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::fine::{MOST, Registered};
+use super::fine::Registered;
 use super::prepared::Frame;
 
 /// Groups, where there are images enough.
