@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::PlaneIntensity;
+use super::{Beam, PlaneIntensity};
 use crate::scan::{ScanPlan, Signal};
 use crate::screening::{DetectorSettings, PlaneFlaws, Response};
 use crate::stack::{Plane, Stack};
@@ -66,6 +66,8 @@ pub struct Conversion {
     /// Variance of a value over that of one that was counted.
     interpolated: f64,
     columns: usize,
+    /// The one I0 of the plane where there is one, less dark, and its relative variance.
+    steady: (f64, f64),
     treatment: Treatment,
 }
 
@@ -81,7 +83,7 @@ impl Conversion {
     ) -> Self {
         let counts_per_photon = plan.detector.counts_per_photon.as_ref().map_or(1.0, |list| list[energy]);
         let response = Response::of(plan, energy, detector);
-        Self {
+        let mut conversion = Self {
             signal: plan.detector.signal,
             response,
             ceiling: response.ceiling(),
@@ -89,8 +91,13 @@ impl Conversion {
             variance_per_value: counts_per_photon / response.counts_per_value,
             interpolated: 1.0,
             columns: plan.grid.nx(),
+            steady: (f64::NAN, f64::NAN),
             treatment,
+        };
+        if let PlaneIntensity::One { i0, pixels, .. } = conversion.treatment.intensity {
+            conversion.steady = conversion.light_of(i0, pixels);
         }
+        conversion
     }
 
     /// The same for a plane whose values may have been interpolated: see [`Plane::variance_factor`].
@@ -134,7 +141,7 @@ impl Conversion {
         // Dead time stretches a value and its scatter alike.
         let seen = self.response.linear(value);
         let signal = seen - self.response.dark;
-        let stretch = if value > 0.0 { seen / value } else { 1.0 };
+        let stretch = if seen == value { 1.0 } else { seen / value };
         let noisy = self.noisy(value)[usize::from(self.treatment.quiet_dark)];
         if self.signal == Signal::Transmission {
             if signal <= 0.0 {
@@ -169,7 +176,7 @@ impl Conversion {
         let value = f64::from(value);
         let (incident, i0) = self.incident(pixel, f64::from(stream_i0));
         let seen = self.response.linear(value);
-        let stretch = if value > 0.0 { seen / value } else { 1.0 };
+        let stretch = if seen == value { 1.0 } else { seen / value };
         let light = if self.signal == Signal::Transmission { seen - self.response.dark } else { incident };
         let scale = self.interpolated * self.variance_per_value * stretch * stretch / (light * light);
         Noise { signal: self.noisy(value).map(|noisy| noisy * scale), i0 }
@@ -178,23 +185,30 @@ impl Conversion {
     /// Incident intensity at a pixel, dark taken off, and its relative variance; NaN where there is none.
     #[inline]
     fn incident(&self, pixel: usize, stream_i0: f64) -> (f64, f64) {
-        let (i0, pixels, factor) = match &self.treatment.intensity {
-            PlaneIntensity::Unknown => return (f64::NAN, f64::NAN),
-            PlaneIntensity::Stream if stream_i0 >= self.ceiling => return (f64::NAN, f64::NAN),
-            PlaneIntensity::Stream => (self.response.linear(stream_i0), 1.0, 1.0),
-            PlaneIntensity::One { i0, pixels, beam } => {
-                (*i0, *pixels, beam.factor(pixel / self.columns, stream_i0 - self.response.dark))
+        match &self.treatment.intensity {
+            PlaneIntensity::Unknown => (f64::NAN, f64::NAN),
+            PlaneIntensity::Stream => {
+                self.light_of(self.response.linear_i0(stream_i0).unwrap_or(f64::NAN), 1.0)
             }
-        };
-        let incident = (i0 - self.response.dark) * factor;
-        (incident, self.variance_per_value * i0 / ((i0 - self.response.dark).powi(2) * pixels))
+            PlaneIntensity::One { beam: Beam::Steady, .. } => self.steady,
+            PlaneIntensity::One { beam, .. } => {
+                let factor = beam.factor(pixel / self.columns, stream_i0 - self.response.dark);
+                (self.steady.0 * factor, self.steady.1)
+            }
+        }
+    }
+
+    /// An I0, dark included, that is the mean of `pixels` values: less dark, and its relative variance.
+    #[inline]
+    fn light_of(&self, i0: f64, pixels: f64) -> (f64, f64) {
+        let light = i0 - self.response.dark;
+        (light, self.variance_per_value * i0 / (light * light * pixels))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::absorption::Beam;
     use crate::scan::ValueUnit;
     use crate::stack::test_plan;
 

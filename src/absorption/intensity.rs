@@ -221,9 +221,8 @@ impl Intensity {
             },
             I0Source::Spectrum => {
                 let at = |spectrum: &I0Spectrum| {
-                    let seen = spectrum.value_at(plan, energy).filter(|seen| *seen < response.ceiling())?;
-                    Some(response.linear(seen) - response.dark)
-                        .map(|light| light * ring_factor(spectrum, plane).unwrap_or(1.0))
+                    let seen = response.linear_i0(spectrum.value_at(plan, energy)?)?;
+                    Some((seen - response.dark) * ring_factor(spectrum, plane).unwrap_or(1.0))
                 };
                 let Some(light_of_beam) = settings.spectrum.as_ref().and_then(at) else {
                     return PlaneIntensity::Unknown;

@@ -27,10 +27,13 @@ const MIN_CONTRAST: f64 = 0.05;
 /// Fewer pixels than this make a poor mean.
 const MIN_PIXELS: usize = 12;
 const BINS: usize = 256;
-/// Fewest bright values of a line that tell its level, and most that a line is levelled by: what the lines of many
-/// images may have had more or less of beam, and less than a sample that would be seen.
+/// Fewest bright values of a line that tell its level, and most that are looked at for what the beam does.
 const LINE: usize = 8;
-const MOST_LEVELLED: f64 = 0.05;
+const LOOKED_AT: usize = 32;
+/// Deviations of what the beam does to a line of the mean image that one is levelled by at most.
+const LEVELLED: f64 = 3.0;
+/// Variance of a median over that of a mean.
+const MEDIAN: f64 = 1.5708;
 /// Factor by which a region of levelled lines has to be larger.
 const WIDER: f64 = 1.3;
 /// Share of a region's pixels that have to be bright still for it to be kept.
@@ -74,7 +77,8 @@ pub fn find_empty_region(
     let (mut bright, mut region) = flat_part(&image, threshold, [ny, nx]);
     if !spans(&region, &image, threshold, [ny, nx]) {
         // Lines that had more beam than others hide a region that is as empty; level them and look again.
-        let (levelled, wider) = flat_part(&level_lines(&image, threshold, nx), threshold, [ny, nx]);
+        let most = beam_in_mean(stack, screen, &image, threshold);
+        let (levelled, wider) = flat_part(&level_lines(&image, threshold, nx, most), threshold, [ny, nx]);
         if wider.len() as f64 > WIDER * region.len() as f64 {
             (bright, region) = (levelled, wider);
         }
@@ -104,9 +108,54 @@ fn spans(region: &PixelSet, image: &[f64], threshold: f64, [ny, nx]: [usize; 2])
     reached * 10 >= with_bright.len() * 9
 }
 
+/// How far a line of the mean image may be off its level by what the beam does. That is what the bright part of the lines of
+/// single images does against the mean image, which no sample does: their scatter, less what noise makes of it, and
+/// over the number of images.
+fn beam_in_mean(stack: &Stack, screen: &Screen, image: &[f64], threshold: f64) -> f64 {
+    let nx = stack.plan().grid.nx();
+    let bright: Vec<Vec<usize>> = (0..image.len() / nx)
+        .map(|y| {
+            let all: Vec<usize> = (y * nx..(y + 1) * nx).filter(|p| image[*p] > threshold).collect();
+            let stride = all.len().div_ceil(LOOKED_AT).max(1);
+            all.into_iter().step_by(stride).collect()
+        })
+        .collect();
+    let dark = stack.plan().dark();
+    let excess = |energy: usize| {
+        let plane = stack.plane(energy);
+        let lines: Vec<(f64, f64)> = bright
+            .iter()
+            .filter_map(|pixels| {
+                let usable = pixels.iter().filter(|p| {
+                    !plane.value(**p).is_nan() && screen.flaws(energy).is_none_or(|f| !f.contains(**p))
+                });
+                let mut off: Vec<f64> =
+                    usable.map(|&p| (f64::from(plane.value(p)) - dark).max(0.5).ln() - image[p]).collect();
+                let level = middle(&mut off).filter(|_| off.len() >= LINE)?;
+                let mut away: Vec<f64> = off.iter().map(|v| (v - level).abs()).collect();
+                let sigma = middle(&mut away)? / 0.6745;
+                Some((level, MEDIAN * sigma * sigma / off.len() as f64))
+            })
+            .collect();
+        let usual = middle(&mut lines.iter().map(|(level, _)| *level).collect::<Vec<_>>()).unwrap_or(0.0);
+        let sum: f64 = lines.iter().map(|(level, noise)| (level - usual).powi(2) - noise).sum();
+        (sum, lines.len())
+    };
+    let all: Vec<(f64, usize)> = (0..stack.planes().len()).into_par_iter().map(excess).collect();
+    let (sum, count) = all.iter().fold((0.0, 0), |(sum, count), (s, n)| (sum + s, count + n));
+    let images = all.iter().filter(|(_, lines)| *lines > 0).count();
+    if count == 0 { 0.0 } else { LEVELLED * (sum.max(0.0) / count as f64 / images as f64).sqrt() }
+}
+
+/// The median of a list, which is put in another order; `None` of an empty one.
+fn middle(list: &mut [f64]) -> Option<f64> {
+    let place = list.len() / 2;
+    (!list.is_empty()).then(|| *list.select_nth_unstable_by(place, f64::total_cmp).1)
+}
+
 /// The image with the upper quartile of the bright values of each line brought to the same level, where it is off by no more
-/// than a beam changes.
-fn level_lines(image: &[f64], threshold: f64, nx: usize) -> Vec<f64> {
+/// than `most`.
+fn level_lines(image: &[f64], threshold: f64, nx: usize, most: f64) -> Vec<f64> {
     let quartile = |line: &[f64]| {
         let mut bright: Vec<f64> = line.iter().copied().filter(|value| *value > threshold).collect();
         let place = bright.len() * 3 / 4;
@@ -115,14 +164,10 @@ fn level_lines(image: &[f64], threshold: f64, nx: usize) -> Vec<f64> {
     let levels: Vec<Option<f64>> = image.chunks(nx).map(quartile).collect();
     let mut known: Vec<f64> = levels.iter().flatten().copied().collect();
     let mut levelled = image.to_vec();
-    if known.is_empty() {
-        return levelled;
-    }
-    let middle = known.len() / 2;
-    let usual = *known.select_nth_unstable_by(middle, f64::total_cmp).1;
+    let Some(usual) = middle(&mut known) else { return levelled };
     for (line, level) in levelled.chunks_mut(nx).zip(&levels) {
         let off = level.map_or(0.0, |level| level - usual);
-        if off.abs() <= MOST_LEVELLED {
+        if off.abs() <= most {
             line.iter_mut().for_each(|value| *value -= off);
         }
     }

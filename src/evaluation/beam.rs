@@ -11,6 +11,7 @@ use super::{Conditions, Drawer, Filling, Truth};
 use crate::absorption::{AbsorptionSettings, I0Mode, I0Spectrum, RegionBox, SpectrumUnit};
 use crate::classify::correlation::Baseline;
 use crate::classify::{OffsetMode, Recipe, Status, TriageSettings, settle};
+use crate::registration::RegistrationMode;
 use crate::scan::{Channel, I0, I0Kind, Pixels, SampleBatch, ScanPlan};
 use crate::screening::DetectorSettings;
 use crate::simulate::nvpf::reference_set;
@@ -84,6 +85,7 @@ fn worth(spoilt: &Spoilt, absorption: AbsorptionSettings) -> Worth {
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: OffsetMode::Correct,
+        registration: RegistrationMode::Off,
     };
     let settled = settle(&spoilt.stack, &recipe, None);
     let (mut all, mut right, mut classified, mut both, mut confidence) = (0.0, 0.0, 0.0, 0.0, 0.0);

@@ -64,11 +64,19 @@ impl Response {
         self.saturation.min(self.linear_to).min(dead)
     }
 
+    /// What an incident intensity would be without dead time, dark included; `None` where that is more than half of the
+    /// time. It may be beyond what the detector could count: it need not have been counted at once.
+    #[must_use]
+    #[inline]
+    pub fn linear_i0(&self, value: f64) -> Option<f64> {
+        (self.dead_per_value * value < MOST_DEAD).then(|| self.linear(value))
+    }
+
     /// What a value would be without dead time, dark included; for values below [`Response::ceiling`].
     #[must_use]
     #[inline]
     pub fn linear(&self, value: f64) -> f64 {
-        value / (1.0 - self.dead_per_value * value)
+        if self.dead_per_value == 0.0 { value } else { value / (1.0 - self.dead_per_value * value) }
     }
 }
 

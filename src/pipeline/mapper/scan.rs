@@ -320,6 +320,7 @@ mod tests {
             baseline: Baseline::None,
             triage: TriageSettings::default(),
             offset: OffsetMode::Report,
+            registration: crate::registration::RegistrationMode::Off,
         };
         let advice = AdviceSettings { enabled: false, move_ms_per_ev: 0.0, settle_ms: 0.0, stop_below: 0.0 };
         let summary = ScanSummary::started(lock(stack).plan(), chrono::DateTime::UNIX_EPOCH);
