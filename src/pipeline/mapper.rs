@@ -252,6 +252,7 @@ impl Mapper {
         }
         let offset_news = scan.note_offset(&map);
         let done = scan.look_at(&snapshot);
+        scan.note_i0(&map);
         scan.summary.describe(&map);
         scan.summary.last_update = Utc::now();
         if scan.summary.state == ScanState::Started {

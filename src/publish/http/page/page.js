@@ -30,6 +30,12 @@ function stateOf(scan) {
     const done = offset.correction_ev === 0 ? "" : ", corrected";
     words.push("energy offset " + sign + offset.offset_ev.toFixed(3) + " ± " + offset.error_ev.toFixed(3) + " eV" + done);
   }
+  const i0 = scan.i0;
+  if (i0 && !i0.problem) {
+    words.push("I0 from " + i0.source.replace("_", " "));
+    const flawed = Object.entries(i0.flawed).map(([why, values]) => values + " " + why.replace("_", " "));
+    if (flawed.length > 0) words.push("not usable: " + flawed.join(", "));
+  }
   const advice = scan.advice ? [scan.advice.text] : [];
   return words.concat(scan.notes, advice).join(", ");
 }
