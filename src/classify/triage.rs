@@ -155,7 +155,9 @@ pub(super) fn prejudge(
         return Some(Verdict::none(Status::Unmeasured, Ambiguity::None));
     }
     // A lost beam is no opaque pixel.
-    if u32::from(reading.masked - reading.void) * 2 > u32::from(measured - reading.void) {
+    if u32::from(reading.masked.saturating_sub(reading.void)) * 2
+        > u32::from(measured.saturating_sub(reading.void))
+    {
         return Some(Verdict::none(Status::Saturated, Ambiguity::None));
     }
     // A side of which nothing is to be had any more is not waited for.
