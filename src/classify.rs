@@ -41,6 +41,8 @@ pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};
 pub use view::DensityView;
 
 #[cfg(test)]
+mod drift_tests;
+#[cfg(test)]
 mod map_tests;
 #[cfg(test)]
 pub(crate) mod tests;

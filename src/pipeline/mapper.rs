@@ -20,7 +20,7 @@ use super::workboard::{Work, Workboard};
 use crate::advice::AdviceSettings;
 use crate::classify::{Recipe, RevisionReason};
 use crate::publish::board::{Board, ScanState, ScanSummary};
-use crate::publish::message::{self, ScanNews};
+use crate::publish::message::ScanNews;
 use crate::publish::zmq::PublisherHandle;
 use crate::scan::Outcome;
 use crate::telemetry::names;
@@ -268,7 +268,7 @@ impl Mapper {
         let advice_us = asked.elapsed().as_micros() as u64;
         let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
         for energy in done {
-            let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
+            let progress = scan.progress_at(energy);
             self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });
         }
         scan.summary.advice = advice;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::MeanSpectra;
 use crate::advice::Advice;
 use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::registration::DriftSummary;
 use crate::scan::{Outcome, ScanKind, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -83,6 +84,8 @@ pub struct ScanSummary {
     pub status_counts: BTreeMap<&'static str, usize>,
     /// The energy offset, once there is a map.
     pub energy_offset: Option<OffsetSummary>,
+    /// Where the sample lay in each image, and whether that was taken out; once there is a map and unless it is off.
+    pub drift: Option<DriftSummary>,
     /// Start of exposure.
     pub started: DateTime<Utc>,
     /// When the pipeline last had news of it.
@@ -130,6 +133,7 @@ impl ScanSummary {
             fractions: Vec::new(),
             status_counts: BTreeMap::new(),
             energy_offset: None,
+            drift: None,
             started: plan.started,
             last_update: now,
             archive_path: None,
@@ -143,6 +147,7 @@ impl ScanSummary {
         self.energies_done = map.origin.energies_done;
         self.energies_total = map.plan.energies_ev.len();
         self.energy_offset = Some(map.origin.energy_offset.summary(map.origin.correction_ev));
+        self.drift = map.origin.drift.summary();
         self.planned_values = map.plan.planned_values();
         self.fractions = map
             .phases

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{MeanSpectra, PublishError, ipc, table};
 use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::registration::Shift;
 use crate::scan::{Outcome, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -123,6 +124,12 @@ pub struct Progress {
     /// The energy offset, once there is a map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_offset: Option<OffsetSummary>,
+    /// Whether the drift of the sample is taken out; once there is a map and unless registration is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered: Option<bool>,
+    /// Where the sample lies in the image it is about, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
 }
 
 /// An event of a scan: topic `scan/<scan_id>`, no table.

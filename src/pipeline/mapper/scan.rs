@@ -208,7 +208,16 @@ impl MappedScan {
             measured_values: self.summary.measured_values,
             planned_values: self.summary.planned_values,
             energy_offset: self.summary.energy_offset,
+            registered: self.summary.drift.as_ref().map(|drift| drift.applied),
+            shift: None,
         }
+    }
+
+    /// The same, about one energy.
+    pub(super) fn progress_at(&self, energy: usize) -> Progress {
+        let curve = self.summary.drift.iter().flat_map(|drift| &drift.curve);
+        let shift = curve.filter(|place| place.energy_index == energy).map(|place| place.shift).last();
+        Progress { energy_index: Some(energy), shift, ..self.progress() }
     }
 
     pub(super) fn spectra_are_due(&mut self) -> bool {
