@@ -260,7 +260,16 @@ impl MappedScan {
             i0_region_pixels: i0.and_then(|i0| i0.region_pixels),
             i0_missing: i0.is_some_and(|i0| i0.problem.is_some()),
             flawed_values: i0.map(|i0| i0.flawed.values().sum()),
+            registered: self.summary.drift.as_ref().map(|drift| drift.applied),
+            shift: None,
         }
+    }
+
+    /// The same, about one energy.
+    pub(super) fn progress_at(&self, energy: usize) -> Progress {
+        let curve = self.summary.drift.iter().flat_map(|drift| &drift.curve);
+        let shift = curve.filter(|place| place.energy_index == energy).map(|place| place.shift).last();
+        Progress { energy_index: Some(energy), shift, ..self.progress() }
     }
 
     pub(super) fn spectra_are_due(&mut self) -> bool {
