@@ -21,7 +21,7 @@ use super::population::Population;
 use super::repeats::{Change, RunningMeans};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
-use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
+use super::{Correction, EnergyScale, PhaseMap, RevisionReason, Targets, estimate_energies};
 use crate::absorption::{Conversion, Intensity, PlaneIntensity, energies_ev, noise_factor};
 use crate::registration::{Moved, Registrar, Step};
 use crate::stack::{Plane, PlaneChange, Stack};
@@ -55,8 +55,8 @@ pub struct LiveMap {
     compositions: Compositions,
     /// What the pixels say together, since the last search for an empty region.
     population: Option<Population>,
-    offset: EnergyOffset,
     registrar: Registrar,
+    scale: EnergyScale,
     energies_done: usize,
     /// Number of values at the last search for an empty region.
     searched_at: usize,
@@ -125,8 +125,8 @@ impl LiveMap {
             noise_factor: 1.0,
             compositions: Compositions::new(targets.phases()),
             population: None,
-            offset: EnergyOffset::default(),
             registrar: Registrar::new(stack, recipe.registration),
+            scale: EnergyScale::default(),
             energies_done: 0,
             searched_at: 0,
             generation: 0,
@@ -144,16 +144,16 @@ impl LiveMap {
         map.register(stack, true, &all);
         map.estimate(stack, true, &[]);
         map.generation = generation;
-        map.rebuild(stack, map.offset.correction_ev(map.recipe.offset));
+        map.rebuild(stack, &map.scale.applied(map.recipe.offset));
         map
     }
 
-    /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction_ev`.
-    fn rebuild(&mut self, raw: &Stack, correction_ev: f64) {
+    /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction`.
+    fn rebuild(&mut self, raw: &Stack, correction: &Correction) {
         let registrar = std::mem::take(&mut self.registrar);
         let stack = registrar.stack(raw);
         let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
-        self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction_ev);
+        self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction);
         let pixels = self.seen.len();
         self.correlator = Correlator::new(pixels, &self.targets, self.recipe.baseline);
         self.evidence = Evidence::new(pixels, self.targets.phases());
@@ -224,13 +224,14 @@ impl LiveMap {
             changed.dedup();
         }
         let replaced = self.estimate(stack, late, &changed);
-        if let Some(correction_ev) = self.other_correction(stack) {
-            self.rebuild(stack, correction_ev);
+        if let Some(correction) = self.other_correction(stack) {
+            self.rebuild(stack, &correction);
             return RevisionReason::Offset;
         }
         let shifted = match &moved {
             Moved::Everything => {
-                self.rebuild(stack, self.targets.offset_ev);
+                let correction = self.targets.correction.clone();
+                self.rebuild(stack, &correction);
                 return RevisionReason::Registration;
             }
             Moved::Planes(planes) => {
@@ -272,19 +273,23 @@ impl LiveMap {
         self.recipe.absorption.read_back
             && energies_ev(stack, true)
                 .iter()
-                .zip(&self.targets.energies_ev)
-                .any(|(now, before)| (now + self.targets.offset_ev - before).abs() > ENERGY_TOLERANCE_EV)
+                .zip(&self.targets.uncorrected_ev)
+                .any(|(now, before)| (now - before).abs() > ENERGY_TOLERANCE_EV)
     }
 
     /// What the energies are to be corrected by, where that is other than what they are corrected by.
     ///
     /// While the scan grows, small moves wait, and so do those within the error; when it is whole, the correction is
     /// that of the settled map.
-    fn other_correction(&self, stack: &Stack) -> Option<f64> {
-        let (now, before) = (self.offset.correction_ev(self.recipe.offset), self.targets.offset_ev);
-        let moved_ev = (now - before).abs();
-        let far = moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.offset.error_ev && now != 0.0);
-        (if stack.is_full() { moved_ev > 0.0 } else { far }).then_some(now)
+    fn other_correction(&self, stack: &Stack) -> Option<Correction> {
+        let now = self.scale.applied(self.recipe.offset);
+        if stack.is_full() {
+            return (now != self.targets.correction).then_some(now);
+        }
+        let moved_ev = now.distance_ev(&self.targets.correction, &self.targets.uncorrected_ev);
+        let far =
+            moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.scale.offset.error_ev && !now.is_none());
+        far.then_some(now)
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
@@ -315,7 +320,13 @@ impl LiveMap {
             let max_od = self.recipe.absorption.max_od;
             let view = DensityView::new(stack, &self.intensity, max_od, self.noise_factor);
             let recipe = &self.recipe;
-            self.offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
+            self.scale = estimate_energies(
+                &view,
+                &recipe.references,
+                &energies_ev,
+                &recipe.triage,
+                recipe.calibration.as_ref(),
+            );
         }
         self.registrar = registrar;
         changed
@@ -420,8 +431,13 @@ impl LiveMap {
             },
         );
         let drift = self.registrar.drift();
-        let mut origin =
-            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset), drift);
+        let mut origin = origin(
+            stack,
+            &self.recipe,
+            targets,
+            (&self.intensity, self.noise_factor, self.scale.offset),
+            drift,
+        );
         origin.generation = self.generation;
         origin.revision_reason = reason;
         origin.complete = false;

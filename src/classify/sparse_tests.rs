@@ -21,6 +21,7 @@ fn recipe() -> Recipe {
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: OffsetMode::Report,
+        calibration: None,
         registration: crate::registration::RegistrationMode::default(),
     }
 }

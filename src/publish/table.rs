@@ -139,6 +139,7 @@ pub fn metadata(map: &PhaseMap) -> Result<HashMap<String, String>, PublishError>
         ("complete", origin.complete.to_string()),
         ("grid", serde_json::to_string(&plan.grid)?),
         ("energies_ev", serde_json::to_string(&plan.energies_ev)?),
+        ("corrected_energies_ev", serde_json::to_string(&origin.corrected_ev)?),
         ("normalisation", serde_json::to_string(&normalisation)?),
         ("calibrated_on", origin.calibrated_on.clone()),
         ("revision_reason", origin.revision_reason.name().to_owned()),
