@@ -21,6 +21,7 @@ fn recipe(registration: RegistrationMode) -> Recipe {
         baseline: Baseline::None,
         triage: TriageSettings::default(),
         offset: OffsetMode::Report,
+        calibration: None,
         registration,
     }
 }
