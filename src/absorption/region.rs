@@ -36,6 +36,11 @@ const LEVELLED: f64 = 3.0;
 const MEDIAN: f64 = 1.5708;
 /// Factor by which a region of levelled lines has to be larger.
 const WIDER: f64 = 1.3;
+/// Relative differences between the pixels of an empty field, beyond noise, that are allowed: a good field has less than
+/// a tenth of it.
+const FLAT: f64 = 0.015;
+/// Most images that this is looked for in.
+const FLAT_IMAGES: usize = 32;
 /// Share of a region's pixels that have to be bright still for it to be kept.
 const KEPT: f64 = 0.9;
 /// Pixels that one thread takes at a time. The sums are added up in the order of these parts, so that they are the
@@ -64,7 +69,7 @@ impl EmptyRegion {
 /// masks. The region `before` is kept where it still holds.
 ///
 /// Returns `None` while no energy has been measured everywhere a neighbour was, or where the field has no two
-/// classes of brightness, or no connected bright part of a dozen pixels, and `before` is none either.
+/// classes of brightness, or no connected bright part of a dozen pixels that is flat, and `before` is none either.
 #[must_use]
 pub fn find_empty_region(
     stack: &Stack,
@@ -86,7 +91,51 @@ pub fn find_empty_region(
     if let Some(before) = before.filter(|before| before.holds(region.len(), |pixel| bright[pixel])) {
         return Some(EmptyRegion { pixels: before.pixels.clone(), separability });
     }
-    (region.len() >= MIN_PIXELS).then_some(EmptyRegion { pixels: region, separability })
+    (region.len() >= MIN_PIXELS && is_flat(stack, screen, &region))
+        .then_some(EmptyRegion { pixels: region, separability })
+}
+
+/// Whether the pixels of a region differ within their lines by no more than noise and a little: nothing is as flat as an
+/// empty field. A film that covers everything has a bright part, too, and a thickness of its own at every pixel. True where
+/// that cannot be told, for want of images that have the whole region.
+fn is_flat(stack: &Stack, screen: &Screen, region: &PixelSet) -> bool {
+    let (nx, dark) = (stack.plan().grid.nx(), stack.plan().dark());
+    let pixels: Vec<usize> = region.iter().collect();
+    let lines: Vec<&[usize]> =
+        pixels.chunk_by(|a, b| a / nx == b / nx).filter(|line| line.len() >= 3).collect();
+    let freedom: usize = lines.iter().map(|line| line.len() - 1).sum();
+    let sound = |energy: usize, pixel: usize| {
+        !stack.plane(energy).value(pixel).is_nan()
+            && screen.flaws(energy).is_none_or(|flaws| !flaws.contains(pixel))
+    };
+    let whole: Vec<usize> = (0..stack.planes().len())
+        .filter(|&e| lines.iter().all(|line| line.iter().all(|&p| sound(e, p))))
+        .collect();
+    let stride = whole.len().div_ceil(FLAT_IMAGES).max(1);
+    let images: Vec<usize> = whole.into_iter().step_by(stride).collect();
+    if images.len() < 3 || freedom == 0 {
+        return true;
+    }
+    // What each pixel is off the mean of its line, in one image.
+    let off = |&energy: &usize| {
+        let plane = stack.plane(energy);
+        let mut off = Vec::with_capacity(pixels.len());
+        for line in &lines {
+            let logs = line.iter().map(|&p| (f64::from(plane.value(p)) - dark).max(0.5).ln());
+            let mean = logs.clone().sum::<f64>() / line.len() as f64;
+            off.extend(logs.map(|log| log - mean));
+        }
+        off
+    };
+    let offs: Vec<Vec<f64>> = images.par_iter().map(off).collect();
+    let (count, freedom) = (images.len() as f64, freedom as f64);
+    let single = offs.iter().flatten().map(|off| off * off).sum::<f64>() / freedom / count;
+    let of_mean = |i: usize| (offs.iter().map(|off| off[i]).sum::<f64>() / count).powi(2);
+    let mean = (0..offs[0].len()).map(of_mean).sum::<f64>() / freedom;
+    // Of the squares of one image a share is structure; the mean of all images has that, and less noise.
+    let structure = (mean - single / count) / (1.0 - 1.0 / count);
+    let noise = (single - structure).max(0.0) / count;
+    structure <= FLAT * FLAT || mean <= noise * (1.0 + 5.0 * (2.0 / freedom).sqrt())
 }
 
 /// The plateau of the values above `threshold`, and the region it makes.
@@ -413,6 +462,29 @@ mod tests {
         assert!(
             region.pixels.iter().all(|pixel| pixel % 40 < 16 && (pixel % 40 + 2 * (pixel / 40)) % 5 == 0)
         );
+    }
+
+    #[test]
+    fn a_film_that_is_thin_in_places_is_no_empty_field() {
+        let plan = test_plan(40, 48, 6);
+        let mut film = Stack::new(plan.clone());
+        let mut empty = Stack::new(plan);
+        for energy in 0..6 {
+            let value = |p: usize, flat: bool| {
+                let (y, x) = ((p / 48) as f64, (p % 48) as f64);
+                // Thick at the right; at the left either nothing, or a film that goes up and down.
+                let thin = if flat { 0.0 } else { 0.15 + 0.1 * (x / 2.5).sin() * (y / 3.0).cos() };
+                let od = if x < 24.0 { thin } else { 1.0 };
+                let noise = ((p * 7919 + energy * 104_729) % 101) as f64 / 50.0 - 1.0;
+                (2000.0 * (-od * (1.0 + 0.1 * energy as f64)).exp() * (1.0 + 0.03 * noise)) as f32
+            };
+            for (stack, flat) in [(&mut film, false), (&mut empty, true)] {
+                let values = (0..40 * 48).map(|p| value(p, flat)).collect();
+                crate::screening::tests::push(stack, energy, values, I0::None);
+            }
+        }
+        assert_eq!(find_empty_region(&film, &Screen::default(), None), None);
+        assert!(find_empty_region(&empty, &Screen::default(), None).unwrap().pixels.len() > 600);
     }
 
     #[test]
