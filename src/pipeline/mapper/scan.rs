@@ -198,7 +198,7 @@ impl MappedScan {
     pub(super) fn note_offset(&mut self, map: &PhaseMap) -> Option<(OffsetSummary, String)> {
         let (offset, correction_ev) = (&map.origin.energy_offset, map.origin.correction_ev);
         let is_new =
-            |told_ev: f64| !((offset.offset_ev - told_ev).abs() <= OFFSET_NEWS_EV.max(2.0 * offset.error_ev));
+            |told_ev: f64| (offset.offset_ev - told_ev).abs() > OFFSET_NEWS_EV.max(2.0 * offset.error_ev);
         if !offset.is_alarming() || !self.offset_noted_ev.is_none_or(is_new) {
             return None;
         }
