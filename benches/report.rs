@@ -188,4 +188,6 @@ fn resident() {
         let of = if scan == 0 { "before".to_owned() } else { format!("scan {scan}") };
         println!("   {of}: at most {:.0} MB, afterwards {:.0} MB", memory.peak_mb, memory.now_mb);
     }
+    let most = all.iter().map(|memory| memory.peak_mb).fold(0.0, f64::max);
+    println!("   over all of them: at most {most:.0} MB");
 }

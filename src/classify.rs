@@ -21,6 +21,7 @@ mod phase_map;
 pub mod population;
 mod products;
 mod readings;
+mod repeats;
 mod settled;
 pub mod spectrum;
 mod targets;
@@ -32,7 +33,8 @@ pub use consult::PosteriorModel;
 pub use live::LiveMap;
 pub use mean_spectra::PhaseSpectra;
 pub use offset::{
-    EnergyOffset, MAX_OFFSET_EV, OffsetDoubt, OffsetMode, OffsetSummary, WARN_EV, estimate_offset,
+    Correction, EnergyOffset, EnergyScale, MAX_OFFSET_EV, OffsetDoubt, OffsetMode, OffsetSummary, WARN_EV,
+    estimate_energies,
 };
 pub use oracle::Oracle;
 pub use phase_map::{Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseMap, RevisionReason, Status};
@@ -43,5 +45,7 @@ pub use view::DensityView;
 
 #[cfg(test)]
 mod map_tests;
+#[cfg(test)]
+mod sparse_tests;
 #[cfg(test)]
 pub(crate) mod tests;

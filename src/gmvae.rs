@@ -14,7 +14,7 @@ mod curve;
 mod elimination;
 mod evidence;
 mod export;
-mod fit;
+pub(crate) mod fit;
 mod foreign;
 mod graph;
 mod held_out;

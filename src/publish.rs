@@ -24,6 +24,7 @@
 
 pub mod board;
 pub mod http;
+pub mod inpaint;
 pub mod ipc;
 pub mod message;
 pub mod parquet;
@@ -33,6 +34,7 @@ pub mod table;
 pub mod zmq;
 
 pub use board::{Board, BoardEntry, ScanState, ScanSummary};
+pub use inpaint::Inpainted;
 pub use spectra::MeanSpectra;
 pub use zmq::{Policy, Publisher, PublisherHandle, PublisherSettings};
 

@@ -8,11 +8,13 @@
 mod coverage;
 mod event;
 mod grid;
+mod nearest;
 mod plan;
 
 pub use coverage::PixelSet;
 pub use event::{Channel, DType, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanUpdate};
 pub use grid::{Axis, Grid};
+pub use nearest::nearest;
 pub use plan::{
     Detector, DetectorKind, I0Kind, PlanError, Polarization, PolarizationKind, ScanKind, ScanPlan, Signal,
     ValueUnit, is_valid_id,

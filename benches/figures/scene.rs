@@ -110,5 +110,6 @@ pub(crate) fn recipe() -> Recipe {
         triage: TriageSettings { min_correlation: 0.8, ..TriageSettings::default() },
         offset: OffsetMode::Correct,
         registration: phasewatch::registration::RegistrationMode::default(),
+        calibration: None,
     }
 }

@@ -61,6 +61,8 @@ pub struct Conversion {
     response: Response,
     ceiling: f64,
     max_od: f64,
+    /// Signal below which the noise leaves nothing of an optical density.
+    least_signal: f64,
     /// Variance of a value of 1.
     variance_per_value: f64,
     /// Variance of a value over that of one that was counted.
@@ -69,6 +71,19 @@ pub struct Conversion {
     /// The one I0 of the plane where there is one, less dark, and its relative variance.
     steady: (f64, f64),
     treatment: Treatment,
+}
+
+/// Standard deviations that a transmitted signal must be above zero: with less the error of its optical density is
+/// above a half.
+const LEAST_DEVIATIONS: f64 = 2.0;
+
+/// The signal that is so many deviations above zero, on a dark level that scatters as counts do; 0 where nobody says
+/// how many counts a photon makes.
+fn least_signal(plan: &ScanPlan, energy: usize) -> f64 {
+    let Some(list) = &plan.detector.counts_per_photon else { return 0.0 };
+    // s = k sqrt(g (s + dark)), solved for s.
+    let k2g = LEAST_DEVIATIONS * LEAST_DEVIATIONS * list[energy];
+    0.5 * (k2g + (k2g * k2g + 4.0 * k2g * plan.dark()).sqrt())
 }
 
 impl Conversion {
@@ -88,6 +103,7 @@ impl Conversion {
             response,
             ceiling: response.ceiling(),
             max_od,
+            least_signal: least_signal(plan, energy),
             variance_per_value: counts_per_photon / response.counts_per_value,
             interpolated: 1.0,
             columns: plan.grid.nx(),
@@ -144,7 +160,7 @@ impl Conversion {
         let stretch = if seen == value { 1.0 } else { seen / value };
         let noisy = self.noisy(value)[usize::from(self.treatment.quiet_dark)];
         if self.signal == Signal::Transmission {
-            if signal <= 0.0 {
+            if signal <= self.least_signal {
                 return Density::MASKED;
             }
             let od = (incident / signal).ln();
@@ -257,6 +273,25 @@ mod tests {
         assert!(conversion(PlaneIntensity::Unknown).apply(0, 100.0, 1000.0).od.is_nan());
         assert!(conversion(PlaneIntensity::Stream).apply(0, 100.0, f32::NAN).od.is_nan());
         assert!(conversion(PlaneIntensity::Stream).apply(0, 100.0, 1000.0).od > 2.0);
+    }
+
+    #[test]
+    fn what_is_within_its_noise_has_no_density() {
+        let mut plan = test_plan(1, 1, 1);
+        let conversion_of = |plan: &ScanPlan| {
+            let intensity = PlaneIntensity::One { i0: 1020.0, pixels: 1e6, beam: Beam::Steady };
+            let treatment = Treatment { intensity, ..Treatment::default() };
+            Conversion::new(plan, 0, treatment, &DetectorSettings::default(), 9.0)
+        };
+        (plan.detector.dark, plan.detector.counts_per_photon) = (20.0, Some(vec![1.0]));
+        let one = conversion_of(&plan);
+        // Two deviations of 11.1 photons on 20 dark counts are 11.2.
+        assert!(one.apply(0, 31.0, f32::NAN).od.is_nan());
+        let density = one.apply(0, 32.0, f32::NAN);
+        assert!(density.od > 4.0 && density.variance.sqrt() < 0.5);
+        plan.detector.counts_per_photon = None;
+        let unknown = conversion_of(&plan);
+        assert!(!unknown.apply(0, 21.0, f32::NAN).od.is_nan(), "nobody knows the noise");
     }
 
     #[test]

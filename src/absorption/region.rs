@@ -16,7 +16,7 @@
 
 use rayon::prelude::*;
 
-use crate::scan::PixelSet;
+use crate::scan::{PixelSet, nearest};
 use crate::screening::{PlaneFlaws, Screen};
 use crate::stack::{Plane, Stack};
 
@@ -142,8 +142,10 @@ fn is_flat(stack: &Stack, screen: &Screen, region: &PixelSet) -> bool {
 fn flat_part(image: &[f64], threshold: f64, [ny, nx]: [usize; 2]) -> (Vec<bool>, PixelSet) {
     let threshold = threshold.max(plateau(image, threshold));
     let bright: Vec<bool> = image.iter().map(|&value| value > threshold).collect();
-    let largest = largest_part(&bright, ny, nx);
-    let eroded = erode(&largest, ny, nx);
+    let connected = across_gaps(&bright, &image, [ny, nx]);
+    let largest = largest_part(&connected, ny, nx);
+    let eroded = measured_of(&erode(&largest, ny, nx), &image);
+    let largest = measured_of(&largest, &image);
     let region = if eroded.len() >= MIN_PIXELS { eroded } else { largest };
     (bright, region)
 }
@@ -279,6 +281,23 @@ fn mean_log_image(stack: &Stack, screen: &Screen) -> Vec<f64> {
         }
     });
     image
+}
+
+/// The bright pixels of a sparse scan with what lies between them: a pixel that was not measured is what the nearest
+/// measured one is.
+fn across_gaps(bright: &[bool], image: &[f64], shape: [usize; 2]) -> Vec<bool> {
+    let measured: Vec<bool> = image.iter().map(|value| value.is_finite()).collect();
+    if measured.iter().all(|&measured| measured) {
+        return bright.to_vec();
+    }
+    nearest(&measured, shape).into_iter().map(|near| near.is_some_and(|near| bright[near as usize])).collect()
+}
+
+/// The pixels of a set that were measured.
+fn measured_of(set: &PixelSet, image: &[f64]) -> PixelSet {
+    let mut measured = PixelSet::new(image.len());
+    set.iter().filter(|&pixel| image[pixel].is_finite()).for_each(|pixel| _ = measured.insert(pixel));
+    measured
 }
 
 /// Otsu's threshold of the finite values and how well it separates; `None` where it does not.
@@ -452,6 +471,20 @@ mod tests {
         }
         assert_eq!(find_empty_region(&film, &Screen::default(), None), None);
         assert!(find_empty_region(&empty, &Screen::default(), None).unwrap().pixels.len() > 600);
+    }
+
+    #[test]
+    fn a_sparse_scan_has_one_across_its_gaps() {
+        // One pixel in five, none beside another.
+        let stack = stack(30, 40, |y, x| match (x + 2 * y) % 5 {
+            0 => (if x < 16 { 1000.0 } else { 300.0 }) + ((y * 7 + x * 3) % 11) as f32,
+            _ => f32::NAN,
+        });
+        let region = find_empty_region(&stack, &Screen::default(), None).unwrap();
+        assert!(region.pixels.len() > 60, "{}", region.pixels.len());
+        assert!(
+            region.pixels.iter().all(|pixel| pixel % 40 < 16 && (pixel % 40 + 2 * (pixel / 40)) % 5 == 0)
+        );
     }
 
     #[test]

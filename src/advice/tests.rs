@@ -42,6 +42,7 @@ fn recipe(references: ReferenceSet) -> Recipe {
         triage: TriageSettings::default(),
         offset: crate::classify::OffsetMode::Report,
         registration: crate::registration::RegistrationMode::default(),
+        calibration: None,
     }
 }
 

@@ -18,9 +18,10 @@ use super::evidence::{Evidence, Values};
 use super::judged::{Measured, MeasuredPixels};
 use super::look::Scene;
 use super::population::Population;
+use super::repeats::{Change, RunningMeans};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
-use super::{EnergyOffset, PhaseMap, RevisionReason, Targets, estimate_offset};
+use super::{Correction, EnergyScale, PhaseMap, RevisionReason, Targets, estimate_energies};
 use crate::absorption::{
     AbsorptionSettings, Conversion, Intensity, PlaneIntensity, Treatment, energies_ev, noise_factor,
 };
@@ -48,6 +49,8 @@ pub struct LiveMap {
     evidence: Evidence,
     seen: Vec<u16>,
     measured: Vec<u16>,
+    /// Energies that were measured more than once.
+    means: RunningMeans,
     intensity: Intensity,
     screen: Screen,
     /// The I0 and the mask that the sums were made with.
@@ -56,10 +59,10 @@ pub struct LiveMap {
     compositions: Compositions,
     /// What the pixels say together, since the last search for an empty region.
     population: Option<Population>,
-    offset: EnergyOffset,
     registrar: Registrar,
+    scale: EnergyScale,
     energies_done: usize,
-    /// Number of complete planes at the last search for an empty region.
+    /// Number of values at the last search for an empty region.
     searched_at: usize,
     generation: u64,
     buffers: Buffers,
@@ -120,14 +123,15 @@ impl LiveMap {
             evidence: Evidence::new(pixels, targets.phases()),
             seen: vec![0; pixels],
             measured: vec![0; pixels],
+            means: RunningMeans::new(&plan.energies_ev, pixels),
             intensity: Intensity::default(),
             screen: Screen::default(),
             applied: vec![Treatment::default(); plan.energies_ev.len()],
             noise_factor: 1.0,
             compositions: Compositions::new(targets.phases()),
             population: None,
-            offset: EnergyOffset::default(),
             registrar: Registrar::new(stack, recipe.registration),
+            scale: EnergyScale::default(),
             energies_done: 0,
             searched_at: 0,
             generation: 0,
@@ -146,21 +150,22 @@ impl LiveMap {
         map.register(stack, true, &all);
         map.estimate(stack, true, &[]);
         map.generation = generation;
-        map.rebuild(stack, map.offset.correction_ev(map.recipe.offset));
+        map.rebuild(stack, &map.scale.applied(map.recipe.offset));
         map
     }
 
-    /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction_ev`.
-    fn rebuild(&mut self, raw: &Stack, correction_ev: f64) {
+    /// Makes all sums anew, under the estimates as they are, with the energies corrected by `correction`.
+    fn rebuild(&mut self, raw: &Stack, correction: &Correction) {
         let registrar = std::mem::take(&mut self.registrar);
         let stack = registrar.stack(raw);
         let energies_ev = energies_ev(stack, self.recipe.absorption.read_back);
-        self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction_ev);
+        self.targets = Targets::corrected(&self.recipe.references, &energies_ev, correction);
         let pixels = self.seen.len();
         self.correlator = Correlator::new(pixels, &self.targets, self.recipe.baseline);
         self.evidence = Evidence::new(pixels, self.targets.phases());
         self.seen.fill(0);
         self.measured.fill(0);
+        self.means = RunningMeans::new(&stack.plan().energies_ev, pixels);
         self.applied.fill(Treatment::default());
         (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
         self.registrar = registrar;
@@ -168,20 +173,21 @@ impl LiveMap {
 
     /// Follows the drift of the sample. Returns what that did to the planes.
     fn register(&mut self, raw: &Stack, late: bool, changed: &[usize]) -> Moved {
-        let (complete, due) = self.due(raw, late);
-        let whole = complete == raw.plan().energies_ev.len();
+        let (_, due) = self.due(raw, late);
+        let whole = raw.is_full();
         let screen = &self.screen;
         self.registrar
             .advance(raw, Step { changed, due, whole }, &|energy, pixel| screen.usable(energy, pixel))
     }
 
-    /// The number of complete planes, and whether estimates of the whole stack are due: at first after each energy,
-    /// later each time the stack has grown by an eighth; once more when it is whole, so that the live map ends where the
-    /// settled one is; and when values were replaced.
+    /// The number of values, and whether estimates of the whole stack are due: at first after each image, later each
+    /// time the stack has grown by an eighth; once more when it is whole, so that the live map ends where the settled
+    /// one is; and when values were replaced.
     fn due(&self, raw: &Stack, late: bool) -> (usize, bool) {
-        let complete = raw.planes().iter().filter(|p| p.measured() == raw.plan().grid.pixels()).count();
-        let whole = complete > self.searched_at && complete == raw.plan().energies_ev.len();
-        (complete, late || whole || complete >= self.searched_at + 1 + self.searched_at / 8)
+        let measured = raw.measured();
+        let whole = measured > self.searched_at && raw.is_full();
+        let (now, then) = (images(raw, measured), images(raw, self.searched_at));
+        (measured, late || whole || now >= then + 1 + then / 8)
     }
 
     /// The stack, as it was measured, under the estimates of this map.
@@ -229,13 +235,14 @@ impl LiveMap {
             changed.dedup();
         }
         let replaced = self.estimate(stack, late, &changed);
-        if let Some(correction_ev) = self.other_correction(stack) {
-            self.rebuild(stack, correction_ev);
+        if let Some(correction) = self.other_correction(stack) {
+            self.rebuild(stack, &correction);
             return RevisionReason::Offset;
         }
         let shifted = match &moved {
             Moved::Everything => {
-                self.rebuild(stack, self.targets.offset_ev);
+                let correction = self.targets.correction.clone();
+                self.rebuild(stack, &correction);
                 return RevisionReason::Registration;
             }
             Moved::Planes(planes) => {
@@ -277,25 +284,29 @@ impl LiveMap {
         self.recipe.absorption.read_back
             && energies_ev(stack, true)
                 .iter()
-                .zip(&self.targets.energies_ev)
-                .any(|(now, before)| (now + self.targets.offset_ev - before).abs() > ENERGY_TOLERANCE_EV)
+                .zip(&self.targets.uncorrected_ev)
+                .any(|(now, before)| (now - before).abs() > ENERGY_TOLERANCE_EV)
     }
 
     /// What the energies are to be corrected by, where that is other than what they are corrected by.
     ///
     /// While the scan grows, small moves wait, and so do those within the error; when it is whole, the correction is
     /// that of the settled map.
-    fn other_correction(&self, stack: &Stack) -> Option<f64> {
-        let (now, before) = (self.offset.correction_ev(self.recipe.offset), self.targets.offset_ev);
-        let moved_ev = (now - before).abs();
-        let far = moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.offset.error_ev && now != 0.0);
-        (if stack.is_full() { moved_ev > 0.0 } else { far }).then_some(now)
+    fn other_correction(&self, stack: &Stack) -> Option<Correction> {
+        let now = self.scale.applied(self.recipe.offset);
+        if stack.is_full() {
+            return (now != self.targets.correction).then_some(now);
+        }
+        let moved_ev = now.distance_ev(&self.targets.correction, &self.targets.uncorrected_ev);
+        let far =
+            moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.scale.offset.error_ev && !now.is_none());
+        far.then_some(now)
     }
 
     /// Estimates I0 and noise anew where that is due. Returns whether an estimate that was in use was replaced.
     fn estimate(&mut self, raw: &Stack, late: bool, changed_planes: &[usize]) -> bool {
-        let (complete, due) = self.due(raw, late);
-        let whole = complete > self.searched_at && complete == raw.plan().energies_ev.len();
+        let (measured, due) = self.due(raw, late);
+        let whole = measured > self.searched_at && raw.is_full();
         let registrar = std::mem::take(&mut self.registrar);
         let stack = registrar.stack(raw);
         let mut changed = false;
@@ -311,7 +322,7 @@ impl LiveMap {
                 && (estimate.source() != self.intensity.source()
                     || estimate.region() != self.intensity.region());
             self.intensity = estimate;
-            self.searched_at = complete;
+            self.searched_at = measured;
         } else {
             self.intensity.refresh(stack, &screen, absorption, changed_planes);
         }
@@ -326,7 +337,13 @@ impl LiveMap {
             let max_od = self.recipe.absorption.max_od;
             let view = DensityView::new(stack, &self.intensity, max_od, self.noise_factor);
             let recipe = &self.recipe;
-            self.offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
+            self.scale = estimate_energies(
+                &view,
+                &recipe.references,
+                &energies_ev,
+                &recipe.triage,
+                recipe.calibration.as_ref(),
+            );
         }
         self.registrar = registrar;
         changed
@@ -389,9 +406,11 @@ impl LiveMap {
             self.seen[pixel] = self.seen[pixel].wrapping_add(grown);
         }
         let Buffers { old_od, old_variance, od, variance } = buffers;
-        self.correlator.replace(&self.targets, energy, span.start, old_od, od);
+        // Of an energy that is there more than once the sums hold the mean.
+        let at = self.means.take(energy, span.start, Change { old_od, old_variance, od, variance });
+        self.correlator.replace(&self.targets, at, span.start, old_od, od);
         let old = Values { od: old_od, variance: old_variance };
-        self.evidence.replace(&self.targets, energy, span.start, Some(old), Values { od, variance });
+        self.evidence.replace(&self.targets, at, span.start, Some(old), Values { od, variance });
         self.applied[energy] = treatment;
     }
 
@@ -422,18 +441,23 @@ impl LiveMap {
                 let (signal, amount) = self.evidence.read(pixel, chi2);
                 (sums.signal, sums.amount) = (signal / noise, amount);
                 chi2.iter_mut().for_each(|chi2| *chi2 /= noise);
-                let seen = self.seen[pixel];
+                let (seen, masked) =
+                    (self.seen[pixel] - self.means.excess(pixel), self.measured[pixel] - self.seen[pixel]);
                 let contrast = match contrast.last(reader.all_the_same()) {
                     Some(table) => Arc::clone(table),
                     None => Arc::clone(contrast.of(targets, reader.energies(pixel))),
                 };
-                let masked = self.measured[pixel] - seen;
                 Measured { sums, seen, masked, void: view.void(pixel), contrast }
             },
         );
         let drift = self.registrar.drift();
-        let mut origin =
-            origin(stack, &self.recipe, targets, (&self.intensity, self.noise_factor, self.offset), drift);
+        let mut origin = origin(
+            stack,
+            &self.recipe,
+            targets,
+            (&self.intensity, self.noise_factor, self.scale.offset),
+            drift,
+        );
         origin.generation = self.generation;
         origin.revision_reason = reason;
         origin.complete = false;
@@ -444,6 +468,14 @@ impl LiveMap {
         let outcome = consult(&mut map, &open, &mut self.population, &scene, model.take());
         (map, outcome.err())
     }
+}
+
+/// How many images so many values come to. An image of a sparse scan has as many as the fullest one, once there are
+/// others to compare with.
+fn images(stack: &Stack, values: usize) -> usize {
+    let fullest = stack.planes().iter().map(|plane| plane.measured()).max().unwrap_or(0);
+    let image = if stack.energies_done() > 1 { fullest } else { stack.plan().grid.pixels() };
+    values / image.max(1)
 }
 
 fn same_treatment(a: &Treatment, b: &Treatment) -> bool {

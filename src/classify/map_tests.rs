@@ -23,6 +23,7 @@ fn recipe() -> Recipe {
         triage: TriageSettings::default(),
         offset: OffsetMode::Correct,
         registration: crate::registration::RegistrationMode::default(),
+        calibration: None,
     }
 }
 

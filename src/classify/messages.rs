@@ -75,7 +75,9 @@ pub(super) fn normalise(logs: &mut [f32]) {
     let largest = logs.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
     let mut sum = 0.0;
     for value in logs.iter_mut() {
-        *value = (*value - largest).exp();
+        let below = *value - largest;
+        // What is smaller changes no sum in `f32`, and most are.
+        *value = if below > -25.0 { below.exp() } else { 0.0 };
         sum += *value;
     }
     logs.iter_mut().for_each(|value| *value /= sum);

@@ -53,16 +53,24 @@ impl Moments {
     /// Writes the log-likelihood of every composition into `out`, that of the best being 0. Returns the chi² of
     /// the best.
     pub fn log_likelihoods(&mut self, compositions: &Compositions, out: &mut [f32]) -> f64 {
-        let rr = |a: u8, b: u8| self.rr[pair_index(a.into(), b.into())];
-        let explained = compositions.entries().iter().map(|entry| {
-            let ([i, j], a) = (entry.pair, f64::from(entry.share));
-            let b = 1.0 - a;
-            let v = a * self.xr[usize::from(i)] + b * self.xr[usize::from(j)];
-            let g = a * a * rr(i, i) + 2.0 * a * b * rr(i, j) + b * b * rr(j, j);
-            if g > 0.0 && v > 0.0 { 0.5 * v * v / g } else { 0.0 }
-        });
+        let explained = |v: f64, g: f64| if g > 0.0 && v > 0.0 { 0.5 * v * v / g } else { 0.0 };
+        let phases = self.xr.len();
         self.explained.clear();
-        self.explained.extend(explained);
+        for k in 0..phases {
+            self.explained.push(explained(self.xr[k], self.rr[pair_index(k, k)]));
+        }
+        for i in 0..phases {
+            for j in i + 1..phases {
+                let (vi, vj) = (self.xr[i], self.xr[j]);
+                let [ii, ij, jj] = [(i, i), (i, j), (j, j)].map(|(a, b)| self.rr[pair_index(a, b)]);
+                for entry in &compositions.entries()[compositions.of_pair(i, j)] {
+                    let a = f64::from(entry.share);
+                    let b = 1.0 - a;
+                    let g = a * a * ii + 2.0 * a * b * ij + b * b * jj;
+                    self.explained.push(explained(a * vi + b * vj, g));
+                }
+            }
+        }
         let best = self.explained.iter().fold(0.0_f64, |best, &l| best.max(l));
         out.iter_mut().zip(&self.explained).for_each(|(out, &l)| *out = (l - best) as f32);
         (self.xx - 2.0 * best).max(0.0)

@@ -87,6 +87,8 @@ struct Stripe {
     energies: Vec<usize>,
     own: Vec<f32>,
     joint: Vec<f32>,
+    /// Of each pixel that speaks, in the round that is passed.
+    messages: Vec<f32>,
     /// Of each wanted pixel, [`moments_len`] numbers.
     moments: Vec<f64>,
 }
@@ -156,6 +158,7 @@ impl Beliefs<'_> {
             energies: vec![0; pixels],
             own: vec![0.0; pixels * len],
             joint: vec![0.0; pixels * len],
+            messages: vec![0.0; if reach == 0 { 0 } else { pixels * len }],
             moments: vec![0.0; pixels * moments_len(self.compositions.phases())],
         })
     }
@@ -214,11 +217,10 @@ impl Beliefs<'_> {
     ) {
         let (len, nx) = (self.compositions.len(), self.nx);
         let speakers = &speakers[stripe.first_row * nx..(stripe.first_row + stripe.rows) * nx];
-        let mut messages = vec![0.0_f32; stripe.need.len() * len];
         for (index, need) in stripe.need.iter().enumerate() {
             if speakers[index] == Speaker::Open && need.is_some_and(|rounds| rounds + 1 >= round) {
                 let part = index * len..(index + 1) * len;
-                kernel.message(&stripe.joint[part.clone()], &mut messages[part]);
+                kernel.message(&stripe.joint[part.clone()], &mut stripe.messages[part]);
             }
         }
         for index in 0..stripe.need.len() {
@@ -237,7 +239,7 @@ impl Beliefs<'_> {
                         let weight = if v != y && u != x { STRENGTH * DIAGONAL } else { STRENGTH };
                         let message = match speakers[other] {
                             Speaker::Sure(phase) => kernel.of_phase(phase),
-                            _ => &messages[other * len..(other + 1) * len],
+                            _ => &stripe.messages[other * len..(other + 1) * len],
                         };
                         joint.iter_mut().zip(message).for_each(|(belief, m)| *belief += weight * m);
                     }

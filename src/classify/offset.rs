@@ -16,59 +16,44 @@
 //! how much the phases' own offsets differ (references whose axes disagree).
 //!
 //! The estimate is not trusted where there are too few pixels or energies, where the scan has no energy on one side
-//! of the edge, where the maximum lies at the end of the grid, where the error is above [`MAX_ERROR_EV`], and where
+//! of the edge, where the maximum lies at the end of the grid, where the error is above [`estimate::MAX_ERROR_EV`], and where
 //! another offset explains the scan nearly as well: phases that differ mainly by a shift (V3+, V4+, V5+) make one
 //! phase at one offset look like another phase at another.
 //!
+//! What is *corrected* is not the beam's own offset but what brings references and sample together: the beam's offset and
+//! what the references' own displacements have in common, and, where the pixels show them, these displacements ([`own`]) or a
+//! slope over the scan ([`slope`]). It is known better than the beam's offset, whose error holds the displacements. Each of these
+//! has to describe the same pixels better, mixtures considered, than without ([`evidence`]); nothing is corrected where another
+//! offset is about as likely. A measured calibration, where there is one, is taken instead, and the fit only reported.
+//!
 //! A pure function of the values: pixels are chosen by their index, and sums are made in a fixed order.
 
+mod correction;
+mod estimate;
+mod evidence;
 mod likelihood;
+mod own;
 mod peak;
 mod sample;
+mod slope;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::view::DensityView;
 use super::{Targets, TriageSettings};
-use crate::reference::ReferenceSet;
-use likelihood::{ShiftedReferences, Table};
-use sample::Sample;
+pub use correction::Correction;
+pub use estimate::{EnergyScale, estimate_energies};
 
 /// Largest offset that is looked for, eV, either way.
 pub const MAX_OFFSET_EV: f64 = 1.3;
-/// Deviation of the offsets that are expected, eV.
-const PRIOR_EV: f64 = 0.5;
-/// As many pixels of independent error, at most, are set against the prior.
-const INDEPENDENT_PIXELS: f64 = 40.0;
-/// Step of the first grid, eV.
-const COARSE_EV: f64 = 0.05;
-/// Pixels on that grid, at most.
-const COARSE_PIXELS: usize = 256;
-/// Step of the second grid, eV, and how far it reaches, steps either way.
-const FINE_EV: f64 = 0.03;
-const FINE_STEPS: usize = 8;
-/// Step of the curves of the jackknife, eV, and most parts of the energies.
-const JACKKNIFE_EV: f64 = 0.03;
-const JACKKNIFE_PARTS: usize = 10;
-/// Pixels of the jackknife, at most.
-const JACKKNIFE_PIXELS: usize = 512;
-/// Fewest pixels.
-const MIN_PIXELS: usize = 24;
-/// Largest standard error that is trusted, eV.
-const MAX_ERROR_EV: f64 = 0.15;
-/// By how much the log-likelihood of the next best offset has to be lower.
-const MIN_CONTRAST: f64 = 4.0;
-/// The same where the references do not match, which shows where leaving out a range of energies moves the offset
-/// by more than [`MISFIT_EV`].
-const MISFIT_CONTRAST: f64 = 20.0;
-const MISFIT_EV: f64 = 0.03;
-/// Another offset is another reading from this distance on, eV.
-const RIVAL_EV: f64 = 0.15;
-/// The offset is corrected where it is larger than this many standard errors.
+/// An offset is clearly not zero where it is larger than this many standard errors.
 const CLEAR: f64 = 1.5;
-/// And larger than this, eV: no verdict hangs on less.
+/// And matters where it is larger than this, eV: no verdict hangs on less.
 const LEAST_EV: f64 = 0.01;
+/// A fit is at odds with a calibration where they differ by more than this many standard errors …
+const ODDS: f64 = 2.0;
+/// … and by more than this, eV.
+const ODDS_EV: f64 = 0.03;
 /// People are warned of offsets larger than this, eV.
 pub const WARN_EV: f64 = 0.1;
 
@@ -106,10 +91,16 @@ pub struct EnergyOffset {
     pub offset_ev: f64,
     /// Its standard error, eV; NaN where nothing could be estimated.
     pub error_ev: f64,
+    /// How much larger the offset is per eV; 0 where the scan does not tell.
+    pub slope: f64,
+    /// The standard error of the slope, eV per eV; NaN where the scan does not tell.
+    pub slope_error: f64,
     /// Number of pixels it was estimated from.
     pub pixels: usize,
     /// Why it is not trusted; `None` where it is.
     pub doubt: Option<OffsetDoubt>,
+    /// What a measured calibration says the offset is, eV; `None` where none is configured.
+    pub calibrated_ev: Option<f64>,
 }
 
 /// What interfaces tell of an offset.
@@ -119,6 +110,12 @@ pub struct OffsetSummary {
     pub offset_ev: Option<f64>,
     /// Its standard error, eV.
     pub error_ev: Option<f64>,
+    /// How much larger the offset is per eV; 0 where the scan does not tell.
+    pub slope: f64,
+    /// The standard error of the slope, eV per eV; null where the scan does not tell.
+    pub slope_error: Option<f64>,
+    /// What a measured calibration says the offset is, eV; null where none is configured.
+    pub calibrated_ev: Option<f64>,
     /// Number of pixels it was estimated from.
     pub pixels: usize,
     /// Whether it can be relied on, within its error.
@@ -126,7 +123,9 @@ pub struct OffsetSummary {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<OffsetDoubt>,
-    /// What was added to every energy of the scan, eV: 0 where nothing was corrected.
+    /// Whether people should know: clear and above 0.1 eV, or at odds with the calibration.
+    pub alarming: bool,
+    /// What was added to the energies of the scan, eV, in their middle where there is a slope: 0 where nothing was corrected.
     pub correction_ev: f64,
 }
 
@@ -138,7 +137,15 @@ impl Default for EnergyOffset {
 
 impl EnergyOffset {
     fn none(pixels: usize, doubt: OffsetDoubt) -> Self {
-        Self { offset_ev: f64::NAN, error_ev: f64::NAN, pixels, doubt: Some(doubt) }
+        Self {
+            offset_ev: f64::NAN,
+            error_ev: f64::NAN,
+            slope: 0.0,
+            slope_error: f64::NAN,
+            pixels,
+            doubt: Some(doubt),
+            calibrated_ev: None,
+        }
     }
 
     /// Whether the estimate can be relied on, within its error.
@@ -153,21 +160,17 @@ impl EnergyOffset {
         self.is_trusted() && self.offset_ev.abs() > LEAST_EV.max(CLEAR * self.error_ev)
     }
 
-    /// Whether people should know: significant and above [`WARN_EV`].
+    /// Whether people should know: significant and above [`WARN_EV`], or at odds with the calibration.
     #[must_use]
     pub fn is_alarming(&self) -> bool {
-        self.is_significant() && self.offset_ev.abs() > WARN_EV
+        self.is_at_odds() || self.is_significant() && self.offset_ev.abs() > WARN_EV
     }
 
-    /// What is added to the energies of the scan, eV: the offset, to 1 meV, where it is to be corrected and is
-    /// significant; else 0.
+    /// Whether the fit disagrees with the configured calibration by more than its error allows.
     #[must_use]
-    pub fn correction_ev(&self, mode: OffsetMode) -> f64 {
-        if mode == OffsetMode::Correct && self.is_significant() {
-            (self.offset_ev * 1e3).round() / 1e3
-        } else {
-            0.0
-        }
+    pub fn is_at_odds(&self) -> bool {
+        let differs = |ev: f64| (self.offset_ev - ev).abs() > ODDS_EV.max(ODDS * self.error_ev);
+        self.is_trusted() && self.calibrated_ev.is_some_and(differs)
     }
 
     /// The estimate as interfaces tell it, and what was added to the energies.
@@ -177,6 +180,10 @@ impl EnergyOffset {
         OffsetSummary {
             offset_ev: known(self.offset_ev),
             error_ev: known(self.error_ev),
+            slope: self.slope,
+            slope_error: known(self.slope_error),
+            calibrated_ev: self.calibrated_ev,
+            alarming: self.is_alarming(),
             pixels: self.pixels,
             trusted: self.is_trusted(),
             doubt: self.doubt,
@@ -187,7 +194,13 @@ impl EnergyOffset {
     /// The estimate in words, without what was done about it.
     #[must_use]
     pub fn describe(&self) -> String {
-        let value = format!("{:+.3} +- {:.3} eV from {} pixels", self.offset_ev, self.error_ev, self.pixels);
+        let slope = if self.slope == 0.0 {
+            String::new()
+        } else {
+            format!(", {:+.4} +- {:.4} eV per eV", self.slope, self.slope_error)
+        };
+        let value =
+            format!("{:+.3} +- {:.3} eV{slope} from {} pixels", self.offset_ev, self.error_ev, self.pixels);
         match self.doubt {
             None => value,
             Some(OffsetDoubt::FewPixels) => format!("not estimated: {} pixels with an edge", self.pixels),
@@ -202,87 +215,21 @@ impl EnergyOffset {
         }
     }
 
-    /// The estimate and what was done about it, as the table's metadata say it: `applied_ev` was added to the
-    /// energies.
+    /// The estimate and what was done about it, as the table's metadata say it: `applied` was added to the energies.
     #[must_use]
-    pub fn report(&self, applied_ev: f64) -> String {
+    pub fn report(&self, applied: &Correction) -> String {
         let text = self.describe();
-        if applied_ev != 0.0 {
-            format!("{text}; {applied_ev:+.3} eV corrected")
-        } else if self.is_significant() {
-            format!("{text}; reported, not corrected")
-        } else {
-            text
+        let done = applied.describe();
+        match self.calibrated_ev {
+            Some(_) if self.is_at_odds() => {
+                format!("calibration: {done} corrected; the fit is at odds with it: {text}")
+            }
+            Some(_) => format!("calibration: {done} corrected; fit: {text}"),
+            None if !done.is_empty() => format!("{text}; {done} corrected"),
+            None if self.is_significant() => format!("{text}; reported, not corrected"),
+            None => text,
         }
     }
-}
-
-/// Estimates the offset of the scan in `view`. `energies_ev` are the energies of the scan as they are taken to be:
-/// set-points or read-back.
-#[must_use]
-pub fn estimate_offset(
-    view: &DensityView<'_>,
-    references: &ReferenceSet,
-    energies_ev: &[f64],
-    triage: &TriageSettings,
-) -> EnergyOffset {
-    let targets = &Targets::new(references, energies_ev);
-    let mut used: Vec<usize> = (0..targets.energies_ev.len()).filter(|&e| targets.used[e]).collect();
-    used.sort_by(|&a, &b| targets.energies_ev[a].total_cmp(&targets.energies_ev[b]));
-    if used.len() < triage.min_energies.max(4) as usize || !targets.sides[1] {
-        return EnergyOffset::none(0, OffsetDoubt::FewEnergies);
-    }
-    let sample = Sample::new(view, targets, &used, triage);
-    let pixels = sample.pixels();
-    if pixels < MIN_PIXELS {
-        return EnergyOffset::none(pixels, OffsetDoubt::FewPixels);
-    }
-    let energies_ev: Vec<f64> = used.iter().map(|&e| targets.energies_ev[e]).collect();
-    let few = sample.every(pixels.div_ceil(COARSE_PIXELS));
-    let steps = (MAX_OFFSET_EV / COARSE_EV).round() as usize;
-    let coarse = Table::new(&few, &ShiftedReferences::new(references, &energies_ev, 0.0, COARSE_EV, steps));
-    let prior = |offset_ev: f64| -0.5 * (offset_ev / PRIOR_EV).powi(2);
-    let temper = (INDEPENDENT_PIXELS / few.pixels() as f64).min(1.0);
-    let curve: Vec<f64> = coarse
-        .total()
-        .iter()
-        .zip(coarse.offsets())
-        .map(|(sum, offset)| temper * sum + prior(*offset))
-        .collect();
-    let Some(best) = peak::maximum(&curve) else { return EnergyOffset::none(pixels, OffsetDoubt::Vague) };
-    let centre_ev = coarse.offsets()[best];
-    let fine = ShiftedReferences::new(references, &energies_ev, centre_ev, FINE_EV, FINE_STEPS);
-    let temper = (INDEPENDENT_PIXELS / pixels as f64).min(1.0);
-    let found = peak::refine(&Table::new(&sample, &fine), temper, PRIOR_EV);
-    let half = sample.every(pixels.div_ceil(JACKKNIFE_PIXELS));
-    let energy_error_ev = error_of_energies(&half, references, &energies_ev, found.offset_ev);
-    let error_ev = found.error_ev.hypot(energy_error_ev);
-    let apart = (RIVAL_EV.max(2.0 * error_ev) / COARSE_EV).round() as usize;
-    let contrast = if energy_error_ev > MISFIT_EV { MISFIT_CONTRAST } else { MIN_CONTRAST };
-    let rival = peak::rival(&curve, best, apart, contrast);
-    let doubt = match rival {
-        _ if best == 0 || best + 1 == curve.len() => Some(OffsetDoubt::OutOfRange),
-        Some(rival) => Some(OffsetDoubt::Rival(coarse.offsets()[rival])),
-        None if error_ev.is_nan() || error_ev > MAX_ERROR_EV => Some(OffsetDoubt::Vague),
-        None => None,
-    };
-    EnergyOffset { offset_ev: found.offset_ev, error_ev, pixels, doubt }
-}
-
-/// Standard error of an offset from leaving out one part of the energies after the other. A part is a range of
-/// energies: neighbouring energies share the errors of the references.
-fn error_of_energies(sample: &Sample, references: &ReferenceSet, energies_ev: &[f64], offset_ev: f64) -> f64 {
-    let shifted = ShiftedReferences::new(references, energies_ev, offset_ev, JACKKNIFE_EV, 1);
-    let curve = |table: Table| {
-        let total = table.total();
-        [total[0], total[1], total[2]]
-    };
-    let whole = curve(Table::new(sample, &shifted));
-    let (parts, energies) = (energies_ev.len().min(JACKKNIFE_PARTS), energies_ev.len());
-    let without: Vec<[f64; 3]> = (0..parts)
-        .map(|part| curve(Table::without(sample, &shifted, |e| e * parts / energies == part)))
-        .collect();
-    peak::jackknife(&whole, &without, JACKKNIFE_EV)
 }
 
 #[cfg(test)]

@@ -241,8 +241,12 @@ pub struct Origin {
     pub energy_offset: EnergyOffset,
     /// Where the sample lay in each image, and whether that was taken out.
     pub drift: Drift,
-    /// What was added to every energy of the scan, eV: 0 where nothing was corrected.
+    /// What was added to the energies of the scan, eV, in their middle where there is a slope: 0 where nothing was corrected.
     pub correction_ev: f64,
+    /// The whole of it.
+    pub correction: super::Correction,
+    /// The energies at which the references were taken, eV, in the order of the plan.
+    pub corrected_ev: Vec<f64>,
     /// What the pixels of the scan say together.
     pub population: super::population::Population,
     /// What `confidence` was calibrated with, or `uncalibrated`.

@@ -91,8 +91,8 @@ impl Sums {
             let row = &targets.products.row(energy)[..width];
             let (w, x) = (1.0 / (variance + added_variance), od - first);
             let wx = w * x;
-            self.rows.iter_mut().zip(row).for_each(|(sum, product)| *sum += w * product);
-            self.x.iter_mut().zip(row).for_each(|(sum, product)| *sum += wx * product);
+            add(&mut self.rows, w, row);
+            add(&mut self.x, wx, row);
             self.xx += wx * x;
             if tilted {
                 self.xe += wx * row[level];
@@ -136,6 +136,16 @@ impl Sums {
     pub(super) fn re(&self, a: usize) -> f64 {
         let level = level_width(self.phases);
         self.rows[level + 2 + a] - self.rows[level] * self.rows[1 + a] / self.weight()
+    }
+}
+
+/// Adds `factor` times as many products to `sums` as there are sums. By index: as a chain of iterators it is not one
+/// loop of vector instructions.
+#[inline(always)]
+fn add(sums: &mut [f64], factor: f64, products: &[f64]) {
+    let products = &products[..sums.len()];
+    for i in 0..sums.len() {
+        sums[i] += factor * products[i];
     }
 }
 

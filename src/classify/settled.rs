@@ -13,7 +13,8 @@ use super::look::Scene;
 use super::spectrum::Spectrum;
 use super::view::DensityView;
 use super::{
-    EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings, estimate_offset,
+    Correction, EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings,
+    estimate_energies,
 };
 use crate::absorption::{AbsorptionSettings, IncidentSummary, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
@@ -36,6 +37,8 @@ pub struct Recipe {
     pub offset: OffsetMode,
     /// Whether drift is looked for, and taken out where that is trusted.
     pub registration: RegistrationMode,
+    /// A measured calibration of the energies; where there is one, it is applied instead of the estimate.
+    pub calibration: Option<Correction>,
 }
 
 /// The settled map and the estimates behind it.
@@ -68,8 +71,14 @@ pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Posterio
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
-    let offset = estimate_offset(&view, &recipe.references, &energies_ev, &recipe.triage);
-    let targets = Targets::corrected(&recipe.references, &energies_ev, offset.correction_ev(recipe.offset));
+    let scale = estimate_energies(
+        &view,
+        &recipe.references,
+        &energies_ev,
+        &recipe.triage,
+        recipe.calibration.as_ref(),
+    );
+    let targets = Targets::corrected(&recipe.references, &energies_ev, &scale.applied(recipe.offset));
     let measured = MeasuredPixels::collect(
         plan.grid.pixels(),
         &targets,
@@ -84,7 +93,7 @@ pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Posterio
             Measured { sums, seen, masked, void: view.void(pixel), contrast }
         },
     );
-    let mut origin = origin(raw, recipe, &targets, (&intensity, noise_factor, offset), &drift);
+    let mut origin = origin(raw, recipe, &targets, (&intensity, noise_factor, scale.offset), &drift);
     name_model(&mut origin, model.as_deref());
     let (mut map, open) = measured.judge(plan.clone(), &targets, &recipe.triage, origin);
     let compositions = Compositions::new(targets.phases());
@@ -143,7 +152,7 @@ pub(super) fn origin(
     let mut normalisation = intensity.normalisation(stack, &recipe.absorption);
     normalisation.extend([
         ("energies", if recipe.absorption.read_back { "read-back" } else { "set-points" }.to_owned()),
-        ("energy_offset", offset.report(targets.offset_ev)),
+        ("energy_offset", offset.report(&targets.correction)),
         ("registration", drift.describe()),
         ("noise", noise),
         (
@@ -163,7 +172,9 @@ pub(super) fn origin(
         incident: Arc::new(IncidentSummary::new(stack, intensity)),
         energy_offset: offset,
         drift: drift.clone(),
-        correction_ev: targets.offset_ev,
+        correction_ev: targets.correction.offset_ev,
+        correction: targets.correction.clone(),
+        corrected_ev: targets.energies_ev.clone(),
         population: super::population::Population::default(),
         calibrated_on: CALIBRATED_ON.to_owned(),
         revision_reason: RevisionReason::Energy,

@@ -30,6 +30,27 @@ impl Spectrum {
         self.variance.push(variance);
     }
 
+    /// Adds a value where it belongs in the order of the plan. One that is there already is averaged with it, with
+    /// weights 1/variance: the energy was measured again.
+    pub fn add(&mut self, energy: usize, od: f64, variance: f64) {
+        // Nearly always it comes last.
+        if self.energies.last().is_none_or(|&last| last < energy) {
+            return self.push(energy, od, variance);
+        }
+        match self.energies.binary_search(&energy) {
+            Ok(i) => {
+                let (held, new) = (1.0 / self.variance[i], 1.0 / variance);
+                self.od[i] = (held * self.od[i] + new * od) / (held + new);
+                self.variance[i] = 1.0 / (held + new);
+            }
+            Err(i) => {
+                self.energies.insert(i, energy);
+                self.od.insert(i, od);
+                self.variance.insert(i, variance);
+            }
+        }
+    }
+
     /// Number of values.
     #[must_use]
     pub fn len(&self) -> usize {

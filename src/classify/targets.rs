@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::PhaseLabel;
 use super::products::Products;
+use super::repeats::Repeats;
+use super::{Correction, PhaseLabel};
 use crate::reference::{Reference, ReferenceSet, Window};
 
 /// The references of a set at the energies of one scan. Where any reference does not reach, the energy is not
@@ -12,10 +13,12 @@ use crate::reference::{Reference, ReferenceSet, Window};
 pub struct Targets {
     /// The phases.
     pub labels: Arc<[PhaseLabel]>,
-    /// Energies, eV, in the order of the plan, corrected by `offset_ev`.
+    /// Energies, eV, in the order of the plan, corrected.
     pub energies_ev: Vec<f64>,
-    /// What the energies were corrected by, eV.
-    pub offset_ev: f64,
+    /// The same before the correction.
+    pub uncorrected_ev: Vec<f64>,
+    /// What the energies were corrected by.
+    pub correction: Correction,
     /// Whether the energy is used.
     pub used: Vec<bool>,
     /// Whether the energy is in the pre-edge window.
@@ -49,17 +52,17 @@ impl Targets {
     /// The references of `set` at `energies_ev`.
     #[must_use]
     pub fn new(set: &ReferenceSet, energies_ev: &[f64]) -> Self {
-        Self::corrected(set, energies_ev, 0.0)
+        Self::corrected(set, energies_ev, &Correction::none())
     }
 
-    /// The references of `set` at `energies_ev`, each corrected by `offset_ev`. An energy that the references reach
+    /// The references of `set` at the energies `uncorrected_ev`, corrected. An energy that the references reach
     /// is not lost by its correction: beyond an end, the value at the end is taken.
     #[must_use]
-    pub fn corrected(set: &ReferenceSet, uncorrected_ev: &[f64], offset_ev: f64) -> Self {
+    pub fn corrected(set: &ReferenceSet, uncorrected_ev: &[f64], correction: &Correction) -> Self {
         let phases = set.len();
         let columns: Vec<Option<Vec<f64>>> =
-            uncorrected_ev.iter().map(|&e| column(set, e, offset_ev)).collect();
-        let energies_ev: Vec<f64> = uncorrected_ev.iter().map(|e| e + offset_ev).collect();
+            uncorrected_ev.iter().map(|&e| column(set, e, correction)).collect();
+        let energies_ev = correction.apply(uncorrected_ev);
         let used: Vec<bool> = columns.iter().map(Option::is_some).collect();
         let count = used.iter().filter(|&&used| used).count().max(1) as f64;
         let mean: Vec<f64> =
@@ -68,7 +71,7 @@ impl Targets {
             .iter()
             .flat_map(|column| (0..phases).map(|k| column.as_ref().map_or(0.0, |od| od[k] - mean[k])))
             .collect();
-        let (slope, height) = errors(set, &energies_ev, &columns);
+        let (slope, height) = errors(set, &energies_ev, correction, &columns);
         let used_energies = || energies_ev.iter().zip(&used).filter(|(_, used)| **used).map(|(e, _)| *e);
         let centre = used_energies().sum::<f64>() / count;
         let mut targets = Self {
@@ -86,7 +89,8 @@ impl Targets {
             pre_edge_to_ev: set.pre_edge.to_ev,
             white_line_from_ev: set.white_line.from_ev,
             energies_ev,
-            offset_ev,
+            uncorrected_ev: uncorrected_ev.to_vec(),
+            correction: correction.clone(),
             used,
             products: Products::default(),
         };
@@ -100,7 +104,11 @@ impl Targets {
     fn is_jump_told(&self) -> bool {
         /// Fewest energies in the white line, and least part of the references' own jump.
         const TOLD: (usize, f64) = (8, 0.7);
-        let inside = (0..self.energies_ev.len()).filter(|&e| self.white_line[e] && self.used[e]).count();
+        // An energy that is measured again tells no more of the white line's shape.
+        let repeats = Repeats::of(&self.energies_ev);
+        let inside = (0..self.energies_ev.len())
+            .filter(|&e| self.white_line[e] && self.used[e] && repeats.first_of(e) == e)
+            .count();
         let part = self.edge_jump.iter().sum::<f64>() / self.full_jump.iter().sum::<f64>();
         inside >= TOLD.0 && (part.is_nan() || part >= TOLD.1)
     }
@@ -164,20 +172,17 @@ impl Targets {
     /// correction.
     #[must_use]
     pub fn unused_ev(&self) -> Vec<f64> {
-        {
-            let energies = self.energies_ev.iter().zip(&self.used);
-            energies.filter(|(_, used)| !**used).map(|(e, _)| e - self.offset_ev).collect()
-        }
+        let energies = self.uncorrected_ev.iter().zip(&self.used);
+        energies.filter(|(_, used)| !**used).map(|(e, _)| *e).collect()
     }
 }
 
 /// Optical density of every reference at one energy; `None` where any does not reach it, corrected or not.
-fn column(set: &ReferenceSet, energy_ev: f64, offset_ev: f64) -> Option<Vec<f64>> {
-    let corrected_ev = energy_ev + offset_ev;
-    set.od_at(corrected_ev).or_else(|| {
-        set.od_at(energy_ev)?;
-        set.references.iter().map(|reference| reference.od_held_at(corrected_ev)).collect()
-    })
+fn column(set: &ReferenceSet, energy_ev: f64, correction: &Correction) -> Option<Vec<f64>> {
+    let corrected_ev = energy_ev + correction.at(energy_ev);
+    set.od_at(corrected_ev).or_else(|| set.od_at(energy_ev))?;
+    let references = set.references.iter().enumerate();
+    references.map(|(k, reference)| reference.od_held_at(corrected_ev + correction.own(k))).collect()
 }
 
 /// Edge jump of a reference over its own energies; NaN where a window has none.
@@ -194,7 +199,12 @@ fn full_jump(set: &ReferenceSet, reference: &Reference) -> f64 {
 
 /// Slopes and heights of the references, `[energy * phases + phase]`: what an error of the energy or of the
 /// amplitude would change.
-fn errors(set: &ReferenceSet, energies_ev: &[f64], columns: &[Option<Vec<f64>>]) -> (Vec<f64>, Vec<f64>) {
+fn errors(
+    set: &ReferenceSet,
+    energies_ev: &[f64],
+    correction: &Correction,
+    columns: &[Option<Vec<f64>>],
+) -> (Vec<f64>, Vec<f64>) {
     /// Half of the step over which a slope is taken, eV.
     const HALF_EV: f64 = 0.05;
     let phases = set.len();
@@ -211,6 +221,7 @@ fn errors(set: &ReferenceSet, energies_ev: &[f64], columns: &[Option<Vec<f64>>])
             continue;
         };
         for (k, reference) in set.references.iter().enumerate() {
+            let energy_ev = energy_ev + correction.own(k);
             // At an end of a reference the step goes to one side only.
             let at = |energy_ev: f64| reference.od_at(energy_ev).map(|od| (energy_ev, od));
             let (e0, od0) = at(energy_ev - HALF_EV).unwrap_or((energy_ev, od[k]));

@@ -155,13 +155,18 @@ pub(super) fn prejudge(
         return Some(Verdict::none(Status::Unmeasured, Ambiguity::None));
     }
     // A lost beam is no opaque pixel.
-    if u32::from(reading.masked - reading.void) * 2 > u32::from(measured - reading.void) {
+    if u32::from(reading.masked.saturating_sub(reading.void)) * 2
+        > u32::from(measured.saturating_sub(reading.void))
+    {
         return Some(Verdict::none(Status::Saturated, Ambiguity::None));
     }
     // A side of which nothing is to be had any more is not waited for.
     let is_spoilt = reading.void > 0 && usize::from(measured) >= targets.energies_ev.len();
-    let sides =
-        targets.sides.iter().zip(reading.sums.sides).all(|(planned, seen)| seen || !planned || is_spoilt);
+    // A pixel that has energies of its own may have none before the edge: then its white line has to tell.
+    let [before, behind] = reading.sums.sides;
+    let sides = behind || !targets.sides[1];
+    let sides = sides && (before || !targets.sides[0] || (behind && reading.sums.white_line));
+    let sides = sides || is_spoilt;
     if reading.sums.energies < settings.min_energies || !sides {
         return Some(Verdict::none(Status::Ambiguous, Ambiguity::Noise));
     }
@@ -183,7 +188,9 @@ fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     /// What a fitted jump may be wrong by, relative to itself, where few energies show it.
     const RELATIVE: f32 = 0.2;
     let of_windows = reading.sums.edge_jump < limit;
-    if !of_windows {
+    // A pixel without an energy before the edge, where others have one, has only the fit to tell by.
+    let only_fitted = reading.sums.edge_jump.is_nan() && targets.sides[0] && !reading.sums.sides[0];
+    if !of_windows && !only_fitted {
         return false;
     }
     let Some(best) = (0..reading.chi2.len()).min_by(|&a, &b| reading.chi2[a].total_cmp(&reading.chi2[b]))
@@ -195,7 +202,9 @@ fn is_background(reading: &Reading<'_>, targets: &Targets, limit: f32) -> bool {
     let error = jump / explained.sqrt();
     let relative = if targets.jump_is_told { 0.0 } else { RELATIVE };
     // Windows and fit have to agree: a single noisy value does not empty a pixel.
-    jump.is_nan() || jump * (1.0 + relative) + ERRORS.0 * error < limit || jump < ERRORS.1 * error
+    jump.is_nan() && of_windows
+        || jump * (1.0 + relative) + ERRORS.0 * error < limit
+        || jump < ERRORS.1 * error
 }
 
 /// Judges one pixel.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::repeats::Repeats;
 use super::spectrum::Spectrum;
 use crate::absorption::{Conversion, Density, Intensity};
 use crate::screening::PlaneFlaws;
@@ -15,6 +16,7 @@ pub struct DensityView<'a> {
     flaws: Vec<Arc<PlaneFlaws>>,
     /// Factor on every variance.
     noise_factor: f64,
+    repeats: Repeats,
     energies: usize,
     pixels: usize,
 }
@@ -30,9 +32,11 @@ impl<'a> DensityView<'a> {
             .filter(|(_, plane)| plane.measured() > 0)
             .map(|(e, plane)| (e, &**plane, intensity.conversion(stack.plan(), e, max_od).of_plane(plane)))
             .collect();
+        let repeats = Repeats::of(&stack.plan().energies_ev);
+        let pixels = stack.plan().grid.pixels();
         let energies = stack.planes().len();
         let flaws = (0..energies).filter_map(|e| intensity.screen().flaws(e).cloned()).collect();
-        Self { planes, flaws, noise_factor, energies, pixels: stack.plan().grid.pixels() }
+        Self { planes, flaws, noise_factor, repeats, energies, pixels }
     }
 
     /// Number of energies of the plan.
@@ -53,8 +57,9 @@ impl<'a> DensityView<'a> {
         self.flaws.iter().map(|flaws| u16::from(flaws.is_void(pixel))).sum()
     }
 
-    /// Writes the spectrum of `pixel` into `spectrum`, energies in the order of the plan. Returns how many
-    /// energies were measured but are masked.
+    /// Writes the spectrum of `pixel` into `spectrum`, energies in the order of the plan; an energy that was measured
+    /// more than once is there once, at its first entry, with the mean. Returns how many values were measured but
+    /// are masked.
     pub fn gather(&self, pixel: usize, spectrum: &mut Spectrum) -> u16 {
         spectrum.clear();
         let mut masked = 0;
@@ -67,7 +72,8 @@ impl<'a> DensityView<'a> {
             if od.is_nan() {
                 masked += 1;
             } else {
-                spectrum.push(*energy, f64::from(od), f64::from(variance) * self.noise_factor);
+                let energy = self.repeats.first_of(*energy);
+                spectrum.add(energy, f64::from(od), f64::from(variance) * self.noise_factor);
             }
         }
         masked

@@ -11,6 +11,7 @@ use crate::archive::{self, ArchiveJob};
 use crate::classify::{Oracle, PhaseMap, PosteriorModel, Status, settle};
 use crate::model::Model;
 use crate::pipeline::{archiver, backend, recipe};
+use crate::publish::picture;
 use crate::recording::{Recording, select_energies};
 use crate::reference::ReferenceSet;
 use crate::scan::Outcome;
@@ -37,6 +38,10 @@ pub struct ClassifyArgs {
     /// Configuration file, for [i0], [classify] and [model].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Draw the map once more with the pixels that were not measured filled from their neighbours, and marked:
+    /// phase_map_inpainted.png. The tables stay as they are.
+    #[arg(long)]
+    inpaint: bool,
 }
 
 /// Classifies a recorded stack.
@@ -79,6 +84,13 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
         archived_at: Utc::now(),
     };
     let folder = archive::write_folder(&args.out, &job).map_err(Failure::unavailable)?;
+    if args.inpaint {
+        let path = folder.join("phase_map_inpainted.png");
+        let picture = picture::inpainted_png(&settled.map).map_err(Failure::bug)?;
+        std::fs::write(&path, picture).map_err(|error| {
+            Failure::unavailable(format_args!("cannot write {}: {error}", path.display()))
+        })?;
+    }
     tell_map(&settled.map);
     say(format_args!("written to {}", folder.display()));
     Ok(())

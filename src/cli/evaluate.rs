@@ -67,7 +67,7 @@ pub struct EvaluateArgs {
     /// First and last energy of drawn scans, eV, separated by a comma; by default where the references differ, from the pre-edge on.
     #[arg(long, value_name = "FROM,TO", value_delimiter = ',')]
     range: Vec<f64>,
-    /// What to measure: accuracy, mixtures, foreign; everything where it is not given.
+    /// What to measure: accuracy, mixtures, foreign, offset; everything where it is not given.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     parts: Vec<Part>,
     /// Scans per cell or scenario [default: 5, with --quick or --scenario 2].
@@ -99,6 +99,8 @@ pub(super) enum Part {
     Mixtures,
     /// Foreign matter.
     Foreign,
+    /// The estimate of the energy offset by itself.
+    Offset,
 }
 
 /// Runs it.
@@ -284,6 +286,7 @@ fn plan(args: &EvaluateArgs) -> Result<StudyPlan, Failure> {
         plan.pure = args.parts.contains(&Part::Accuracy);
         plan.mixtures = args.parts.contains(&Part::Mixtures);
         plan.foreign = args.parts.contains(&Part::Foreign);
+        plan.energy_offset = args.parts.contains(&Part::Offset);
     }
     Ok(plan)
 }

@@ -114,6 +114,10 @@ pub struct Drawer<'a> {
     to_ev: f64,
     /// Factor on all thicknesses.
     thin: f64,
+    /// The phases that the sample has, by their indices.
+    phases: Vec<u8>,
+    /// How much larger the energy offset is per eV above the middle of the range.
+    slope: f64,
 }
 
 impl<'a> Drawer<'a> {
@@ -144,7 +148,26 @@ impl<'a> Drawer<'a> {
         };
         let highest = references.references.iter().map(inside).fold(0.0, f64::max);
         let thin = (HIGHEST_OD / (THICKNESS.1 * highest)).min(1.0);
-        Ok(Self { references, from_ev, to_ev, thin })
+        let phases = (0..references.len() as u8).collect();
+        Ok(Self { references, from_ev, to_ev, thin, phases, slope: 0.0 })
+    }
+
+    /// The same for samples that have only `phases` of the references, by their indices; without any of them, all.
+    #[must_use]
+    pub fn with_phases(mut self, phases: &[u8]) -> Self {
+        let known = phases.iter().copied().filter(|phase| usize::from(*phase) < self.references.len());
+        self.phases = known.collect();
+        if self.phases.is_empty() {
+            self.phases = (0..self.references.len() as u8).collect();
+        }
+        self
+    }
+
+    /// The same for scans whose offset grows by `slope` per eV: what is drawn as the offset is that in the middle.
+    #[must_use]
+    pub fn with_slope(mut self, slope: f64) -> Self {
+        self.slope = slope;
+        self
     }
 
     /// The range over which energies are spread, eV.
@@ -172,7 +195,9 @@ impl<'a> Drawer<'a> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let offset_ev = if rng.random_bool(0.5) { conditions.offset_ev } else { -conditions.offset_ev };
         let energies_ev = self.energies_ev(conditions.energies);
-        let beam_ev: Vec<f64> = energies_ev.iter().map(|e| e + offset_ev).collect();
+        let middle_ev = 0.5 * (self.from_ev + self.to_ev);
+        let beam_ev: Vec<f64> =
+            energies_ev.iter().map(|e| e + offset_ev + self.slope * (e - middle_ev)).collect();
         let domains = match conditions.filling {
             Filling::Pure => 5,
             Filling::Mixtures | Filling::Foreign => 8,
@@ -224,17 +249,19 @@ impl<'a> Drawer<'a> {
 
     /// What each domain is made of.
     fn matter(&self, rng: &mut ChaCha8Rng, filling: Filling, domains: usize) -> Vec<Matter> {
-        let phases = self.references.len();
-        let pairs: Vec<[u8; 2]> =
-            (0..phases).flat_map(|a| (a + 1..phases).map(move |b| [a as u8, b as u8])).collect();
+        let phases = &self.phases;
+        let pairs: Vec<[u8; 2]> = (0..phases.len())
+            .flat_map(|a| (a + 1..phases.len()).map(move |b| [phases[a], phases[b]]))
+            .collect();
         let mut matter: Vec<Matter> = (0..domains)
             .map(|domain| match filling {
-                Filling::Pure => Matter::Phase((domain % phases) as u8),
-                _ if domain % 2 == 0 => Matter::Phase((domain / 2 % phases) as u8),
-                Filling::Mixtures => {
+                Filling::Pure => Matter::Phase(phases[domain % phases.len()]),
+                _ if domain % 2 == 0 => Matter::Phase(phases[domain / 2 % phases.len()]),
+                Filling::Mixtures if !pairs.is_empty() => {
                     let pair = pairs[domain / 2 % pairs.len()];
                     Matter::Mixture { pair, rising: rng.random_bool(0.5) }
                 }
+                Filling::Mixtures => Matter::Phase(phases[0]),
                 Filling::Foreign => Matter::Foreign,
             })
             .collect();

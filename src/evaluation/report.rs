@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::cells::{CellRow, MethodScore};
 use super::latent::Latent;
 use super::metrics::Reliability;
+use super::offsets;
 use super::plots::Picture;
 use super::recorded::{RecordedReport, RecordedRow};
 use super::study::Study;
@@ -142,6 +143,7 @@ impl Page {
         {
             self.reliability(title, reliability);
         }
+        self.text += &offsets::markdown(&study.energy_offset);
         self.mixtures(study);
         self.foreign(study);
     }

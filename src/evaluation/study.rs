@@ -6,6 +6,7 @@ use super::cells::{self, CellRow};
 use super::draw::{Conditions, Drawer, Filling};
 use super::foreign::{self, ForeignRow};
 use super::metrics::Reliability;
+use super::offsets::{self, OffsetRow};
 use super::pairs::{self, MixtureCell};
 use super::subject::Subject;
 use super::{EvaluationError, METHODS};
@@ -31,6 +32,8 @@ pub struct StudyPlan {
     pub mixtures: bool,
     /// Whether scans with foreign matter are.
     pub foreign: bool,
+    /// Whether the estimate of the energy offset is measured by itself.
+    pub energy_offset: bool,
 }
 
 impl StudyPlan {
@@ -47,6 +50,7 @@ impl StudyPlan {
             pure: true,
             mixtures: true,
             foreign: true,
+            energy_offset: true,
         }
     }
 
@@ -57,6 +61,7 @@ impl StudyPlan {
             counts: vec![1000.0, 3000.0],
             energies: vec![12, 30],
             offsets_ev: vec![0.0, 0.2],
+            energy_offset: false,
             ..Self::whole(draws, seed)
         }
     }
@@ -86,10 +91,12 @@ impl StudyPlan {
         if self.foreign { self.other_cells(Filling::Foreign) } else { Vec::new() }
     }
 
-    /// Scans that the study draws.
+    /// Scans that the study draws from `phases` references.
     #[must_use]
-    pub fn scans(&self) -> usize {
-        (self.pure_cells().len() + self.mixture_cells().len() + self.foreign_cells().len()) * self.draws
+    pub fn scans(&self, phases: usize) -> usize {
+        let maps = self.pure_cells().len() + self.mixture_cells().len() + self.foreign_cells().len();
+        let offsets = if self.energy_offset { offsets::scans(&self.energies, self.draws, phases) } else { 0 };
+        maps * self.draws + offsets
     }
 
     fn seeds(&self, filling: Filling) -> Vec<u64> {
@@ -121,6 +128,8 @@ pub struct Study {
     pub mixtures: Vec<MixtureCell>,
     /// Foreign matter.
     pub foreign: Vec<ForeignRow>,
+    /// The energy offset as it is estimated.
+    pub energy_offset: Vec<OffsetRow>,
 }
 
 /// Carries the study out; `progress` is told how many scans of how many are done.
@@ -138,7 +147,7 @@ pub fn study(
         None => Drawer::new(&references)?,
     };
     let (from_ev, to_ev) = drawer.range_ev();
-    let (total, mut done) = (plan.scans(), 0);
+    let (total, mut done) = (plan.scans(references.len()), 0);
     let mut tick = || {
         done += 1;
         progress(done, total);
@@ -153,6 +162,7 @@ pub fn study(
         reliability: Default::default(),
         mixtures: Vec::new(),
         foreign: Vec::new(),
+        energy_offset: Vec::new(),
         plan,
     };
     let plan = outcome.plan.clone();
@@ -170,6 +180,11 @@ pub fn study(
     let seeds = plan.seeds(Filling::Foreign);
     for conditions in plan.foreign_cells() {
         outcome.foreign.push(foreign::measure(subject, &drawer, conditions, &seeds, &mut tick)?);
+    }
+    if plan.energy_offset {
+        let seeds = plan.seeds(Filling::Pure);
+        outcome.energy_offset =
+            offsets::measure(&subject.recipe, &drawer, &plan.energies, &seeds, &mut tick)?;
     }
     Ok(outcome)
 }

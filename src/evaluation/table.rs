@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::EvaluationError;
 use super::baseline::{self, Shapes};
+use crate::gmvae::fit::{Fitted, fit};
 use crate::gmvae::{Conditions, Matter, Synthesis, even};
 use crate::model::{Batch, Metadata, Model, ModelError, Projection};
 use crate::reference::ReferenceSet;
@@ -118,7 +119,7 @@ struct Bench<'a> {
 /// Verdicts on one pixel.
 struct Verdicts {
     pearson: Option<usize>,
-    fit: Option<baseline::Verdict>,
+    fit: Option<Fitted>,
     /// Most probable phase, of the phases alone.
     gmvae_phase: Option<usize>,
     /// Most probable cluster.
@@ -170,7 +171,7 @@ impl<'a> Bench<'a> {
             rows.push(self.batch.push(&self.projection, &od, &sigma));
             verdicts.push(Verdicts {
                 pearson: baseline::pearson(&self.shapes, &od),
-                fit: baseline::fit(&self.shapes, &od, &sigma),
+                fit: fit(&self.shapes, &od, &sigma),
                 gmvae_phase: None,
                 gmvae_cluster: None,
             });

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::cells::CellRow;
 use super::draw::Conditions;
+use super::offsets::OffsetRow;
 use super::recorded::RecordedReport;
 use super::study::Study;
 
@@ -80,6 +81,8 @@ pub fn of_study(study: &Study) -> Vec<Target> {
         at_least("12 energies, 3000 counts, no offset: coverage at 97 % right", 0.9, lowest(no_offset)),
         at_least("12 energies, 3000 counts, any offset: coverage at 97 % right", 0.9, lowest(coverage)),
     ];
+    targets.push(offset_costs_nothing(study));
+    targets.extend(of_offsets(&study.energy_offset));
     for (index, references) in ["known", "mismatched"].into_iter().enumerate() {
         let ece = study.reliability[index].ece();
         let worst = (!ece.is_nan()).then(|| (ece, format!("{references} references, all cells")));
@@ -96,6 +99,50 @@ pub fn of_study(study: &Study) -> Vec<Target> {
         targets.push(at_least("foreign spectra: area under the ROC, best published score", 0.95, worst));
     }
     targets.into_iter().flatten().collect()
+}
+
+/// Known references: what an offset of 0.3 eV costs where it is corrected.
+fn offset_costs_nothing(study: &Study) -> Option<Target> {
+    let known = |offset_ev: f64| {
+        let is = move |c: &Conditions| !c.mismatched && (c.offset_ev - offset_ev).abs() < 1e-9;
+        study.cells.iter().filter(move |cell| is(&cell.conditions))
+    };
+    let differences = known(0.3).filter_map(|cell| {
+        let c = &cell.conditions;
+        let same =
+            |other: &&CellRow| (other.conditions.energies, other.conditions.counts) == (c.energies, c.counts);
+        let without = known(0.0).find(same)?;
+        Some((cell.median_of("pipeline") - without.median_of("pipeline"), name_of(c)))
+    });
+    at_least("known references: accuracy at 0.3 eV less that without an offset", -0.01, lowest(differences))
+}
+
+/// What is asked of the estimate of the energy offset.
+fn of_offsets(rows: &[OffsetRow]) -> Vec<Option<Target>> {
+    let name = |row: &OffsetRow| format!("{} energies, phases {}", row.energies, row.phases.join(" "));
+    let worst = |keep: &dyn Fn(&OffsetRow) -> bool, of: fn(&OffsetRow) -> f64| {
+        let values = rows.iter().filter(|row| row.slope == 0.0 && keep(row)).map(|row| (of(row), name(row)));
+        values.filter(|value| !value.0.is_nan()).max_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    let known = |row: &OffsetRow| !row.mismatched && row.energies >= 30;
+    let several = |row: &OffsetRow| row.mismatched && row.energies >= 30 && row.phases.len() > 2;
+    vec![
+        at_most(
+            "energy offset up to 1 eV, known references, 30 energies or more: largest error, eV",
+            0.03,
+            worst(&known, |row| row.worst_ev),
+        ),
+        at_most(
+            "energy offset up to 1 eV, mismatched, all phases, 30 energies or more: largest error, eV",
+            0.1,
+            worst(&several, |row| row.worst_ev),
+        ),
+        at_least(
+            "energy offset, mismatched: share within two stated errors, any number of energies and phases",
+            0.9,
+            worst(&|row| row.mismatched, |row| -row.within_two).map(|(value, at)| (-value, at)),
+        ),
+    ]
 }
 
 fn of_mixtures(study: &Study) -> Vec<Option<Target>> {

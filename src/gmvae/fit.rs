@@ -7,17 +7,17 @@ const LEAST_SHARE: f64 = 0.2;
 
 /// What a fit says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Fitted {
+pub(crate) struct Fitted {
     /// Best single reference.
-    pub(super) phase: usize,
+    pub(crate) phase: usize,
     /// chi² of the second best less that of the best.
-    pub(super) evidence: f64,
+    pub(crate) evidence: f64,
     /// Whether two references together are believed.
-    pub(super) mixture: bool,
+    pub(crate) mixture: bool,
 }
 
 /// Fits `shapes` (`[phase][energy]`) to a spectrum; `None` under three values.
-pub(super) fn fit(shapes: &[Vec<f64>], od: &[f32], sigma: &[f32]) -> Option<Fitted> {
+pub(crate) fn fit(shapes: &[Vec<f64>], od: &[f32], sigma: &[f32]) -> Option<Fitted> {
     let seen: Vec<(usize, f64)> = (0..od.len())
         .filter(|&i| od[i].is_finite() && sigma[i].is_finite())
         .map(|i| (i, 1.0 / f64::from(sigma[i] * sigma[i])))

@@ -143,6 +143,9 @@ pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
     let source = serde_json::to_value(settled.intensity.source()).ok();
     let source = source.and_then(|value| value.as_str().map(str::to_owned));
     let offset = settled.map.origin.energy_offset;
+    let middle_ev = settled.map.origin.correction.middle_ev;
+    let energies_ev = &stack.plan().energies_ev;
+    let offset_at = |energy: usize| offset.offset_ev + offset.slope * (energies_ev[energy] - middle_ev);
     let curve = &settled.map.origin.incident.curve;
     let row = |energy: usize| {
         let i0 = mean_i0(stack, &settled.intensity, energy);
@@ -152,7 +155,7 @@ pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
             i0_per_ms: curve.i0_per_ms.get(energy).copied().flatten(),
             flicker: i0.and(curve.flicker.get(energy).copied()),
             flawed: curve.flawed.get(energy).map_or(0, |flawed| *flawed as u32),
-            offset_ev: offset.is_trusted().then_some(offset.offset_ev),
+            offset_ev: offset.is_trusted().then(|| offset_at(energy)),
             corrected_ev: settled.energies_ev.get(energy).copied(),
             shift: settled.map.origin.drift.shift(energy),
         }

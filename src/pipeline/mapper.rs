@@ -250,7 +250,7 @@ impl Mapper {
         } else if let Some(trouble) = self.model.shelf().trouble() {
             scan.note_once(format!("without a GMVAE: {trouble}"));
         }
-        scan.note_offset(&map);
+        let offset_news = scan.note_offset(&map);
         let done = scan.look_at(&snapshot);
         scan.note_i0(&map);
         scan.summary.describe(&map);
@@ -268,6 +268,9 @@ impl Mapper {
         let advice = scan.advise(&snapshot, &map);
         let advice_us = asked.elapsed().as_micros() as u64;
         let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
+        if let Some((offset, text)) = offset_news {
+            self.outlet.news(scan_id, &ScanNews::EnergyOffset { offset, text: &text });
+        }
         for energy in done {
             let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
             self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox};
 use crate::advice::AdviceSettings;
 use crate::classify::correlation::Baseline;
-use crate::classify::{OffsetMode, Recipe, Rule, TriageSettings};
+use crate::classify::{Correction, OffsetMode, Recipe, Rule, TriageSettings};
 use crate::model::{Backend, BackendChoice};
 use crate::recording::{RecordingError, read_ring_current_ma, read_spectrum};
 use crate::reference::ReferenceSet;
@@ -45,7 +45,18 @@ pub fn recipe(settings: &Settings, references: Arc<ReferenceSet>) -> Result<Reci
         settings::RegistrationSettings::Auto => RegistrationMode::Auto,
         settings::RegistrationSettings::Off => RegistrationMode::Off,
     };
-    Ok(Recipe { references, absorption: absorption(settings)?, baseline, triage, offset, registration })
+    let points: Vec<[f64; 2]> =
+        settings.energy.calibration.iter().map(|point| [point.nominal_ev, point.true_ev]).collect();
+    let calibration = Correction::calibrated(&points);
+    Ok(Recipe {
+        references,
+        absorption: absorption(settings)?,
+        baseline,
+        triage,
+        offset,
+        registration,
+        calibration,
+    })
 }
 
 fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError> {

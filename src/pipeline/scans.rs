@@ -281,7 +281,7 @@ impl Scans {
         let limit = |what, found: usize, key, limit: usize| {
             if found > limit { Err(EventRefusal::Limit { what, found, key, limit }) } else { Ok(()) }
         };
-        let bytes = plan.planned_values().saturating_mul(8);
+        let bytes = planned_bytes(plan);
         limit("number of pixels", plan.grid.pixels(), "pixels", self.limits.pixels)?;
         limit("size of the stack in bytes", bytes, "stack_bytes", self.limits.stack_bytes)?;
         let open = self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some());
@@ -368,6 +368,12 @@ impl Scans {
     pub fn take_notices(&mut self) -> Vec<ScanNotice> {
         std::mem::take(&mut self.notices)
     }
+}
+
+/// What the stack of a plan is reckoned with: 4 bytes a value, and 4 more for what may come with it, I0 of each
+/// message or stamps of scattered pixels.
+fn planned_bytes(plan: &ScanPlan) -> usize {
+    plan.planned_values().saturating_mul(8)
 }
 
 /// Turns what came into samples that fit the plan.

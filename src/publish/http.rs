@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -149,14 +149,29 @@ async fn scan(State(state): State<HttpState>, id: Result<Path<String>, PathRejec
     }
 }
 
+/// What may be asked for after the name of a table or picture.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Options {
+    /// `1`: a picture in which the pixels that were not measured are filled, and marked.
+    inpainted: Option<String>,
+}
+
 async fn asset(
     State(state): State<HttpState>,
     headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
+    options: Result<Query<Options>, QueryRejection>,
 ) -> Response {
     let path = path.ok().map(|Path(path)| path);
     let Some(asset) = path.as_ref().and_then(|(_, name)| Asset::from_name(name)) else {
         return problem(StatusCode::NOT_FOUND, "no such table or picture");
+    };
+    let inpainted = options.ok().and_then(|Query(options)| options.inpainted);
+    let asset = match inpainted.as_deref() {
+        None | Some("0") => asset,
+        Some("1") if asset == Asset::MapPng => Asset::InpaintedPng,
+        Some("1") => return problem(StatusCode::BAD_REQUEST, "only phase_map.png can be in-painted"),
+        Some(_) => return problem(StatusCode::BAD_REQUEST, "inpainted is 0 or 1"),
     };
     let entry = match find(&state, path.as_ref().map(|(id, _)| id.as_str())) {
         Ok(entry) => entry,

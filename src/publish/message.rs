@@ -79,6 +79,13 @@ pub enum ScanNews<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         advice: Option<&'a Value>,
     },
+    /// The energies are off by more than 0.1 eV, or at odds with their calibration: once per scan, and where that changes.
+    EnergyOffset {
+        /// The estimate, and what is done about it.
+        offset: OffsetSummary,
+        /// The same in words.
+        text: &'a str,
+    },
     /// The sender waits.
     Paused {
         /// How far the scan is.

@@ -6,6 +6,9 @@
 //! guess, paler and dotted; the rest are greys and black, unmeasured is white with faint lines. The same map gives
 //! the same bytes: there is no time in it but the scan's own.
 //!
+//! [`inpainted_png`] draws pixels that were not measured as their neighbours, paler and hatched, and says so above the
+//! map and in the legend.
+//!
 //! Text beyond Latin-1 is drawn as `?`: the fonts have no more. Texts that are too long end in `...`.
 
 mod canvas;
@@ -20,7 +23,7 @@ use embedded_graphics::mono_font::iso_8859_1::{FONT_7X13, FONT_9X15, FONT_10X20}
 use embedded_graphics::pixelcolor::Rgb888;
 use png::{BitDepth, ColorType, Encoder};
 
-use super::PublishError;
+use super::{Inpainted, PublishError};
 use crate::classify::PhaseMap;
 use canvas::Canvas;
 use field::Field;
@@ -41,6 +44,20 @@ const WARNING: Rgb888 = Rgb888::new(255, 214, 102);
 /// # Errors
 /// [`PublishError::Length`] where a column it draws is not as long as the grid has pixels, [`PublishError::Png`].
 pub fn png(map: &PhaseMap) -> Result<Vec<u8>, PublishError> {
+    check(map)?;
+    encode(map, &draw(map, None), false)
+}
+
+/// The same with the pixels that were not measured filled from those that were, and marked.
+///
+/// # Errors
+/// As [`png`].
+pub fn inpainted_png(map: &PhaseMap) -> Result<Vec<u8>, PublishError> {
+    check(map)?;
+    encode(map, &draw(map, Some(&Inpainted::of(map))), true)
+}
+
+fn check(map: &PhaseMap) -> Result<(), PublishError> {
     let n = map.plan.grid.pixels();
     for (column, found) in
         [("status", map.status.len()), ("phase", map.phase.len()), ("runner_up", map.runner_up.len())]
@@ -49,29 +66,31 @@ pub fn png(map: &PhaseMap) -> Result<Vec<u8>, PublishError> {
             return Err(PublishError::Length { column, found, wanted: n });
         }
     }
-    encode(map, &draw(map))
+    Ok(())
 }
 
-fn draw(map: &PhaseMap) -> Canvas {
+fn draw(map: &PhaseMap, inpainted: Option<&Inpainted>) -> Canvas {
     let field = Field::of(&map.plan.grid);
-    let height = field.height().max(legend::height(map));
+    let height = field.height().max(legend::height(map, inpainted));
     // Narrow maps still leave room for the lines above and below.
     let map_width = field.width().max(360);
     let size = [MARGIN + map_width + MARGIN + LEGEND_WIDTH + MARGIN, HEADER + height + FOOTER];
     let mut canvas = Canvas::new(size, PAPER);
-    header(&mut canvas, map);
-    field.draw(&mut canvas, [MARGIN, HEADER], map);
-    legend::draw(&mut canvas, [MARGIN + map_width + MARGIN, HEADER], map);
+    header(&mut canvas, map, inpainted.is_some());
+    field.draw(&mut canvas, [MARGIN, HEADER], map, inpainted);
+    legend::draw(&mut canvas, [MARGIN + map_width + MARGIN, HEADER], map, inpainted);
     let below = HEADER + field.height();
     ruler::draw(&mut canvas, [MARGIN, below + 12], &field, &map.plan.grid);
     footer(&mut canvas, map, HEADER + height + FOOTER - 20);
     canvas
 }
 
-fn header(canvas: &mut Canvas, map: &PhaseMap) {
+fn header(canvas: &mut Canvas, map: &PhaseMap, inpainted: bool) {
     let plan = &map.plan;
     let mut right = canvas.width() - MARGIN;
-    for (shown, word) in [(!map.origin.complete, "incomplete"), (plan.simulated, "simulated")] {
+    let words =
+        [(!map.origin.complete, "incomplete"), (plan.simulated, "simulated"), (inpainted, "in-painted")];
+    for (shown, word) in words {
         if shown {
             let width = 9 * word.len() + 16;
             right -= width;
@@ -113,7 +132,7 @@ fn footer(canvas: &mut Canvas, map: &PhaseMap, y: usize) {
     canvas.text_within([MARGIN, y], canvas.width() - 2 * MARGIN, &line, &FONT_7X13, QUIET);
 }
 
-fn encode(map: &PhaseMap, canvas: &Canvas) -> Result<Vec<u8>, PublishError> {
+fn encode(map: &PhaseMap, canvas: &Canvas, inpainted: bool) -> Result<Vec<u8>, PublishError> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, canvas.width() as u32, canvas.height() as u32);
     encoder.set_color(ColorType::Rgb);
@@ -127,7 +146,8 @@ fn encode(map: &PhaseMap, canvas: &Canvas) -> Result<Vec<u8>, PublishError> {
         ("phasewatch.complete", map.origin.complete.to_string()),
         ("phasewatch.references_sha256", map.origin.references_sha256.clone()),
     ];
-    for (key, value) in pairs {
+    let marked = inpainted.then(|| ("phasewatch.inpainted", "true".to_owned()));
+    for (key, value) in pairs.into_iter().chain(marked) {
         encoder.add_text_chunk(key.to_owned(), canvas::latin1(&value))?;
     }
     let mut writer = encoder.write_header()?;

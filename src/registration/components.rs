@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::fine::Registered;
+use super::fine::{MOST, Registered};
 use super::prepared::Frame;
 
 /// Groups, where there are images enough.
@@ -73,7 +73,7 @@ fn product(a: &[f32], b: &[f32]) -> f64 {
 
 fn of_others(images: &[Registered], others: &[usize], gram: &[Vec<f64>], frame: Frame) -> Components {
     let at = |i: usize, j: usize| if i >= j { gram[i][j] } else { gram[j][i] };
-    let count = (super::prepared::knob("PW_MOST", 3.0) as usize).min(others.len() / 2).max(1);
+    let count = MOST.min(others.len() / 2).max(1);
     let matrix: Vec<Vec<f64>> = others.iter().map(|&i| others.iter().map(|&j| at(i, j)).collect()).collect();
     let vectors = leading(&matrix, count);
     let mut known = vec![0.0_f32; frame.pixels()];
@@ -87,9 +87,7 @@ fn of_others(images: &[Registered], others: &[usize], gram: &[Vec<f64>], frame: 
     for p in &mut pictures {
         p.iter_mut().zip(&weights).for_each(|(v, w)| *v *= w);
     }
-    if super::prepared::knob("PW_ORTHO", 1.0) > 0.0 {
-        without_gradients(&mut pictures, frame);
-    }
+    without_gradients(&mut pictures, frame);
     Components { images: pictures, weights }
 }
 

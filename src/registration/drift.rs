@@ -61,7 +61,7 @@ pub struct Drift {
 /// The displacement at one energy, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct EnergyShift {
-    /// Index of the energy.
+    /// Index of the energy in the plan.
     pub energy_index: usize,
     /// The displacement.
     #[serde(flatten)]

@@ -23,8 +23,11 @@ const COVERAGE: f64 = 0.5;
 const LEAST_IMAGES: usize = 3;
 /// Shortest side of a field, pixels.
 const LEAST_SIDE: usize = 24;
-/// Error that no displacement falls below, pixels: interpolation and edges that change.
-const FLOOR: f64 = 0.01;
+/// Error that stays however many counts there are, pixels: edges that change with the energy. It is that of an image with
+/// edges of median strength; weaker ones are misled the more.
+const SYSTEMATIC: f64 = 0.035;
+/// Least share of it.
+const LEAST_SYSTEMATIC: f64 = 0.7;
 
 /// Error of a first guess, pixels.
 const GUESSED: f64 = 0.3;
@@ -117,6 +120,7 @@ impl Estimator {
         let mut fits = Vec::new();
         for _ in 0..ROUNDS {
             fits = fitted(&images, self.frame, &shifts, true);
+            add_systematic(&mut fits, self.frame.bin as f64);
             for axis in 0..2 {
                 let own: Vec<(f64, f64)> =
                     fits.iter().map(|fit| (fit.shift[axis], fit.errors[axis])).collect();
@@ -134,8 +138,8 @@ impl Estimator {
         let of = |(index, fit): (usize, &Fit)| Shift {
             y: bin * (shifts[index][0] - first[0]),
             x: bin * (shifts[index][1] - first[1]),
-            error_y: (bin * errors[index][0]).hypot(FLOOR),
-            error_x: (bin * errors[index][1]).hypot(FLOOR),
+            error_y: bin * errors[index][0],
+            error_x: bin * errors[index][1],
             measured: fit.errors.iter().all(|error| bin * error < TELLING),
         };
         let curve: Vec<Shift> = fits.iter().enumerate().map(of).collect();
@@ -207,6 +211,20 @@ impl Estimator {
             if gain.is_finite() { gain } else { 0.0 }
         };
         with.iter().zip(&without).map(gain).collect()
+    }
+}
+
+/// Adds to the errors what does not come from noise. The larger the bins, the smaller a pixel is among them.
+fn add_systematic(fits: &mut [Fit], bin: f64) {
+    for axis in 0..2 {
+        let mut edges: Vec<f64> = fits.iter().map(|fit| fit.edges[axis]).collect();
+        edges.sort_by(f64::total_cmp);
+        let middle = edges.get(edges.len() / 2).copied().unwrap_or(0.0);
+        for fit in fits.iter_mut() {
+            let weakness = (middle / fit.edges[axis].max(f64::MIN_POSITIVE)).sqrt();
+            fit.errors[axis] =
+                fit.errors[axis].hypot(SYSTEMATIC / bin.sqrt() * weakness.max(LEAST_SYSTEMATIC));
+        }
     }
 }
 

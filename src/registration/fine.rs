@@ -10,7 +10,7 @@ use super::kernel::Taps;
 use super::prepared::{CORRELATED, Frame, Prepared};
 
 /// Most components of an image.
-pub(super) const MOST: usize = 6;
+pub(super) const MOST: usize = 3;
 /// Unknowns: the components, and two gradients.
 const UNKNOWNS: usize = MOST + 2;
 /// Rounds of Gauss-Newton.
@@ -88,10 +88,10 @@ pub(super) struct Fit {
     pub(super) shift: [f64; 2],
     /// Standard errors; infinite where nothing can be told.
     pub(super) errors: [f64; 2],
+    /// Mean square of the gradients along each axis, less what the components could take up.
+    pub(super) edges: [f64; 2],
     /// Mean squared misfit.
     pub(super) misfit: f64,
-    /// Mean square of the image itself.
-    pub(super) power: f64,
 }
 
 /// Buffers of one thread.
@@ -112,12 +112,12 @@ pub(super) fn fit(
     bench: &mut Bench,
 ) -> Fit {
     let mut shift = start;
-    let mut result = Fit { shift, errors: [f64::INFINITY; 2], misfit: f64::NAN, power: f64::NAN };
+    let mut result = Fit { shift, errors: [f64::INFINITY; 2], edges: [0.0; 2], misfit: f64::NAN };
     let rounds = if free { ROUNDS } else { 1 };
     for _ in 0..rounds {
         bench.image.fill(image, frame, shift, &mut bench.row);
         let Some(step) = solve(frame, components, bench) else { break };
-        result = Fit { shift, errors: step.errors, misfit: step.misfit, power: step.power };
+        result = Fit { shift, errors: step.errors, edges: step.edges, misfit: step.misfit };
         if !free {
             break;
         }
@@ -143,8 +143,8 @@ const STRAY: f64 = 2.5;
 struct Step {
     by: [f64; 2],
     errors: [f64; 2],
+    edges: [f64; 2],
     misfit: f64,
-    power: f64,
 }
 
 /// One linear fit of the image in `bench`.
@@ -186,8 +186,8 @@ fn solve(frame: Frame, components: &Components, bench: &mut Bench) -> Option<Ste
     Some(Step {
         by: [solution[count], solution[count + 1]],
         errors: [error(count), error(count + 1)],
+        edges: [count, count + 1].map(|k| 1.0 / (inverse[k] * normal.pixels)),
         misfit,
-        power: normal.power / normal.pixels,
     })
 }
 

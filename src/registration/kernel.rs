@@ -1,7 +1,7 @@
-//! Interpolation at a constant displacement: four weights along each axis.
+//! Interpolation at a constant displacement: weights along each axis.
 //!
-//! The cubic of R. Keys, IEEE Trans. ASSP 29, 1153 (1981), with a = -1/2: exact for parabolas, its weights add up to 1,
-//! and at a displacement of 0 it is the sample itself.
+//! Prepared images, which are smooth, take the cubic of R. Keys, IEEE Trans. ASSP 29, 1153 (1981), with a = -1/2: exact for parabolas.
+//! Counts take a windowed sinc, which blurs edges and shares noise less.
 
 use std::f64::consts::PI;
 
@@ -9,8 +9,6 @@ use std::f64::consts::PI;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Taps {
     pub(super) whole: isize,
-    /// What is left of the displacement, 0 to below 1.
-    pub(super) fraction: f64,
     pub(super) weights: [f64; 4],
 }
 
@@ -26,27 +24,7 @@ impl Taps {
             -1.5 * t3 + 2.0 * t2 + 0.5 * t,
             0.5 * t3 - 0.5 * t2,
         ];
-        Self { whole: floor as isize, fraction: t, weights }
-    }
-
-    /// The straight line between two samples at a displacement of `shift` samples.
-    pub(super) fn linear(shift: f64) -> Self {
-        let floor = shift.floor();
-        let t = shift - floor;
-        Self { whole: floor as isize, fraction: t, weights: [0.0, 1.0 - t, t, 0.0] }
-    }
-
-    /// Sum of the squared weights: the variance of an interpolated value over that of a sample.
-    pub(super) fn variance(&self) -> f64 {
-        self.weights.iter().map(|w| w * w).sum()
-    }
-
-    /// First and last tap whose weight is not 0, counted from `whole`.
-    pub(super) fn reach(&self) -> (isize, isize) {
-        let used = |k: &usize| self.weights[*k] != 0.0;
-        let first = (0..4).find(used).unwrap_or(1);
-        let last = (0..4).rev().find(used).unwrap_or(1);
-        (first as isize - 1, last as isize - 1)
+        Self { whole: floor as isize, weights }
     }
 }
 
@@ -85,11 +63,6 @@ impl Weights {
         Self { first: floor as isize, weights }
     }
 
-    pub(super) fn cubic(shift: f64) -> Self {
-        let taps = Taps::cubic(shift);
-        Self { first: taps.whole - 1, weights: taps.weights.to_vec() }
-    }
-
     /// Sum of the squared weights: the variance of an interpolated value over that of a sample.
     pub(super) fn variance(&self) -> f64 {
         self.weights.iter().map(|w| w * w).sum()
@@ -101,23 +74,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_add_up_to_one_and_a_parabola_is_exact() {
+    fn the_cubic_adds_up_to_one_and_keeps_parabolas() {
         for shift in [-1.75, -0.3, 0.0, 0.25, 0.5, 2.9] {
-            for (taps, power) in [(Taps::cubic(shift), 2), (Taps::linear(shift), 1)] {
-                let at = |k: usize| (taps.whole + k as isize - 1) as f64;
-                let sum: f64 = taps.weights.iter().sum();
-                let value: f64 = (0..4).map(|k| taps.weights[k] * at(k).powi(power)).sum();
-                assert!((sum - 1.0).abs() < 1e-12);
-                assert!((value - shift.powi(power)).abs() < 1e-12, "{shift}: {value}");
-            }
+            let taps = Taps::cubic(shift);
+            let at = |k: usize| (taps.whole + k as isize - 1) as f64;
+            let sum: f64 = taps.weights.iter().sum();
+            let value: f64 = (0..4).map(|k| taps.weights[k] * at(k).powi(2)).sum();
+            assert!((sum - 1.0).abs() < 1e-12);
+            assert!((value - shift * shift).abs() < 1e-12, "{shift}: {value}");
         }
+        assert_eq!(Taps::cubic(-3.0), Taps { whole: -3, weights: [0.0, 1.0, 0.0, 0.0] });
     }
 
     #[test]
-    fn whole_steps_are_the_sample_itself() {
-        let taps = Taps::cubic(-3.0);
-        assert_eq!((taps.whole, taps.weights, taps.reach()), (-3, [0.0, 1.0, 0.0, 0.0], (0, 0)));
-        assert_eq!(taps.variance(), 1.0);
-        assert!(Taps::cubic(0.5).variance() < 0.65);
+    fn the_sinc_keeps_the_mean_and_the_place() {
+        for shift in [-1.75, -0.3, 0.25, 0.5, 2.9] {
+            let Weights { first, weights } = Weights::lanczos(shift, 3);
+            let sum: f64 = weights.iter().sum();
+            let place: f64 = weights.iter().zip(first..).map(|(w, at)| w * at as f64).sum();
+            assert!((sum - 1.0).abs() < 1e-12 && (place - shift).abs() < 0.02, "{shift}: {place}");
+        }
+        let whole = Weights::lanczos(-3.0, 3);
+        assert_eq!((whole.first, &whole.weights[..], whole.variance()), (-3, &[1.0][..], 1.0));
+        assert!(Weights::linear(0.5).variance() < Weights::lanczos(0.5, 3).variance());
     }
 }

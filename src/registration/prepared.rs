@@ -15,9 +15,7 @@ use crate::stack::Plane;
 const SIDE: usize = 160;
 /// Widths of the two Gaussians, binned pixels.
 const NARROW: f64 = 1.0;
-pub(super) fn knob(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
+const WIDE: f64 = 3.0;
 /// Rim whose weight is 0, binned pixels.
 const RIM: usize = 3;
 /// Share of good values, as the narrow Gaussian weighs them, below which a pixel has none of its own.
@@ -66,8 +64,8 @@ impl Prepared {
         let (mut values, mut weights) = logarithms(plan, frame, plane, usable);
         let middle = weighted_mean(&values, &weights);
         values.iter_mut().zip(&weights).for_each(|(v, w)| *v = (*v - middle) * w);
-        let (narrow, share) = blurred(&values, &weights, frame, knob("PW_NARROW", NARROW));
-        let (wide, _) = blurred(&values, &weights, frame, knob("PW_WIDE", 3.0));
+        let (narrow, share) = blurred(&values, &weights, frame, NARROW);
+        let (wide, _) = blurred(&values, &weights, frame, WIDE);
         for (index, weight) in weights.iter_mut().enumerate() {
             let (y, x) = (index / frame.nx, index % frame.nx);
             let inside = (RIM..frame.ny.saturating_sub(RIM)).contains(&y)

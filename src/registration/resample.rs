@@ -1,8 +1,8 @@
 //! The registered stack: counts as they would have been had the sample lain still.
 //!
-//! Each plane is interpolated at its displacement, by the cubic along both axes; a whole displacement moves values and
-//! changes none. Where one of the sixteen values it needs is missing, saturated or flawed, the four around it serve; where
-//! one of these is missing, too, nothing was measured. Noise that is interpolated shrinks and is shared by neighbours:
+//! Each plane is interpolated at its displacement, by a windowed sinc along both axes; a whole displacement moves values
+//! and changes none. Where one of the values it needs is missing, saturated or flawed, the four around the place serve;
+//! where one of these is missing, too, nothing was measured. Noise that is interpolated shrinks and is shared by neighbours:
 //! the plane carries the factor on its variance.
 
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use crate::stack::{Plane, PlaneI0, Stack};
 
 /// A displacement this near to a whole number of pixels is taken for one: no value is interpolated for so little.
 const WHOLE: f64 = 0.04;
+/// Samples to each side that a value between pixels is made of. Measured on moved copies of a real stack: straight lines cost
+/// 1.4 points of accuracy more than this, a cubic 0.3, and a longer sinc gains nothing.
+const HALF: usize = 3;
 
 /// The registered stack of `raw`; `None` where the drift is not taken out.
 ///
@@ -55,11 +58,7 @@ pub(super) fn registered(
     let source: Vec<f32> =
         (0..plan.grid.pixels()).map(|p| if good(p) { plane.value(p) } else { f32::NAN }).collect();
     let grid = plan.grid.shape;
-    let taps = shift.map(|shift| match super::prepared::knob("PW_KERNEL", 3.0) as usize {
-        1 => Weights::linear(shift),
-        2 => Weights::cubic(shift),
-        half => Weights::lanczos(shift, half),
-    });
+    let taps = shift.map(|shift| Weights::lanczos(shift, HALF));
     let near = shift.map(Weights::linear);
     let values = interpolated(&source, grid, &taps, &near);
     let i0 = match plane.i0() {

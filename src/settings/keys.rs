@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 50] = [
+pub(super) const KEYS: [(&str, &str, Kind); 51] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("references", "dir", Text),
@@ -34,6 +34,7 @@ pub(super) const KEYS: [(&str, &str, Kind); 50] = [
     ("registration", "mode", Text),
     ("energy", "source", Text),
     ("energy", "offset", Text),
+    ("energy", "calibration", Toml),
     ("classify", "rule", Text),
     ("classify", "min_energies", Toml),
     ("classify", "min_delta_chi2", Toml),

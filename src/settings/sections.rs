@@ -180,13 +180,24 @@ pub enum OffsetMode {
     Correct,
 }
 
+/// A point of a measured energy calibration.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CalibrationPoint {
+    /// What the scan says, eV.
+    pub nominal_ev: f64,
+    /// Where the beam was, eV.
+    pub true_ev: f64,
+}
+
 /// `[energy]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EnergySettings {
     /// Which energies count.
     pub source: EnergySource,
     /// What to do about an offset.
     pub offset: OffsetMode,
+    /// A measured calibration: it is applied instead of the estimated offset. Empty where there is none.
+    pub calibration: Vec<CalibrationPoint>,
 }
 
 /// When a pixel counts as classified.

@@ -228,3 +228,20 @@ fn settings_become_json() {
     assert_eq!(json["http"]["listen"], "127.0.0.1:8787");
     assert_eq!(json["log"]["level"], "info");
 }
+
+#[test]
+fn a_calibration_is_a_list_of_points() {
+    assert!(load(SOURCE).unwrap().energy.calibration.is_empty());
+    let two = "[energy]\ncalibration = [{ nominal_ev = 515, true_ev = 515.2 }, { nominal_ev = 530.0, true_ev = 530.3 }]\n";
+    let points = load(two).unwrap().energy.calibration;
+    assert_eq!((points.len(), points[0].nominal_ev, points[1].true_ev), (2, 515.0, 530.3));
+    for (wrong, why) in [
+        ("515.2", "it must be a list"),
+        ("[{ nominal_ev = 515.0 }]", "it must be a list"),
+        ("[{ nominal_ev = 515.0, true_ev = 51.5 }]", "at most 10 eV apart"),
+        ("[{ nominal_ev = 515.0, true_ev = 515.1 }, { nominal_ev = 515.0, true_ev = 515.3 }]", "different"),
+    ] {
+        let said = refused(&format!("[energy]\ncalibration = {wrong}\n"));
+        assert!(said.contains("energy.calibration") && said.contains(why), "{said}");
+    }
+}

@@ -39,6 +39,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         )?,
         offset: reader
             .choice("energy.offset", &[("report", OffsetMode::Report), ("correct", OffsetMode::Correct)])?,
+        calibration: calibration(&mut reader)?,
     };
     let mut settings = Settings {
         daemon,
@@ -160,6 +161,35 @@ fn region(reader: &mut Reader) -> Result<Option<PixelRegion>> {
             "it must be the first and last pixel along both axes, such as { x = [0, 9], y = [0, 9] }",
         )),
     }
+}
+
+/// The points of a measured calibration.
+fn calibration(reader: &mut Reader) -> Result<Vec<CalibrationPoint>> {
+    const KEY: &str = "energy.calibration";
+    /// Most that a calibration may move a point, eV.
+    const MOST_EV: f64 = 10.0;
+    let Some(found) = reader.find(KEY) else { return Ok(Vec::new()) };
+    let point = |value: &Value| -> Option<CalibrationPoint> {
+        let Value::Table(table) = value else { return None };
+        let energy = |key: &str| table.get(key)?.value.number().filter(|ev| *ev > 0.0 && ev.is_finite());
+        let point = CalibrationPoint { nominal_ev: energy("nominal_ev")?, true_ev: energy("true_ev")? };
+        (table.len() == 2).then_some(point)
+    };
+    let points: Option<Vec<CalibrationPoint>> = match &found.value {
+        Value::Array(list) => list.iter().map(|node| point(&node.value)).collect(),
+        _ => None,
+    };
+    let Some(points) = points else {
+        return Err(reader.refuse(KEY, "it must be a list such as [{ nominal_ev = 515.0, true_ev = 515.2 }]"));
+    };
+    if points.iter().any(|point| (point.true_ev - point.nominal_ev).abs() > MOST_EV) {
+        return Err(reader.refuse(KEY, "nominal and true energy may be at most 10 eV apart"));
+    }
+    let same = |point: &CalibrationPoint| point.nominal_ev == points[0].nominal_ev;
+    if points.len() > 1 && points.iter().all(same) {
+        return Err(reader.refuse(KEY, "several points need different nominal energies"));
+    }
+    Ok(points)
 }
 
 fn classify(reader: &mut Reader) -> Result<ClassifySettings> {

@@ -46,7 +46,29 @@ impl ShiftedReferences {
         }
         Self { offsets, phases, od }
     }
+
+    fn columns(&self) -> usize {
+        self.offsets.len() * self.phases
+    }
+
+    /// The columns at one energy.
+    fn at(&self, energy: usize) -> &[f64] {
+        &self.od[energy * self.columns()..(energy + 1) * self.columns()]
+    }
 }
+
+/// What the noise of a pixel is beyond that of its counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What the pixel's own fit leaves: a pixel that is described badly says little.
+    Own,
+    /// What half of the pixels' best fits leave, for all alike: references that miss do not silence their phases. From twice
+    /// that on, chi² counts by its logarithm.
+    Common,
+}
+
+/// chi² over its expectation from which it counts by its logarithm, with [`Form::Common`].
+const KNEE: f64 = 2.0;
 
 /// Log-likelihoods, with those of parts of the energies left out.
 #[derive(Clone, Debug)]
@@ -62,35 +84,74 @@ pub(super) struct Table {
 
 impl Table {
     /// Fits every reference at every offset to every pixel.
-    pub(super) fn new(sample: &Sample, shifted: &ShiftedReferences) -> Self {
-        Self::without(sample, shifted, |_| false)
-    }
-
-    /// The same, leaving out the energies for which `left_out` is true.
-    pub(super) fn without(
-        sample: &Sample,
-        shifted: &ShiftedReferences,
-        left_out: impl Fn(usize) -> bool + Sync,
-    ) -> Self {
-        let (phases, n) = (shifted.phases, sample.energies());
-        let (pixels, count) = (sample.pixels(), shifted.offsets.len());
-        let columns = count * phases;
-        let mut each = vec![0.0; pixels * columns];
-        each.par_chunks_mut(columns).enumerate().for_each_init(
+    pub(super) fn new(sample: &Sample, shifted: &ShiftedReferences, form: Form) -> Self {
+        let columns = shifted.columns();
+        let mut each = vec![0.0; sample.pixels() * columns];
+        let mut freedoms = vec![0.0; sample.pixels()];
+        each.par_chunks_mut(columns).zip(&mut freedoms).enumerate().for_each_init(
             || Sums::new(columns),
-            |sums, (pixel, each)| {
-                let row = pixel * n..(pixel + 1) * n;
-                sums.fit(
-                    shifted,
-                    &sample.weight[row.clone()],
-                    &sample.weighted_od[row],
-                    sample.sums[pixel],
-                    &left_out,
-                    each,
-                );
+            |sums, (pixel, (each, freedom))| {
+                sums.clear();
+                sample.values(pixel).for_each(|(e, w, wx)| sums.add(w, wx, shifted.at(e)));
+                *freedom = sums.finish(each);
             },
         );
-        let marginal = (0..count)
+        Self::of(shifted, each, &freedoms, form)
+    }
+
+    /// The same with one part of the energies left out after the other: `part_of` tells which part of `parts` an energy belongs
+    /// to.
+    pub(super) fn leaving_out(
+        sample: &Sample,
+        shifted: &ShiftedReferences,
+        form: Form,
+        parts: usize,
+        part_of: impl Fn(usize) -> usize + Sync,
+    ) -> Vec<Self> {
+        let columns = shifted.columns();
+        let room = || (Sums::new(columns), vec![Sums::new(columns); parts]);
+        // Per pixel: the ratios without each part, and the degrees of freedom.
+        let pixels: Vec<(Vec<f64>, Vec<f64>)> = (0..sample.pixels())
+            .into_par_iter()
+            .map_init(room, |(whole, own), pixel| {
+                own.iter_mut().for_each(Sums::clear);
+                for (e, w, wx) in sample.values(pixel) {
+                    own[part_of(e)].add(w, wx, shifted.at(e));
+                }
+                let mut ratios = vec![0.0; parts * columns];
+                let rest = |(left_out, out): (usize, &mut [f64])| {
+                    whole.clear();
+                    let others = (0..parts).filter(|part| *part != left_out);
+                    others.for_each(|part| whole.merge(&own[part]));
+                    whole.finish(out)
+                };
+                let freedoms = ratios.chunks_exact_mut(columns).enumerate().map(rest).collect();
+                (ratios, freedoms)
+            })
+            .collect();
+        (0..parts)
+            .map(|part| {
+                let row = part * columns..(part + 1) * columns;
+                let each = pixels.iter().flat_map(|(ratios, _)| &ratios[row.clone()]).copied().collect();
+                let freedoms: Vec<f64> = pixels.iter().map(|(_, freedoms)| freedoms[part]).collect();
+                Self::of(shifted, each, &freedoms, form)
+            })
+            .collect()
+    }
+
+    /// From chi² over its degrees of freedom, laid out as `each`.
+    fn of(shifted: &ShiftedReferences, mut each: Vec<f64>, freedoms: &[f64], form: Form) -> Self {
+        let (phases, columns, pixels) = (shifted.phases, shifted.columns(), freedoms.len());
+        let scale = least_ratio(&each, columns);
+        let log: fn(f64, f64) -> f64 = match form {
+            Form::Own => own_log_likelihood,
+            Form::Common => common_log_likelihood,
+        };
+        let unit = if form == Form::Common { scale } else { 1.0 };
+        each.par_chunks_mut(columns)
+            .zip(freedoms)
+            .for_each(|(row, &freedom)| row.iter_mut().for_each(|v| *v = log(*v / unit, freedom)));
+        let marginal = (0..shifted.offsets.len())
             .into_par_iter()
             .flat_map_iter(|offset| average(&each, columns, offset * phases, phases))
             .collect();
@@ -134,8 +195,14 @@ impl Table {
     }
 }
 
-/// Room for the sums of one pixel over its energies.
+/// Sums of one pixel over energies.
+#[derive(Clone)]
 struct Sums {
+    count: f64,
+    w: f64,
+    wx: f64,
+    wxx: f64,
+    /// Per column.
     wr: Vec<f64>,
     wrr: Vec<f64>,
     wxr: Vec<f64>,
@@ -143,61 +210,78 @@ struct Sums {
 
 impl Sums {
     fn new(columns: usize) -> Self {
-        Self { wr: vec![0.0; columns], wrr: vec![0.0; columns], wxr: vec![0.0; columns] }
+        let none = vec![0.0; columns];
+        Self { count: 0.0, w: 0.0, wx: 0.0, wxx: 0.0, wr: none.clone(), wrr: none.clone(), wxr: none }
     }
 
-    /// Writes the log-likelihood of each column into `out`.
-    fn fit(
-        &mut self,
-        shifted: &ShiftedReferences,
-        weight: &[f64],
-        weighted_od: &[f64],
-        (mut total, mut squares, mut count): (f64, f64, f64),
-        left_out: &impl Fn(usize) -> bool,
-        out: &mut [f64],
-    ) {
-        let columns = out.len();
-        let Self { wr, wrr, wxr } = self;
-        wr.fill(0.0);
-        wrr.fill(0.0);
-        wxr.fill(0.0);
-        // The mean that was taken out is that of all energies; with some left out there is a rest.
-        let mut rest = 0.0;
-        for (e, reference) in shifted.od.chunks_exact(columns).enumerate() {
-            let (w, wx) = (weight[e], weighted_od[e]);
-            if w == 0.0 {
-                continue;
-            }
-            if left_out(e) {
-                total -= w;
-                squares -= wx * wx / w;
-                count -= 1.0;
-                rest -= wx;
-                continue;
-            }
-            for c in 0..columns {
-                let r = reference[c];
-                wr[c] += w * r;
-                wrr[c] += w * r * r;
-                wxr[c] += wx * r;
-            }
+    fn clear(&mut self) {
+        (self.count, self.w, self.wx, self.wxx) = (0.0, 0.0, 0.0, 0.0);
+        [&mut self.wr, &mut self.wrr, &mut self.wxr].into_iter().for_each(|sums| sums.fill(0.0));
+    }
+
+    /// Adds an energy: weight, weighted value, the references.
+    fn add(&mut self, w: f64, wx: f64, reference: &[f64]) {
+        self.count += 1.0;
+        self.w += w;
+        self.wx += wx;
+        self.wxx += wx * wx / w;
+        let columns = self.wr.iter_mut().zip(&mut self.wrr).zip(&mut self.wxr);
+        for (((wr, wrr), wxr), &r) in columns.zip(reference) {
+            *wr += w * r;
+            *wrr += w * r * r;
+            *wxr += wx * r;
         }
-        let c_xx = squares - rest * rest / total;
-        let freedom = (count - 3.0).max(1.0);
-        for c in 0..columns {
-            let c_rr = wrr[c] - wr[c] * wr[c] / total;
-            let c_xr = (wxr[c] - wr[c] * rest / total).max(0.0);
-            let explained = if c_rr > 1e-12 * total { c_xr * c_xr / c_rr } else { 0.0 };
-            let chi2 = (c_xx - explained).max(0.0);
-            out[c] = log_likelihood(chi2, freedom);
+    }
+
+    /// Adds the sums over other energies.
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.w += other.w;
+        self.wx += other.wx;
+        self.wxx += other.wxx;
+        let more = [&other.wr, &other.wrr, &other.wxr];
+        for (own, more) in [&mut self.wr, &mut self.wrr, &mut self.wxr].into_iter().zip(more) {
+            own.iter_mut().zip(more).for_each(|(own, more)| *own += more);
         }
+    }
+
+    /// Writes chi² over its degrees of freedom of each column into `out`; returns these.
+    fn finish(&self, out: &mut [f64]) -> f64 {
+        let (w, wx) = (self.w, self.wx);
+        let c_xx = self.wxx - wx * wx / w;
+        let freedom = (self.count - 3.0).max(1.0);
+        if w <= 0.0 {
+            // Nothing measured, nothing said.
+            out.fill(1.0);
+            return freedom;
+        }
+        for (out, ((wr, wrr), wxr)) in out.iter_mut().zip(self.wr.iter().zip(&self.wrr).zip(&self.wxr)) {
+            let c_rr = wrr - wr * wr / w;
+            let c_xr = (wxr - wr * wx / w).max(0.0);
+            let explained = if c_rr > 1e-12 * w { c_xr * c_xr / c_rr } else { 0.0 };
+            *out = (c_xx - explained).max(0.0) / freedom;
+        }
+        freedom
     }
 }
 
+/// The median over the pixels of the least ratio of each; at least 1.
+fn least_ratio(ratios: &[f64], columns: usize) -> f64 {
+    let least = |row: &[f64]| row.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut sorted: Vec<f64> = ratios.chunks_exact(columns).map(least).collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).map_or(1.0, |ratio| ratio.max(1.0))
+}
+
 /// Normal as far as chi² is what noise explains; beyond, that of a pixel whose noise is as large as its misfit.
-fn log_likelihood(chi2: f64, freedom: f64) -> f64 {
-    let ratio = chi2 / freedom;
+fn own_log_likelihood(ratio: f64, freedom: f64) -> f64 {
     if ratio <= 1.0 { 0.5 * freedom * (1.0 - ratio) } else { -0.5 * freedom * ratio.ln() }
+}
+
+/// Normal up to [`KNEE`], in the unit of all pixels.
+fn common_log_likelihood(ratio: f64, freedom: f64) -> f64 {
+    let counted = if ratio <= KNEE { ratio } else { KNEE * (1.0 + (ratio / KNEE).ln()) };
+    -0.5 * freedom * counted
 }
 
 /// For one offset: the logarithm of each pixel's likelihood, averaged over the phases with the shares that make

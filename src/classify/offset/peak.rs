@@ -33,7 +33,7 @@ pub(super) fn rival(curve: &[f64], best: usize, apart: usize, contrast: f64) -> 
 
 /// Offset of the top of the parabola through three points about `at`, in steps from `at`, and its curvature per
 /// step squared (positive at a maximum).
-fn parabola(curve: &[f64], at: usize) -> (f64, f64) {
+pub(super) fn parabola(curve: &[f64], at: usize) -> (f64, f64) {
     let (a, b, c) = (curve[at - 1], curve[at], curve[at + 1]);
     let curvature = 2.0 * b - a - c;
     let shift = if curvature > 0.0 { ((c - a) / (2.0 * curvature)).clamp(-1.0, 1.0) } else { 0.0 };

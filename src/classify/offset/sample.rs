@@ -1,5 +1,7 @@
 //! The pixels that the offset is estimated from: particles, spread evenly over the map.
 
+use rayon::prelude::*;
+
 use super::*;
 use crate::classify::spectrum::Spectrum;
 
@@ -12,12 +14,12 @@ const MOST_PIXELS: usize = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     energies: usize,
+    /// The pixels, ascending.
+    pub chosen: Vec<usize>,
     /// Weight 1/variance, 0 where there is no value: `[pixel * energies + energy]`.
-    pub weight: Vec<f64>,
+    weight: Vec<f64>,
     /// Optical density less the pixel's weighted mean, times the weight.
-    pub weighted_od: Vec<f64>,
-    /// Per pixel: sum of weights, weighted sum of squares about the mean, number of values.
-    pub sums: Vec<(f64, f64, f64)>,
+    weighted_od: Vec<f64>,
 }
 
 impl Sample {
@@ -41,16 +43,13 @@ impl Sample {
             energies: n,
             weight: vec![0.0; chosen.len() * n],
             weighted_od: vec![0.0; chosen.len() * n],
-            sums: vec![(0.0, 0.0, 0.0); chosen.len()],
+            chosen,
         };
         let rows = sample.weight.par_chunks_mut(n).zip(sample.weighted_od.par_chunks_mut(n));
-        rows.zip(&mut sample.sums).zip(&chosen).for_each_init(
-            Spectrum::default,
-            |spectrum, (((weight, od), sums), &pixel)| {
-                view.gather(pixel, spectrum);
-                *sums = load(spectrum, &position, weight, od);
-            },
-        );
+        rows.zip(&sample.chosen).for_each_init(Spectrum::default, |spectrum, ((weight, od), &pixel)| {
+            view.gather(pixel, spectrum);
+            load(spectrum, &position, weight, od);
+        });
         sample
     }
 
@@ -62,30 +61,27 @@ impl Sample {
         };
         Self {
             energies: n,
+            chosen: self.chosen.iter().step_by(stride).copied().collect(),
             weight: rows(&self.weight),
             weighted_od: rows(&self.weighted_od),
-            sums: self.sums.iter().step_by(stride).copied().collect(),
         }
     }
 
     /// Number of pixels.
     pub(super) fn pixels(&self) -> usize {
-        self.sums.len()
+        self.chosen.len()
     }
 
-    /// Number of energies.
-    pub(super) fn energies(&self) -> usize {
-        self.energies
+    /// Index among the energies, weight and weighted value of everything measured of a pixel.
+    pub(super) fn values(&self, pixel: usize) -> impl Iterator<Item = (usize, f64, f64)> + '_ {
+        let row = pixel * self.energies..(pixel + 1) * self.energies;
+        let values = self.weight[row.clone()].iter().zip(&self.weighted_od[row]).enumerate();
+        values.filter(|(_, (w, _))| **w > 0.0).map(|(e, (w, wx))| (e, *w, *wx))
     }
 }
 
 /// Fills one row.
-fn load(
-    spectrum: &Spectrum,
-    position: &[usize],
-    weight: &mut [f64],
-    weighted_od: &mut [f64],
-) -> (f64, f64, f64) {
+fn load(spectrum: &Spectrum, position: &[usize], weight: &mut [f64], weighted_od: &mut [f64]) {
     let values = || {
         (0..spectrum.len())
             .filter(|&i| position[spectrum.energies[i]] != usize::MAX)
@@ -93,14 +89,10 @@ fn load(
     };
     let total: f64 = values().map(|(_, _, w)| w).sum();
     let mean = values().map(|(_, od, w)| w * od).sum::<f64>() / total;
-    let (mut squares, mut count) = (0.0, 0.0);
     for (at, od, w) in values() {
         weight[at] = w;
         weighted_od[at] = w * (od - mean);
-        squares += w * (od - mean).powi(2);
-        count += 1.0;
     }
-    (total, squares, count)
 }
 
 /// Particles among pixels spread evenly over the map. The place within each equal part of the map is scattered, so

@@ -10,6 +10,7 @@ use super::*;
 use crate::absorption::{AbsorptionSettings, Intensity, noise_factor};
 use crate::classify::correlation::Baseline;
 use crate::classify::{PhaseMap, PosteriorModel, Recipe, settle};
+use crate::reference::ReferenceSet;
 use crate::scan::{Channel, I0, Pixels, SampleBatch};
 use crate::simulate::nvpf;
 use crate::stack::{Stack, test_plan};
@@ -133,12 +134,12 @@ fn whole(energy: usize, pixels: usize, values: Vec<f32>) -> SampleBatch {
 }
 
 /// The offset of a stack, estimated as for a settled map.
-pub(super) fn estimate(stack: &Stack, set: &ReferenceSet) -> EnergyOffset {
+pub(super) fn estimate(stack: &Stack, set: &ReferenceSet) -> EnergyScale {
     let absorption = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
     let intensity = Intensity::estimate(stack, &crate::screening::Screen::default(), &absorption);
     let noise = noise_factor(stack, &intensity, absorption.max_od);
     let view = DensityView::new(stack, &intensity, absorption.max_od, noise);
-    estimate_offset(&view, set, &stack.plan().energies_ev, &TriageSettings::default())
+    estimate_energies(&view, set, &stack.plan().energies_ev, &TriageSettings::default(), None)
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn an_offset_is_recovered_where_the_references_are_exact() {
     let set = nvpf::reference_set();
     for (seed, offset_ev) in [0.0, 0.1, 0.3, -0.7, 1.0].into_iter().enumerate() {
         let (stack, _) = Scene::new(seed as u64, 30, 1000.0, offset_ev).stack(&set);
-        let found = estimate(&stack, &set);
+        let found = estimate(&stack, &set).offset;
         assert!((found.offset_ev - offset_ev).abs() < 0.03, "{offset_ev}: {found:?}");
         assert!(found.is_trusted() && found.error_ev < 0.03, "{offset_ev}: {found:?}");
     }
@@ -160,6 +161,7 @@ fn recipe(set: &Arc<ReferenceSet>, mode: OffsetMode) -> Recipe {
         triage: TriageSettings::default(),
         offset: mode,
         registration: crate::registration::RegistrationMode::default(),
+        calibration: None,
     }
 }
 
@@ -242,18 +244,18 @@ fn the_end_of_the_references_is_no_end_of_the_scan() {
         reference.od = inside.iter().map(|&i| reference.od[i]).collect();
         reference.energies_ev = inside.iter().map(|&i| reference.energies_ev[i]).collect();
     }
-    let found = estimate(&stack, &set);
+    let found = estimate(&stack, &set).offset;
     assert!((found.offset_ev + 0.4).abs() < 0.03 && found.is_trusted(), "{found:?}");
-    let targets = Targets::corrected(&set, &scene.energies_ev, found.offset_ev);
+    let targets = Targets::corrected(&set, &scene.energies_ev, &Correction::constant(found.offset_ev));
     assert!(targets.used.iter().all(|used| *used) && targets.unused_ev().is_empty());
-    let beyond = Targets::corrected(&set, &[505.0, 515.0], 0.1);
+    let beyond = Targets::corrected(&set, &[505.0, 515.0], &Correction::constant(0.1));
     assert_eq!((beyond.used, beyond.energies_ev), (vec![false, true], vec![505.1, 515.1]));
 }
 
 #[test]
 fn an_offset_is_not_trusted_where_nothing_tells_it() {
     let set = nvpf::reference_set();
-    let doubt = |scene: &Scene| estimate(&scene.stack(&set).0, &set).doubt;
+    let doubt = |scene: &Scene| estimate(&scene.stack(&set).0, &set).offset.doubt;
     let base = Scene::new(3, 30, 1000.0, 0.2);
     let few = Scene { energies_ev: even(5, 510.0, 520.0), ..base.clone() };
     assert_eq!(doubt(&few), Some(OffsetDoubt::FewEnergies));
@@ -266,113 +268,7 @@ fn an_offset_is_not_trusted_where_nothing_tells_it() {
     assert_eq!(doubt(&flat), Some(OffsetDoubt::FewPixels));
     // Something that is none of the references.
     let foreign = estimate(&stack, &set);
-    assert_eq!(foreign.correction_ev(OffsetMode::Correct), 0.0, "{foreign:?}");
-}
-
-/// Run by hand: accuracy of the settled map by offset, corrected and not.
-#[test]
-#[ignore = "a measurement, not a test: some minutes"]
-fn accuracy_by_offset() {
-    let set = Arc::new(nvpf::reference_set());
-    let draws: u64 = std::env::var("DRAWS").ok().and_then(|d| d.parse().ok()).unwrap_or(4);
-    for mismatched in [false, true] {
-        for energies in [8, 12, 30] {
-            for counts in [300.0, 1000.0, 3000.0] {
-                let mut line = format!("{mismatched:8} {energies:8} {counts:6} |");
-                for offset_ev in [0.0, 0.1, 0.2, 0.3] {
-                    let mut sums = [0.0; 2];
-                    for draw in 0..draws {
-                        let mut scene = Scene::new(100 + draw, energies, counts, offset_ev);
-                        scene.mismatched = mismatched;
-                        sums[0] += accuracy(&scene, &set, OffsetMode::Report).0;
-                        sums[1] += accuracy(&scene, &set, OffsetMode::Correct).0;
-                    }
-                    let [reported, corrected] = sums.map(|sum| sum / draws as f64);
-                    line += &format!("  {offset_ev}: {reported:.3} {corrected:.3}");
-                }
-                eprintln!("{line}");
-            }
-        }
-    }
-}
-
-/// Run by hand: how well offsets are recovered, by counts and energies.
-#[test]
-#[ignore = "a measurement, not a test: some minutes"]
-fn recovery() {
-    let set = nvpf::reference_set();
-    let draws: u64 = std::env::var("DRAWS").ok().and_then(|d| d.parse().ok()).unwrap_or(10);
-    let subsets: [&[usize]; 4] = [&[0, 1, 2, 3, 4], &[0, 2], &[1], &[2, 3, 4]];
-    eprintln!(
-        "mismatch phases energies counts | rms   worst  error | in 1s in 2s | untrusted, wrong-but-trusted"
-    );
-    for mismatched in [false, true] {
-        for (index, phases) in subsets.iter().enumerate() {
-            for energies in [8, 12, 30] {
-                for counts in [300.0, 1000.0, 3000.0] {
-                    let mut found = Vec::new();
-                    for draw in 0..draws {
-                        for (i, size) in [0.0, 0.1, 0.3, 0.7, 1.0].into_iter().enumerate() {
-                            let seed = draw * 1000 + 10 * i as u64 + index as u64;
-                            let offset_ev = if draw % 2 == 0 { size } else { -size };
-                            let mut scene = Scene::new(seed, energies, counts, offset_ev);
-                            (scene.mismatched, scene.phases) = (mismatched, phases.to_vec());
-                            let estimate = estimate(&scene.stack(&set).0, &set);
-                            found.push((estimate.offset_ev - offset_ev, estimate));
-                        }
-                    }
-                    tell(mismatched, phases, energies, counts, &found);
-                }
-            }
-        }
-    }
-}
-
-fn tell(mismatched: bool, phases: &[usize], energies: usize, counts: f64, found: &[(f64, EnergyOffset)]) {
-    let trusted: Vec<_> = found.iter().filter(|(_, e)| e.is_trusted()).collect();
-    let n = trusted.len().max(1) as f64;
-    let rms = (trusted.iter().map(|(d, _)| d * d).sum::<f64>() / n).sqrt();
-    let worst = trusted.iter().map(|(d, _)| d.abs()).fold(0.0, f64::max);
-    let error = trusted.iter().map(|(_, e)| e.error_ev).sum::<f64>() / n;
-    let within = |k: f64| trusted.iter().filter(|(d, e)| d.abs() <= k * e.error_ev).count() as f64 / n;
-    let wrong = trusted.iter().filter(|(d, _)| d.abs() > 0.1).count();
-    let phases: String = phases.iter().map(|k| k.to_string()).collect();
-    eprintln!(
-        "{mismatched:8} {phases:>6} {energies:8} {counts:6} | {rms:.3} {worst:.3} {error:.3} | {:.2} {:.2} | {} {} of {}",
-        within(1.0),
-        within(2.0),
-        found.len() - trusted.len(),
-        wrong,
-        found.len()
-    );
-    if std::env::var("EACH").is_ok() {
-        for (error, estimate) in found {
-            eprintln!("    {error:+.3} {}", estimate.describe());
-        }
-    }
-}
-
-/// Run by hand: the time an estimate takes.
-#[test]
-#[ignore = "a measurement, not a test"]
-fn time_of_an_estimate() {
-    let set = nvpf::reference_set();
-    for energies in [30, 75] {
-        let mut scene = Scene::new(1, energies, 1000.0, 0.2);
-        scene.size = 256;
-        let stack = scene.stack(&set).0;
-        let absorption = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
-        let intensity = Intensity::estimate(&stack, &crate::screening::Screen::default(), &absorption);
-        let view = DensityView::new(&stack, &intensity, absorption.max_od, 1.0);
-        let mut times = Vec::new();
-        for _ in 0..9 {
-            let started = std::time::Instant::now();
-            let found = estimate_offset(&view, &set, &stack.plan().energies_ev, &TriageSettings::default());
-            times.push((started.elapsed().as_secs_f64() * 1e3, found.offset_ev));
-        }
-        times.sort_by(|a, b| a.0.total_cmp(&b.0));
-        eprintln!("{energies} energies: {:?} ms (fastest, median, slowest)", [times[0], times[4], times[8]]);
-    }
+    assert!(foreign.applied(OffsetMode::Correct).is_none(), "{foreign:?}");
 }
 
 /// The real stack: its references were cut from it, so that there is no offset; and the same with the references moved.
@@ -398,15 +294,14 @@ fn the_real_stack_has_no_offset() {
         stack
     };
     let stack = stack_of(&recording);
-    let found = estimate(&stack, &set);
-    eprintln!("{}", found.describe());
+    let found = estimate(&stack, &set).offset;
     for n in [6, 8, 12, 20] {
         let energies =
             crate::recording::select_energies(&recording.plan.energies_ev, &format!("count:{n}")).unwrap();
         let sparse = estimate(&stack_of(&recording.subset(&energies)), &set);
-        eprintln!("{n}: {}", sparse.describe());
         // Corrected or not, it must not be moved far.
-        assert!(sparse.correction_ev(OffsetMode::Correct).abs() < 0.1, "{n}: {sparse:?}");
+        let correction = sparse.applied(OffsetMode::Correct);
+        assert!(correction.distance_ev(&Correction::none(), &[705.0, 725.0]) < 0.1, "{n}: {sparse:?}");
     }
     assert!(found.offset_ev.abs() < 0.05, "{found:?}");
     for moved_ev in [-0.5, 0.3, 1.0] {
@@ -414,30 +309,72 @@ fn the_real_stack_has_no_offset() {
         for reference in &mut moved.references {
             reference.energies_ev.iter_mut().for_each(|e| *e += moved_ev);
         }
-        let found = estimate(&stack, &moved);
-        eprintln!("{moved_ev}: {}", found.describe());
+        let found = estimate(&stack, &moved).offset;
         assert!((found.offset_ev - moved_ev).abs() < 0.05, "{moved_ev}: {found:?}");
     }
 }
 
-/// Run by hand: what the correction costs by itself. The same counts, with the set-points as they were and with those
-/// where the beam really was.
 #[test]
-#[ignore = "a measurement, not a test"]
-fn accuracy_against_true_energies() {
-    let set = Arc::new(nvpf::reference_set());
-    for counts in [300.0, 1000.0, 3000.0] {
-        for energies in [12, 30] {
-            let mut sums = [0.0; 2];
-            for draw in 0..4 {
-                let scene = Scene::new(100 + draw, energies, counts, 0.3);
-                let real_ev = scene.energies_ev.iter().map(|e| e + 0.3).collect();
-                let known = Scene { energies_ev: real_ev, offset_ev: 0.0, ..scene.clone() };
-                sums[0] += accuracy(&scene, &set, OffsetMode::Correct).0;
-                sums[1] += accuracy(&known, &set, OffsetMode::Report).0;
-            }
-            let [corrected, known] = sums.map(|sum| sum / 4.0);
-            eprintln!("{energies} {counts} | corrected {corrected:.4} true energies {known:.4}");
-        }
+fn references_that_lie_apart_are_brought_to_the_sample() {
+    // Every reference is displaced by its own; 0.12 eV too low on average.
+    let exact = nvpf::reference_set();
+    let own_ev = [0.18, 0.06, 0.15, 0.03, 0.18];
+    let mut set = exact.clone();
+    for (reference, own_ev) in set.references.iter_mut().zip(own_ev) {
+        reference.energies_ev.iter_mut().for_each(|e| *e += own_ev);
     }
+    let stack = Scene::new(11, 30, 3000.0, 0.0).stack(&exact).0;
+    let scale = estimate(&stack, &set);
+    assert!((scale.offset.offset_ev - 0.12).abs() < 0.03 && scale.offset.is_trusted(), "{scale:?}");
+    for (phase, own_ev) in own_ev.iter().enumerate() {
+        let found_ev = scale.correction.offset_ev + scale.correction.own(phase);
+        assert!((found_ev - own_ev).abs() < 0.03, "{phase}: {scale:?}");
+    }
+    // The offset's own error holds what displacements have in common.
+    assert!(scale.offset.error_ev > 0.015, "{scale:?}");
+}
+
+#[test]
+fn a_slope_is_found_where_there_is_one_and_the_references_are_exact() {
+    let set = nvpf::reference_set();
+    let flat = estimate(&Scene::new(12, 30, 3000.0, 0.2).stack(&set).0, &set);
+    assert_eq!((flat.offset.slope, flat.correction.slope), (0.0, 0.0), "{flat:?}");
+    let scene = Scene::new(13, 30, 3000.0, 0.2);
+    let (mut stack, _) = scene.stack(&set);
+    // The same counts under set-points that are farther off the higher they are.
+    let slope = 0.012;
+    let mut plan = stack.plan().as_ref().clone();
+    plan.energies_ev.iter_mut().for_each(|e| *e -= slope * (*e - 519.0));
+    let mut tilted = Stack::new(plan);
+    for energy in 0..scene.energies_ev.len() {
+        let values = stack.plane(energy).values().to_vec();
+        tilted.push(energy as u64 + 1, &whole(energy, values.len(), values)).unwrap();
+    }
+    stack = tilted;
+    let scale = estimate(&stack, &set);
+    for (nominal_ev, true_ev) in stack.plan().energies_ev.iter().zip(&scene.energies_ev) {
+        let left_ev = nominal_ev + scale.correction.at(*nominal_ev) - true_ev - 0.2;
+        assert!(left_ev.abs() < 0.03, "{nominal_ev}: {left_ev} {scale:?}");
+    }
+    assert!((scale.offset.slope - slope).abs() < 3.0 * scale.offset.slope_error, "{scale:?}");
+}
+
+#[test]
+fn a_measured_calibration_beats_the_fit() {
+    let set = Arc::new(nvpf::reference_set());
+    let scene = Scene::new(14, 30, 3000.0, 0.3);
+    let (stack, _) = scene.stack(&set);
+    let calibrated = |true_ev: f64, mode: OffsetMode| {
+        let calibration = Correction::calibrated(&[[515.0, true_ev]]);
+        settle(&stack, &Recipe { calibration, ..recipe(&set, mode) }, None).map.origin
+    };
+    let right = calibrated(515.3, OffsetMode::Report);
+    assert!((right.correction_ev - 0.3).abs() < 1e-9 && !right.energy_offset.is_at_odds(), "{right:?}");
+    assert!((right.energy_offset.offset_ev - 0.3).abs() < 0.03, "the fit tells the whole");
+    assert!((right.corrected_ev[0] - scene.energies_ev[0] - 0.3).abs() < 1e-9);
+    let wrong = calibrated(515.1, OffsetMode::Correct);
+    assert!((wrong.correction_ev - 0.1).abs() < 1e-9, "{wrong:?}");
+    assert!(wrong.energy_offset.is_at_odds() && wrong.energy_offset.is_alarming());
+    let told = &wrong.normalisation.iter().find(|(name, _)| name == "energy_offset").unwrap().1;
+    assert!(told.contains("at odds"), "{told}");
 }

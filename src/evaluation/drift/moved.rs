@@ -56,35 +56,6 @@ pub fn recorded_drift(
                     path(count, reach, seed.wrapping_mul(31).wrapping_add((which * 100 + draw) as u64));
                 let moving = stack_of(&moved(&chosen, &path))?;
                 let maps = three_maps(subject, &still, &moving)?;
-                if std::env::var("PW_DEBUG").is_ok() {
-                    for map in &maps {
-                        let mut text = String::new();
-                        let scored: Vec<usize> = images
-                            .scored
-                            .iter()
-                            .copied()
-                            .filter(|p| staying(&path, still.plan().grid.shape)[*p])
-                            .collect();
-                        for status in crate::classify::Status::ALL {
-                            let of: Vec<usize> =
-                                scored.iter().copied().filter(|p| map.status[*p] == status).collect();
-                            let right = of.iter().filter(|p| map.phase[**p] == labels.phase[**p]).count();
-                            text += &format!("{} {} right {right}; ", status.name(), of.len());
-                        }
-                        let none = scored.iter().filter(|p| map.phase[**p] == 255).count();
-                        let seen: usize = scored.iter().map(|p| usize::from(map.energies_seen[*p])).sum();
-                        let which: Vec<usize> =
-                            scored.iter().copied().filter(|p| map.phase[*p] != labels.phase[*p]).collect();
-                        let to0 = which.iter().filter(|p| map.phase[**p] == 0).count();
-                        crate::cli::say(format_args!(
-                            "{text} none {none} wrong {} to0 {to0} seen {:.1} noise {:?} pop {:?}",
-                            which.len(),
-                            seen as f64 / scored.len() as f64,
-                            map.origin.normalisation.iter().find(|n| n.0 == "noise"),
-                            map.origin.population
-                        ));
-                    }
-                }
                 let said = |drift: &crate::registration::Drift, energy: usize| {
                     let (shift, own) = (drift.shift(energy)?, own.shift(energy)?);
                     Some([shift.y - own.y, shift.x - own.x])

@@ -10,6 +10,7 @@ use crate::classify::{OffsetMode, PosteriorModel, Recipe, settle};
 use crate::detector::{self, FrameSettings};
 use crate::evaluation::{EvaluationError, Subject};
 use crate::reference::ReferenceSet;
+use crate::registration::{Drift, RegistrationMode, Verdict};
 use crate::scan::DetectorKind;
 use crate::simulate::{IncidentSource, Microscope, Scenario, Truth};
 use crate::stack::Stack;
@@ -38,6 +39,8 @@ pub struct ScenarioRow {
     /// What came of them.
     #[serde(flatten)]
     pub score: Score,
+    /// What was applied to the first of them, as its map says: name and value.
+    pub applied: Vec<(String, String)>,
 }
 
 /// Runs every job with `seeds` seeds, one after the other from the scenario's own on. `progress` is told how many
@@ -63,6 +66,7 @@ pub fn scenarios(
         })
         .collect();
     let mut scores = vec![Score::default(); jobs.len()];
+    let mut applied = vec![Vec::new(); jobs.len()];
     let mut done = 0;
     progress(done, scans.len());
     for some in scans.chunks(AHEAD) {
@@ -71,18 +75,23 @@ pub fn scenarios(
             some.par_iter().map(|(_, scenario)| measure(scenario.clone(), &references)).collect();
         for ((index, _), measured) in some.iter().zip(measured) {
             let (microscope, stack) = measured?;
-            scores[*index].add(&judge(subject, &microscope, &stack)?);
+            let (score, normalisation) = judge(subject, &microscope, &stack)?;
+            scores[*index].add(&score);
+            if applied[*index].is_empty() {
+                applied[*index] = normalisation;
+            }
             done += 1;
             progress(done, scans.len());
         }
     }
-    let row = |(job, score): (&ScenarioJob, Score)| ScenarioRow {
+    let row = |((job, score), applied): ((&ScenarioJob, Score), Vec<(String, String)>)| ScenarioRow {
         name: job.name.clone(),
         about: job.scenario.about.clone(),
         scans: seeds,
         score,
+        applied,
     };
-    Ok(jobs.iter().zip(scores).map(row).collect())
+    Ok(jobs.iter().zip(scores).zip(applied).map(row).collect())
 }
 
 /// Measures a whole scan, as the daemon would have it.
@@ -122,8 +131,12 @@ pub(super) fn measure(
     Ok((microscope, stack))
 }
 
-/// Maps a scan, and scores the map.
-fn judge(subject: &mut Subject, microscope: &Microscope, stack: &Stack) -> Result<Score, EvaluationError> {
+/// Maps a scan, and scores the map; also what the map says was applied.
+fn judge(
+    subject: &mut Subject,
+    microscope: &Microscope,
+    stack: &Stack,
+) -> Result<(Score, Vec<(String, String)>), EvaluationError> {
     let mut recipe = subject.recipe.clone();
     if microscope.scenario().detector.i0 == IncidentSource::Spectrum {
         recipe.absorption.mode = I0Mode::Spectrum;
@@ -139,17 +152,26 @@ fn judge(subject: &mut Subject, microscope: &Microscope, stack: &Stack) -> Resul
     let set_points = &stack.plan().energies_ev;
     let corrections = Corrections {
         energy_ev: settled.energies_ev.iter().zip(set_points).map(|(now, was)| now - was).collect(),
-        shift_px: vec![[0.0; 2]; set_points.len()],
+        shift_px: shifts(&settled.map.origin.drift, set_points.len()),
     };
-    Ok(Score::of(microscope, stack, &settled.map, &raw.map, &corrections))
+    let score = Score::of(microscope, stack, &settled.map, &raw.map, &corrections);
+    Ok((score, settled.map.origin.normalisation))
 }
 
 /// The recipe without corrections: what Pearson alone has to live with.
 fn uncorrected(recipe: &Recipe) -> Recipe {
     let mut recipe = recipe.clone();
     recipe.offset = OffsetMode::Report;
+    recipe.registration = RegistrationMode::Off;
     recipe.triage.neighbours = false;
     recipe
+}
+
+/// By how much each image was moved back; by nothing where the drift was not taken out.
+fn shifts(drift: &Drift, energies: usize) -> Vec<[f64; 2]> {
+    let applied = drift.verdict == Verdict::Applied;
+    let known = |energy: usize| drift.shifts.get(energy).copied().flatten().filter(|_| applied);
+    (0..energies).map(|energy| known(energy).map_or([0.0; 2], |shift| [shift.y, shift.x])).collect()
 }
 
 /// The separate I0 spectrum of a simulated beamline, taken at the first ring current.

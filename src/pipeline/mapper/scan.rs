@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use crate::advice::{Advice, AdviceSettings, Adviser, Situation};
-use crate::classify::{DensityView, LiveMap, PhaseMap, PhaseSpectra, Recipe, Targets};
+use crate::classify::{DensityView, LiveMap, OffsetSummary, PhaseMap, PhaseSpectra, Recipe, Targets};
 use crate::pipeline::scans::{SharedStack, lock};
 use crate::publish::MeanSpectra;
 use crate::publish::board::ScanSummary;
@@ -16,6 +16,9 @@ const SPECTRA_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Difference between set-point and read-back that people should know of, eV.
 const READ_BACK_TOLERANCE_EV: f64 = 0.05;
+
+/// Change of the estimated offset, eV, from which it is warned of again.
+const OFFSET_NEWS_EV: f64 = 0.1;
 
 /// A scan that is mapped.
 #[derive(Debug)]
@@ -38,7 +41,8 @@ pub(super) struct MappedScan {
     last_spectra: Option<Instant>,
     complete: Vec<bool>,
     read_back_noted: bool,
-    offset_noted: bool,
+    /// The offset that was warned of last, eV.
+    offset_noted_ev: Option<f64>,
     /// What was said of a missing I0.
     i0_problem: Option<String>,
     /// Reasons that were said for values not being usable.
@@ -67,7 +71,7 @@ impl MappedScan {
             last_spectra: None,
             complete: Vec::new(),
             read_back_noted: false,
-            offset_noted: false,
+            offset_noted_ev: None,
             i0_problem: None,
             flaws_noted: Vec::new(),
         }
@@ -189,21 +193,27 @@ impl MappedScan {
         }
     }
 
-    /// Says once that the energies of the scan are off.
-    pub(super) fn note_offset(&mut self, map: &PhaseMap) {
-        let offset = &map.origin.energy_offset;
-        if offset.is_alarming() && !self.offset_noted {
-            self.offset_noted = true;
-            let text = offset.report(map.origin.correction_ev);
-            tracing::warn!(
-                scan_id = self.scan_id(),
-                offset_ev = offset.offset_ev,
-                error_ev = offset.error_ev,
-                corrected_ev = map.origin.correction_ev,
-                "the energies of the scan are off against the references: {text}"
-            );
-            self.note_once(format!("the energies are off against the references: at first {text}"));
+    /// Says that the energies of the scan are off: once, and again where the estimate has moved by [`OFFSET_NEWS_EV`]. Returns
+    /// what there is to tell.
+    pub(super) fn note_offset(&mut self, map: &PhaseMap) -> Option<(OffsetSummary, String)> {
+        let (offset, correction_ev) = (&map.origin.energy_offset, map.origin.correction_ev);
+        let is_new =
+            |told_ev: f64| !((offset.offset_ev - told_ev).abs() <= OFFSET_NEWS_EV.max(2.0 * offset.error_ev));
+        if !offset.is_alarming() || !self.offset_noted_ev.is_none_or(is_new) {
+            return None;
         }
+        let again = self.offset_noted_ev.replace(offset.offset_ev).is_some();
+        let text = offset.report(&map.origin.correction);
+        tracing::warn!(
+            scan_id = self.scan_id(),
+            offset_ev = offset.offset_ev,
+            error_ev = offset.error_ev,
+            corrected_ev = correction_ev,
+            "the energies of the scan are off against the references: {text}"
+        );
+        let when = if again { "then" } else { "at first" };
+        self.note_once(format!("the energies are off against the references: {when} {text}"));
+        Some((offset.summary(correction_ev), text))
     }
 
     /// Says where there is no I0, once an energy is complete, and takes it back where there is; and says once for each
@@ -320,6 +330,7 @@ mod tests {
             baseline: Baseline::None,
             triage: TriageSettings::default(),
             offset: OffsetMode::Report,
+            calibration: None,
             registration: crate::registration::RegistrationMode::Off,
         };
         let advice = AdviceSettings { enabled: false, move_ms_per_ev: 0.0, settle_ms: 0.0, stop_below: 0.0 };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::{Accepted, EventRefusal, Patience, ScanNotice, SharedStack, lock, samples_of};
+use super::{Accepted, EventRefusal, Patience, ScanNotice, SharedStack, lock, planned_bytes, samples_of};
 use crate::detector::{FrameSettings, Tally};
 use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackError, check_seq};
@@ -364,6 +364,6 @@ impl Scan {
     }
 
     pub(super) fn planned_bytes(&self) -> usize {
-        self.stack.as_ref().map_or(0, |_| self.first_plan.planned_values().saturating_mul(8))
+        self.stack.as_ref().map_or(0, |_| planned_bytes(&self.first_plan))
     }
 }

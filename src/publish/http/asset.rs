@@ -10,6 +10,8 @@ pub(super) enum Asset {
     MapArrow,
     MapParquet,
     MapPng,
+    /// `phase_map.png?inpainted=1`.
+    InpaintedPng,
     SpectraArrow,
 }
 
@@ -29,13 +31,14 @@ pub(super) enum AssetError {
 }
 
 impl Asset {
+    /// What goes by a name of its own.
     const ALL: [Self; 4] = [Self::MapArrow, Self::MapParquet, Self::MapPng, Self::SpectraArrow];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::MapArrow => "phase_map.arrow",
             Self::MapParquet => "phase_map.parquet",
-            Self::MapPng => "phase_map.png",
+            Self::MapPng | Self::InpaintedPng => "phase_map.png",
             Self::SpectraArrow => "spectra.arrow",
         }
     }
@@ -48,14 +51,14 @@ impl Asset {
         match self {
             Self::MapArrow | Self::SpectraArrow => "application/vnd.apache.arrow.stream",
             Self::MapParquet => "application/vnd.apache.parquet",
-            Self::MapPng => "image/png",
+            Self::MapPng | Self::InpaintedPng => "image/png",
         }
     }
 
     pub(super) fn is_there(self, entry: &BoardEntry) -> bool {
         match self {
             Self::SpectraArrow => entry.spectra.is_some(),
-            Self::MapArrow | Self::MapParquet | Self::MapPng => entry.map.is_some(),
+            Self::MapArrow | Self::MapParquet | Self::MapPng | Self::InpaintedPng => entry.map.is_some(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Asset {
         let map = entry.map.as_ref().ok_or(gone)?;
         match self {
             Self::MapPng => Ok(picture::png(map)?.into()),
+            Self::InpaintedPng => Ok(picture::inpainted_png(map)?.into()),
             Self::MapParquet => {
                 let mut bytes = Vec::new();
                 parquet::write(&mut bytes, &table::phase_map(map)?)?;

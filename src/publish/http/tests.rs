@@ -91,6 +91,12 @@ async fn serves_tables_and_pictures_and_says_when_they_are_known() {
     );
     let png = ask(server.address, &format!("{url}.png"), "").await;
     assert_eq!(&png.body[1..4], b"PNG");
+    let inpainted = ask(server.address, &format!("{url}.png?inpainted=1"), "").await;
+    assert_eq!((inpainted.status, &inpainted.body[1..4]), (200, &b"PNG"[..]));
+    assert_ne!(inpainted.body, png.body);
+    for bad in [".png?inpainted=yes", ".arrow?inpainted=1"] {
+        assert_eq!(ask(server.address, &format!("{url}{bad}"), "").await.status, 400, "{bad}");
+    }
     let tag = png.header("etag").unwrap();
     let known =
         ask(server.address, &format!("{url}.png"), &format!("If-None-Match: \"x\", W/{tag}\r\n")).await;

@@ -1,9 +1,9 @@
 //! The map itself: which screen pixel shows which pixel of the grid, in what colour.
 
-use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::pixelcolor::{Rgb888, RgbColor as _};
 
 use super::canvas::Canvas;
-use super::{PAPER, RULE};
+use super::{Inpainted, PAPER, RULE};
 use crate::classify::{PhaseMap, Status};
 use crate::scan::{Axis, Grid};
 
@@ -83,12 +83,19 @@ impl Field {
         self.x.scale(grid.x)
     }
 
-    pub(super) fn draw(&self, canvas: &mut Canvas, [left, top]: [usize; 2], map: &PhaseMap) {
+    pub(super) fn draw(
+        &self,
+        canvas: &mut Canvas,
+        [left, top]: [usize; 2],
+        map: &PhaseMap,
+        inpainted: Option<&Inpainted>,
+    ) {
         let nx = map.plan.grid.nx();
         for y in 0..self.height() {
             let row = self.y.pixel(y) * nx;
             for x in 0..self.width() {
-                canvas.set([left + x, top + y], shade(map, row + self.x.pixel(x), [x, y]));
+                let colour = shade(map, inpainted, row + self.x.pixel(x), [x, y]);
+                canvas.set([left + x, top + y], colour);
             }
         }
         canvas.frame([left, top], [self.width(), self.height()], RULE);
@@ -96,9 +103,24 @@ impl Field {
 }
 
 /// Colour of `pixel` where it is drawn at `at`.
-fn shade(map: &PhaseMap, pixel: usize, at: [usize; 2]) -> Rgb888 {
+fn shade(map: &PhaseMap, inpainted: Option<&Inpainted>, pixel: usize, at: [usize; 2]) -> Rgb888 {
     let colour = |index: u8| map.phases.get(usize::from(index)).map(|phase| phase.colour);
-    pattern(map.status[pixel], colour(map.phase[pixel]), colour(map.runner_up[pixel]), at)
+    match inpainted.filter(|view| view.filled[pixel]) {
+        Some(view) => {
+            let (phase, runner_up) = (colour(view.phase[pixel]), colour(view.runner_up[pixel]));
+            hatched(pattern(view.status[pixel], phase, runner_up, at), at)
+        }
+        None => pattern(map.status[pixel], colour(map.phase[pixel]), colour(map.runner_up[pixel]), at),
+    }
+}
+
+/// A colour paler and with lines across it: it was not measured.
+pub(super) fn hatched(colour: Rgb888, [x, y]: [usize; 2]) -> Rgb888 {
+    if (x + y) % 4 == 0 {
+        return PAPER;
+    }
+    let pale = |c: u8| (f32::from(c) * 0.6 + 255.0 * 0.4) as u8;
+    Rgb888::new(pale(colour.r()), pale(colour.g()), pale(colour.b()))
 }
 
 /// How a status looks at a place on the screen; phases that are not there are a middle grey.

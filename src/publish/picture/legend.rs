@@ -3,8 +3,8 @@
 use embedded_graphics::mono_font::iso_8859_1::{FONT_7X13, FONT_9X15, FONT_9X15_BOLD};
 
 use super::canvas::Canvas;
-use super::field::pattern;
-use super::{INK, LEGEND_WIDTH, QUIET, RULE};
+use super::field::{hatched, pattern};
+use super::{INK, Inpainted, LEGEND_WIDTH, QUIET, RULE};
 use crate::classify::{PhaseMap, Status};
 
 const ROW: usize = 27;
@@ -25,13 +25,16 @@ const OTHERS: [(Status, &str); 6] = [
     (Status::Unmeasured, "not measured"),
 ];
 
+/// What is drawn and was not measured.
+const INPAINTED: &str = "in-painted: not measured";
+
 /// Height of the legend of `map`.
-pub(super) fn height(map: &PhaseMap) -> usize {
-    2 * HEADING + ROW * (map.phases.len() + OTHERS.len()) + 16
+pub(super) fn height(map: &PhaseMap, inpainted: Option<&Inpainted>) -> usize {
+    2 * HEADING + ROW * (map.phases.len() + OTHERS.len() + usize::from(inpainted.is_some())) + 16
 }
 
 /// Draws it with its upper left corner at `[x, y]`.
-pub(super) fn draw(canvas: &mut Canvas, [x, y]: [usize; 2], map: &PhaseMap) {
+pub(super) fn draw(canvas: &mut Canvas, [x, y]: [usize; 2], map: &PhaseMap, inpainted: Option<&Inpainted>) {
     let counts = map.status_counts();
     let classified = counts[Status::Classified as usize];
     let mut y = heading(canvas, [x, y], "Phases", &format!("% of {classified} classified pixels"));
@@ -48,6 +51,11 @@ pub(super) fn draw(canvas: &mut Canvas, [x, y]: [usize; 2], map: &PhaseMap) {
         swatch(canvas, [x, y], |at| pattern(status, colour(0), colour(1), at));
         row(canvas, [x, y], words, &percent(counts[status as usize] as f64 / map.len().max(1) as f64));
         y += ROW;
+    }
+    if let Some(view) = inpainted {
+        swatch(canvas, [x, y], |at| hatched(pattern(Status::Classified, colour(0), None, at), at));
+        let filled = view.filled.iter().filter(|&&filled| filled).count();
+        row(canvas, [x, y], INPAINTED, &percent(filled as f64 / map.len().max(1) as f64));
     }
 }
 

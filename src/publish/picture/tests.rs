@@ -100,3 +100,27 @@ fn draws_particles() {
     }
     assert!(bytes.len() < 500_000);
 }
+
+#[test]
+fn what_was_not_measured_is_filled_and_marked() {
+    let mut map = map(2, 2, &[]);
+    map.status.fill(Status::Classified);
+    map.phase.copy_from_slice(&[0, 0, 2, 3]);
+    map.status[1] = Status::Unmeasured;
+    map.phase[1] = NO_PHASE;
+    let field = Field::of(&map.plan.grid);
+    let (plain, filled) = (decode(&png(&map).unwrap()), decode(&inpainted_png(&map).unwrap()));
+    let size = field.width() / 2;
+    let colours = |picture: &Decoded, left: usize| -> std::collections::BTreeSet<[u8; 3]> {
+        (0..size)
+            .flat_map(|y| (0..size).map(move |x| [MARGIN + left + x, HEADER + y]))
+            .map(|at| picture.at(at))
+            .collect()
+    };
+    assert_eq!(colours(&plain, 0), colours(&filled, 0), "what was measured looks as it did");
+    let [before, now] = [colours(&plain, size), colours(&filled, size)];
+    assert!(now != before && !now.contains(&map.phases[0].colour), "paler than what was measured");
+    assert_eq!(now.len(), 2, "a pale colour and the hatching");
+    assert!(filled.texts.contains(&("phasewatch.inpainted".into(), "true".into())));
+    assert!(!plain.texts.iter().any(|(key, _)| key == "phasewatch.inpainted"));
+}

@@ -32,6 +32,8 @@ library![
     "hot-pixels",
     "second-order",
     "thick",
+    "thick-second",
+    "thick-dim",
     "thin",
     "overlap",
     "few-energies",
