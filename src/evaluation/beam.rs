@@ -337,3 +337,33 @@ fn what_spoils_a_scan_costs_no_more_than_a_point() {
         assert!(worth.empty_od < 0.01, "{}: {worth:?}", effect.name);
     }
 }
+
+/// Prints what each scenario of the library is worth, and what was done about its I0 and its lines:
+/// `cargo test --lib what_scenarios -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement: a minute"]
+fn what_scenarios_are_worth() {
+    let recipe =
+        crate::pipeline::recipe(&crate::settings::Settings::defaults().unwrap(), Arc::new(reference_set()));
+    let mut subject = super::Subject { recipe: recipe.unwrap(), oracle: None };
+    let job = |(name, scenario): (&'static str, crate::simulate::Scenario)| super::ScenarioJob {
+        name: name.to_owned(),
+        scenario,
+    };
+    let jobs: Vec<_> = crate::simulate::Scenario::library().unwrap().into_iter().map(job).collect();
+    for row in super::scenarios(&mut subject, &jobs, 1, &mut |_, _| {}).unwrap() {
+        let said =
+            |name: &str| row.applied.iter().find(|(n, _)| n == name).map_or("", |(_, text)| text.as_str());
+        eprintln!(
+            "{:16} accuracy {:.4}, coverage {:.4}; i0 {}; beam {}; dead time {}; noise {}; screening {}",
+            row.name,
+            row.score.accuracy(),
+            row.score.coverage(),
+            said("i0").chars().take(60).collect::<String>(),
+            said("beam"),
+            said("dead_time"),
+            said("noise").chars().take(20).collect::<String>(),
+            said("screening"),
+        );
+    }
+}
