@@ -3,6 +3,16 @@
 //! An intensity is the sum over the frame's pixels. A saturated pixel, and one that is NaN, is left out, and
 //! counts as dark instead, so that the dark level of every sum is the plan's dark times the pixels of a frame.
 //! A frame of which nothing is left is not measured (NaN). Infinities refuse the batch.
+//!
+//! Pixels that are configured as bad, and those that [`bad_pixels`] finds dead or hot in the frames of the same message, are
+//! left out alike. They are looked for in each message anew, from its own frames alone: so a sum follows from its message,
+//! whatever came before it, in whatever order.
+
+mod bad_pixels;
+
+use serde::Serialize;
+
+pub use bad_pixels::{BadPixels, Tally};
 
 use crate::scan::{DType, FrameBatch, SampleBatch, ScanPlan};
 
@@ -24,6 +34,15 @@ pub enum DetectorError {
     Infinite,
 }
 
+/// What is done about single pixels of a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FrameSettings {
+    /// Pixels that are always left out, `[y, x]`; those outside a frame are nobody's.
+    pub mask: Vec<[usize; 2]>,
+    /// Whether dead and hot pixels are looked for.
+    pub find_bad_pixels: bool,
+}
+
 /// Whether a batch of single values is what the plan's detector gives.
 ///
 /// # Errors
@@ -41,7 +60,11 @@ pub fn check_samples(plan: &ScanPlan, batch: &SampleBatch) -> Result<(), Detecto
 ///
 /// # Errors
 /// Where the size does not fit the plan, or a frame holds an infinity.
-pub fn reduce(plan: &ScanPlan, frames: FrameBatch) -> Result<SampleBatch, DetectorError> {
+pub fn reduce(
+    plan: &ScanPlan,
+    settings: &FrameSettings,
+    frames: FrameBatch,
+) -> Result<(SampleBatch, BadPixels), DetectorError> {
     let FrameBatch { mut batch, dtype, bytes } = frames;
     let (pixels, per_frame) = (batch.pixels.len(), plan.summed_pixels());
     let found = bytes.len() / dtype.size();
@@ -51,12 +74,29 @@ pub fn reduce(plan: &ScanPlan, frames: FrameBatch) -> Result<SampleBatch, Detect
     }
     let limits = Limits { dark: plan.detector.dark, saturation: plan.detector.saturation };
     let frame_bytes = per_frame * dtype.size();
-    let sum = |frame: &[u8]| limits.sum(dtype, frame);
+    let [_, width] = plan.detector.frame_shape.unwrap_or([1, 1]);
+    let bad = if settings.find_bad_pixels {
+        bad_pixels::find(dtype, &bytes, [per_frame / width, width], limits.dark)
+    } else {
+        BadPixels::default()
+    };
+    let left_out = left_out(settings, &bad, [per_frame / width, width]);
+    let sum = |frame: &[u8]| limits.sum(dtype, frame, &left_out);
     batch.values = bytes.chunks_exact(frame_bytes).map(sum).collect();
     if batch.values.iter().any(|value| value.is_infinite()) {
         return Err(DetectorError::Infinite);
     }
-    Ok(batch)
+    Ok((batch, bad))
+}
+
+/// The pixels that are left out, ascending, each once.
+fn left_out(settings: &FrameSettings, bad: &BadPixels, [height, width]: [usize; 2]) -> Vec<usize> {
+    let masked = settings.mask.iter().filter(|[y, x]| *y < height && *x < width).map(|[y, x]| y * width + x);
+    let mut list: Vec<usize> =
+        masked.chain(bad.dead.iter().copied()).chain(bad.hot.iter().copied()).collect();
+    list.sort_unstable();
+    list.dedup();
+    list
 }
 
 struct Limits {
@@ -65,8 +105,8 @@ struct Limits {
 }
 
 impl Limits {
-    fn sum(&self, dtype: DType, frame: &[u8]) -> f32 {
-        match dtype {
+    fn sum(&self, dtype: DType, frame: &[u8], left_out: &[usize]) -> f32 {
+        let total = match dtype {
             DType::Uint8 => self.integers(frame, |&b| u32::from(b)),
             DType::Uint16 => self.integers(frame.as_chunks().0, |b| u32::from(u16::from_le_bytes(*b))),
             DType::Uint32 => self.integers(frame.as_chunks().0, |b| u32::from_le_bytes(*b)),
@@ -74,10 +114,22 @@ impl Limits {
                 self.floats(frame.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))))
             }
             DType::Float64 => self.floats(frame.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b))),
+        };
+        if total.sum.is_infinite() {
+            return f32::INFINITY;
         }
+        // What is left out was summed with the rest, unless it was saturated or no number.
+        let limit = self.saturation.unwrap_or(f64::INFINITY);
+        let taken = left_out.iter().map(|&pixel| bad_pixels::value(dtype, frame, pixel));
+        let (out, count) = taken
+            .filter(|value| *value < limit)
+            .fold((0.0, 0), |(out, count), value| (out + value, count + 1));
+        let kept = total.kept - count;
+        let pixels = (frame.len() / dtype.size()) as u64;
+        if kept == 0 { f32::NAN } else { (total.sum - out + self.dark * (pixels - kept) as f64) as f32 }
     }
 
-    fn integers<T>(&self, values: &[T], read: impl Fn(&T) -> u32) -> f32 {
+    fn integers<T>(&self, values: &[T], read: impl Fn(&T) -> u32) -> Total {
         /// Values of 16 bits whose sum fits 32: those of a run, in halves.
         const RUN: usize = 1 << 16;
         // The smallest integer that is saturated; above u32 nothing is.
@@ -99,24 +151,31 @@ impl Limits {
             sum += u64::from(low) + (u64::from(high) << 16);
             kept += u64::from(good);
         }
-        let left_out = values.len() as u64 - kept;
-        if kept == 0 { f32::NAN } else { (sum as f64 + self.dark * left_out as f64) as f32 }
+        Total { sum: sum as f64, kept }
     }
 
-    fn floats(&self, values: impl Iterator<Item = f64>) -> f32 {
+    fn floats(&self, values: impl Iterator<Item = f64>) -> Total {
         let limit = self.saturation.unwrap_or(f64::INFINITY);
-        let (mut sum, mut kept) = (0.0, false);
+        let mut total = Total { sum: 0.0, kept: 0 };
         for value in values {
             if value.is_infinite() {
-                return f32::INFINITY;
+                return Total { sum: f64::INFINITY, kept: 1 };
             }
             // NaN compares false, and is left out with the saturated.
-            let good = value < limit;
-            sum += if good { value } else { self.dark };
-            kept |= good;
+            if value < limit {
+                total.sum += value;
+                total.kept += 1;
+            }
         }
-        if kept { sum as f32 } else { f32::NAN }
+        total
     }
+}
+
+/// Sum of the pixels of a frame that are not saturated, and how many these are.
+#[derive(Clone, Copy, Debug)]
+struct Total {
+    sum: f64,
+    kept: u64,
 }
 
 #[cfg(test)]
@@ -150,18 +209,30 @@ mod tests {
         FrameBatch { batch, dtype, bytes: Bytes::from(bytes) }
     }
 
+    fn sums(plan: &ScanPlan, frames: FrameBatch) -> Vec<f32> {
+        reduce(plan, &FrameSettings::default(), frames).unwrap().0.values
+    }
+
+    #[test]
+    fn a_masked_pixel_counts_as_dark_too() {
+        let settings = FrameSettings { mask: vec![[0, 1], [7, 7]], ..FrameSettings::default() };
+        let bytes: Vec<u8> = [5_u16, 6, 100, 7, 8, 9].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let (batch, _) = reduce(&area(Some(100.0)), &settings, frames(DType::Uint16, bytes)).unwrap();
+        assert_eq!(batch.values, [9.0, 18.0]);
+    }
+
     #[test]
     fn a_saturated_pixel_counts_as_dark() {
         let bytes: Vec<u8> = [5_u16, 6, 100, 7, 8, 9].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let sums = reduce(&area(Some(100.0)), frames(DType::Uint16, bytes.clone())).unwrap().values;
-        assert_eq!(sums, [13.0, 24.0]);
-        assert_eq!(reduce(&area(None), frames(DType::Uint16, bytes)).unwrap().values, [111.0, 24.0]);
+        let found = sums(&area(Some(100.0)), frames(DType::Uint16, bytes.clone()));
+        assert_eq!(found, [13.0, 24.0]);
+        assert_eq!(sums(&area(None), frames(DType::Uint16, bytes)), [111.0, 24.0]);
     }
 
     #[test]
     fn a_frame_without_a_good_pixel_is_not_measured() {
         let bytes = vec![9, 9, 9, 1, 1, 1];
-        let sums = reduce(&area(Some(9.0)), frames(DType::Uint8, bytes)).unwrap().values;
+        let sums = sums(&area(Some(9.0)), frames(DType::Uint8, bytes));
         assert!(sums[0].is_nan() && sums[1] == 3.0);
     }
 
@@ -169,14 +240,15 @@ mod tests {
     fn floats_leave_nan_out_and_refuse_infinities() {
         let bytes = |values: [f32; 6]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
         let good = frames(DType::Float32, bytes([1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0]));
-        assert_eq!(reduce(&area(None), good).unwrap().values, [6.0, 15.0]);
+        assert_eq!(sums(&area(None), good), [6.0, 15.0]);
         let bad = frames(DType::Float32, bytes([1.0, f32::INFINITY, 3.0, 4.0, 5.0, 6.0]));
-        assert_eq!(reduce(&area(None), bad).unwrap_err(), DetectorError::Infinite);
+        assert_eq!(reduce(&area(None), &FrameSettings::default(), bad).unwrap_err(), DetectorError::Infinite);
     }
 
     #[test]
     fn another_size_is_refused() {
-        let error = reduce(&area(None), frames(DType::Uint8, vec![1; 8])).unwrap_err();
+        let error =
+            reduce(&area(None), &FrameSettings::default(), frames(DType::Uint8, vec![1; 8])).unwrap_err();
         assert_eq!(error, DetectorError::Shape { found: 8, pixels: 2, wanted: 6 });
     }
 }

@@ -6,6 +6,8 @@
 //! also a quick table of single spectra. docs/evaluation.md says what the figures mean.
 
 mod baseline;
+#[cfg(test)]
+mod beam;
 mod cells;
 mod chart;
 mod draw;

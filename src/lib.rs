@@ -18,6 +18,7 @@ pub mod recording;
 pub mod reference;
 pub mod registration;
 pub mod scan;
+pub mod screening;
 pub mod settings;
 pub mod simulate;
 pub mod source;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 pub use selection::{SelectionError, select_energies};
-pub use spectrum::read_spectrum;
+pub use spectrum::{read_ring_current_ma, read_spectrum};
 
 use crate::scan::{Channel, I0, Pixels, PlanError, SampleBatch, ScanPlan};
 

@@ -32,3 +32,6 @@ pub use drift::{Drift, DriftSummary, EnergyShift, RegistrationMode, Shift, Verdi
 pub use estimate::estimate;
 pub use registrar::{Moved, Registrar, Step};
 pub use resample::register;
+
+#[cfg(test)]
+mod tests;

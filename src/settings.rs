@@ -44,6 +44,8 @@ pub struct Settings {
     pub model: ModelSettings,
     /// `[i0]`.
     pub i0: I0Settings,
+    /// `[detector]`.
+    pub detector: DetectorSection,
     /// `[registration]`.
     pub registration: RegistrationSettings,
     /// `[energy]`.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::PlaneIntensity;
+use super::{Beam, PlaneIntensity};
 use crate::scan::{ScanPlan, Signal};
+use crate::screening::{DetectorSettings, PlaneFlaws, Response};
 use crate::stack::{Plane, Stack};
 
 /// Optical density and its variance for a noise factor of 1.
@@ -33,19 +34,43 @@ pub fn energies_ev(stack: &Stack, read_back: bool) -> Vec<f64> {
     set_points.iter().zip(stack.planes()).map(energy).collect()
 }
 
+/// How the values of one plane are treated: its I0, and which of them are not usable.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Treatment {
+    /// The incident intensity.
+    pub intensity: PlaneIntensity,
+    /// The values that screening masks.
+    pub flaws: Option<Arc<PlaneFlaws>>,
+    /// Whether the dark level is a constant without noise.
+    pub quiet_dark: bool,
+}
+
+/// Relative variances of a value and of its I0, for a noise factor of 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Noise {
+    /// Of the signal: with a dark level as noisy as counts, and with one that is constant.
+    pub signal: [f64; 2],
+    /// Of the incident intensity.
+    pub i0: f64,
+}
+
 /// How the values of one plane become optical densities.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Conversion {
     signal: Signal,
-    dark: f64,
-    saturation: f64,
+    response: Response,
+    ceiling: f64,
     max_od: f64,
-    counts_per_photon: f64,
     /// Signal below which the noise leaves nothing of an optical density.
     least_signal: f64,
+    /// Variance of a value of 1.
+    variance_per_value: f64,
     /// Variance of a value over that of one that was counted.
     interpolated: f64,
-    intensity: PlaneIntensity,
+    columns: usize,
+    /// The one I0 of the plane where there is one, less dark, and its relative variance.
+    steady: (f64, f64),
+    treatment: Treatment,
 }
 
 /// Standard deviations that a transmitted signal must be above zero: with less the error of its optical density is
@@ -62,22 +87,33 @@ fn least_signal(plan: &ScanPlan, energy: usize) -> f64 {
 }
 
 impl Conversion {
-    /// The conversion of plane `energy` with the given I0. Values above `max_od` are masked.
+    /// The conversion of plane `energy` under a treatment. Optical densities above `max_od` are masked.
     #[must_use]
-    pub fn new(plan: &ScanPlan, energy: usize, intensity: PlaneIntensity, max_od: f64) -> Self {
+    pub fn new(
+        plan: &ScanPlan,
+        energy: usize,
+        treatment: Treatment,
+        detector: &DetectorSettings,
+        max_od: f64,
+    ) -> Self {
         let counts_per_photon = plan.detector.counts_per_photon.as_ref().map_or(1.0, |list| list[energy]);
-        // Saturated pixels of a frame were left out of its sum already.
-        let saturation = if plan.summed_pixels() == 1 { plan.detector.saturation } else { None };
-        Self {
+        let response = Response::of(plan, energy, detector);
+        let mut conversion = Self {
             signal: plan.detector.signal,
-            dark: plan.dark(),
-            saturation: saturation.unwrap_or(f64::INFINITY),
+            response,
+            ceiling: response.ceiling(),
             max_od,
-            counts_per_photon,
             least_signal: least_signal(plan, energy),
+            variance_per_value: counts_per_photon / response.counts_per_value,
             interpolated: 1.0,
-            intensity,
+            columns: plan.grid.nx(),
+            steady: (f64::NAN, f64::NAN),
+            treatment,
+        };
+        if let PlaneIntensity::One { i0, pixels, .. } = conversion.treatment.intensity {
+            conversion.steady = conversion.light_of(i0, pixels);
         }
+        conversion
     }
 
     /// The same for a plane whose values may have been interpolated: see [`Plane::variance_factor`].
@@ -89,15 +125,22 @@ impl Conversion {
     /// Whether any value of the plane can be converted.
     #[must_use]
     pub fn is_possible(&self) -> bool {
-        self.signal == Signal::OpticalDensity || self.intensity != PlaneIntensity::Unknown
+        self.signal == Signal::OpticalDensity || self.treatment.intensity != PlaneIntensity::Unknown
     }
 
-    /// The optical density of `value`, measured together with `stream_i0` (NaN where none came).
+    /// Whether screening masks the value of `pixel`.
     #[must_use]
     #[inline]
-    pub fn apply(&self, value: f32, stream_i0: f32) -> Density {
+    pub fn is_flawed(&self, pixel: usize) -> bool {
+        self.treatment.flaws.as_ref().is_some_and(|flaws| flaws.contains(pixel))
+    }
+
+    /// The optical density of `value`, measured at `pixel` together with `stream_i0` (NaN where none came).
+    #[must_use]
+    #[inline]
+    pub fn apply(&self, pixel: usize, value: f32, stream_i0: f32) -> Density {
         let value = f64::from(value);
-        if value.is_nan() || value >= self.saturation {
+        if value.is_nan() || value >= self.ceiling || self.is_flawed(pixel) {
             return Density::MASKED;
         }
         if self.signal == Signal::OpticalDensity {
@@ -107,17 +150,15 @@ impl Conversion {
                 Density { od: value as f32, variance: self.interpolated as f32 }
             };
         }
-        let (i0, pixels) = match self.intensity {
-            PlaneIntensity::Unknown => return Density::MASKED,
-            PlaneIntensity::Stream => (f64::from(stream_i0), 1.0),
-            PlaneIntensity::One { i0, pixels } => (i0, pixels),
-        };
-        let (signal, incident) = (value - self.dark, i0 - self.dark);
+        let (incident, relative_i0) = self.incident(pixel, f64::from(stream_i0));
         if incident <= 0.0 || incident.is_nan() {
             return Density::MASKED;
         }
-        // Relative variances of signal and incident beam; the dark counts are noise, too.
-        let relative_i0 = self.counts_per_photon * i0 / (incident * incident * pixels);
+        // Dead time stretches a value and its scatter alike.
+        let seen = self.response.linear(value);
+        let signal = seen - self.response.dark;
+        let stretch = if seen == value { 1.0 } else { seen / value };
+        let noisy = self.noisy(value)[usize::from(self.treatment.quiet_dark)];
         if self.signal == Signal::Transmission {
             if signal <= self.least_signal {
                 return Density::MASKED;
@@ -126,35 +167,87 @@ impl Conversion {
             if od > self.max_od {
                 return Density::MASKED;
             }
-            let variance =
-                self.interpolated * self.counts_per_photon * value / (signal * signal) + relative_i0;
+            let variance = self.interpolated * self.variance_per_value * noisy * stretch * stretch
+                / (signal * signal)
+                + relative_i0;
             return Density { od: od as f32, variance: variance as f32 };
         }
         let ratio = signal / incident;
-        // One count at least: a yield of nothing is a measurement, and has an error.
-        let counts = value.max(self.counts_per_photon);
-        let own = self.interpolated * self.counts_per_photon * counts / (incident * incident);
+        // One photon at least: a yield of nothing is a measurement, and has an error.
+        let counts = noisy.max(self.variance_per_value) * stretch * stretch;
+        let own = self.interpolated * self.variance_per_value * counts / (incident * incident);
         let variance = own + ratio * ratio * relative_i0;
         Density { od: ratio as f32, variance: variance as f32 }
+    }
+
+    /// What of a value scatters as counts do: with a dark level that does, and with one that is constant.
+    #[inline]
+    fn noisy(&self, value: f64) -> [f64; 2] {
+        // At least one photon: who counts none has not measured that there is none.
+        [value, (value - self.response.dark).max(self.variance_per_value)]
+    }
+
+    /// The noise of a transmitted value under both assumptions on the dark level; for values that have an optical density.
+    pub(super) fn noise(&self, pixel: usize, value: f32, stream_i0: f32) -> Noise {
+        let value = f64::from(value);
+        let (incident, i0) = self.incident(pixel, f64::from(stream_i0));
+        let seen = self.response.linear(value);
+        let stretch = if seen == value { 1.0 } else { seen / value };
+        let light = if self.signal == Signal::Transmission { seen - self.response.dark } else { incident };
+        let scale = self.interpolated * self.variance_per_value * stretch * stretch / (light * light);
+        Noise { signal: self.noisy(value).map(|noisy| noisy * scale), i0 }
+    }
+
+    /// Incident intensity at a pixel, dark taken off, and its relative variance; NaN where there is none.
+    #[inline]
+    fn incident(&self, pixel: usize, stream_i0: f64) -> (f64, f64) {
+        match &self.treatment.intensity {
+            PlaneIntensity::Unknown => (f64::NAN, f64::NAN),
+            PlaneIntensity::Stream => {
+                self.light_of(self.response.linear_i0(stream_i0).unwrap_or(f64::NAN), 1.0)
+            }
+            PlaneIntensity::One { beam: Beam::Steady, .. } => self.steady,
+            PlaneIntensity::One { beam, .. } => {
+                let factor = beam.factor(pixel / self.columns, stream_i0 - self.response.dark);
+                (self.steady.0 * factor, self.steady.1)
+            }
+        }
+    }
+
+    /// An I0, dark included, that is the mean of `pixels` values: less dark, and its relative variance.
+    #[inline]
+    fn light_of(&self, i0: f64, pixels: f64) -> (f64, f64) {
+        let light = i0 - self.response.dark;
+        (light, self.variance_per_value * i0 / (light * light * pixels))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scan::ValueUnit;
     use crate::stack::test_plan;
+
+    fn convert(plan: &ScanPlan, intensity: PlaneIntensity) -> Conversion {
+        let treatment = Treatment { intensity, ..Treatment::default() };
+        Conversion::new(plan, 0, treatment, &DetectorSettings::default(), 4.0)
+    }
+
+    fn steady(i0: f64) -> PlaneIntensity {
+        PlaneIntensity::One { i0, pixels: 1.0, beam: Beam::Steady }
+    }
 
     fn conversion(intensity: PlaneIntensity) -> Conversion {
         let mut plan = test_plan(1, 1, 1);
         plan.detector.dark = 10.0;
         plan.detector.saturation = Some(5000.0);
-        Conversion::new(&plan, 0, intensity, 4.0)
+        convert(&plan, intensity)
     }
 
     #[test]
     fn density_and_noise_follow_the_formula() {
-        let one = conversion(PlaneIntensity::One { i0: 1010.0, pixels: 1.0 });
-        let density = one.apply(110.0, f32::NAN);
+        let one = conversion(steady(1010.0));
+        let density = one.apply(0, 110.0, f32::NAN);
         assert!((f64::from(density.od) - 10_f64.ln()).abs() < 1e-6);
         let expected = 110.0 / 100.0_f64.powi(2) + 1010.0 / 1000.0_f64.powi(2);
         assert!((f64::from(density.variance) - expected).abs() < 1e-7);
@@ -164,36 +257,41 @@ mod tests {
     fn without_dark_the_noise_is_that_of_the_literature() {
         let mut plan = test_plan(1, 1, 1);
         plan.detector.dark = 0.0;
-        let one = Conversion::new(&plan, 0, PlaneIntensity::One { i0: 1e4, pixels: 1.0 }, 4.0);
+        let one = convert(&plan, steady(1e4));
         for (od, sigma) in [(1.0_f64, 0.0193), (2.0, 0.0290), (3.0, 0.0459)] {
-            let density = one.apply((1e4 * (-od).exp()) as f32, f32::NAN);
+            let density = one.apply(0, (1e4 * (-od).exp()) as f32, f32::NAN);
             assert!((f64::from(density.variance).sqrt() - sigma).abs() < 1e-4);
         }
     }
 
     #[test]
     fn what_has_no_density_is_masked_not_zero() {
-        let one = conversion(PlaneIntensity::One { i0: 1010.0, pixels: 1.0 });
+        let one = conversion(steady(1010.0));
         for value in [10.0, 0.0, f32::NAN, 5000.0, 10.5] {
-            assert!(one.apply(value, f32::NAN).od.is_nan(), "{value}");
+            assert!(one.apply(0, value, f32::NAN).od.is_nan(), "{value}");
         }
-        assert!(conversion(PlaneIntensity::Unknown).apply(100.0, 1000.0).od.is_nan());
-        assert!(conversion(PlaneIntensity::Stream).apply(100.0, f32::NAN).od.is_nan());
-        assert!(conversion(PlaneIntensity::Stream).apply(100.0, 1000.0).od > 2.0);
+        assert!(conversion(PlaneIntensity::Unknown).apply(0, 100.0, 1000.0).od.is_nan());
+        assert!(conversion(PlaneIntensity::Stream).apply(0, 100.0, f32::NAN).od.is_nan());
+        assert!(conversion(PlaneIntensity::Stream).apply(0, 100.0, 1000.0).od > 2.0);
     }
 
     #[test]
     fn what_is_within_its_noise_has_no_density() {
         let mut plan = test_plan(1, 1, 1);
+        let conversion_of = |plan: &ScanPlan| {
+            let intensity = PlaneIntensity::One { i0: 1020.0, pixels: 1e6, beam: Beam::Steady };
+            let treatment = Treatment { intensity, ..Treatment::default() };
+            Conversion::new(plan, 0, treatment, &DetectorSettings::default(), 9.0)
+        };
         (plan.detector.dark, plan.detector.counts_per_photon) = (20.0, Some(vec![1.0]));
-        let one = Conversion::new(&plan, 0, PlaneIntensity::One { i0: 1020.0, pixels: 1e6 }, 9.0);
+        let one = conversion_of(&plan);
         // Two deviations of 11.1 photons on 20 dark counts are 11.2.
-        assert!(one.apply(31.0, f32::NAN).od.is_nan());
-        let density = one.apply(32.0, f32::NAN);
+        assert!(one.apply(0, 31.0, f32::NAN).od.is_nan());
+        let density = one.apply(0, 32.0, f32::NAN);
         assert!(density.od > 4.0 && density.variance.sqrt() < 0.5);
         plan.detector.counts_per_photon = None;
-        let unknown = Conversion::new(&plan, 0, PlaneIntensity::One { i0: 1020.0, pixels: 1e6 }, 9.0);
-        assert!(!unknown.apply(21.0, f32::NAN).od.is_nan(), "nobody knows the noise");
+        let unknown = conversion_of(&plan);
+        assert!(!unknown.apply(0, 21.0, f32::NAN).od.is_nan(), "nobody knows the noise");
     }
 
     #[test]
@@ -201,8 +299,36 @@ mod tests {
         let mut plan = test_plan(1, 1, 1);
         plan.detector.signal = Signal::Fluorescence;
         plan.detector.dark = 0.0;
-        let yields = Conversion::new(&plan, 0, PlaneIntensity::One { i0: 100.0, pixels: 1.0 }, 4.0);
-        assert_eq!(yields.apply(25.0, f32::NAN).od, 0.25);
-        assert_eq!(yields.apply(0.0, f32::NAN).od, 0.0);
+        let yields = convert(&plan, steady(100.0));
+        assert_eq!(yields.apply(0, 25.0, f32::NAN).od, 0.25);
+        assert_eq!(yields.apply(0, 0.0, f32::NAN).od, 0.0);
+    }
+
+    #[test]
+    fn dead_time_is_taken_out_of_both_and_the_noise_is_that_of_what_was_seen() {
+        let mut plan = test_plan(1, 1, 1);
+        plan.detector.dark = 0.0;
+        plan.detector.dead_time_s = Some(1e-8);
+        // 1e7 photons/s for 1 ms: 10 % of the time is dead; the sample lets a tenth through.
+        let seen = |photons: f64| photons / (1.0 + photons * 1e-5);
+        let one = convert(&plan, PlaneIntensity::Stream);
+        let density = one.apply(0, seen(1000.0) as f32, seen(1e4) as f32);
+        assert!((f64::from(density.od) - 10_f64.ln()).abs() < 1e-6, "{density:?}");
+        let poisson = 1.0 / seen(1000.0);
+        assert!((f64::from(density.variance) - poisson - 1.1 / 1e4).abs() < 0.02 * poisson);
+        plan.detector.dead_time_s = None;
+        let without = convert(&plan, PlaneIntensity::Stream).apply(0, seen(1000.0) as f32, seen(1e4) as f32);
+        assert!((f64::from(without.od) - 10_f64.ln()).abs() > 0.08);
+    }
+
+    #[test]
+    fn rates_have_the_noise_of_their_counts() {
+        let mut plan = test_plan(1, 1, 1);
+        plan.detector.dark = 0.0;
+        plan.value_unit = ValueUnit::CountsPerS;
+        plan.dwell_ms = vec![2.0];
+        let one = convert(&plan, PlaneIntensity::One { i0: 1e6, pixels: f64::INFINITY, beam: Beam::Steady });
+        // 5e5 a second are 1000 in 2 ms.
+        assert!((f64::from(one.apply(0, 5e5, f32::NAN).variance) - 1e-3).abs() < 1e-9);
     }
 }

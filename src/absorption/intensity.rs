@@ -3,8 +3,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::beam::{Beam, Light, monitor, region_light};
+use super::noise::is_dark_noise;
 use super::region::{EmptyRegion, find_empty_region};
+use super::{Conversion, I0Spectrum, Treatment, report};
 use crate::scan::{I0Kind, PixelSet, ScanPlan, Signal, ValueUnit};
+use crate::screening::{DetectorSettings, Response, Screen};
 use crate::stack::{Plane, PlaneI0, Stack};
 
 /// Where I0 is to be taken from.
@@ -40,40 +44,6 @@ pub enum I0Source {
     NotNeeded,
 }
 
-/// Unit of a separate I0 spectrum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpectrumUnit {
-    /// Counts per millisecond.
-    #[default]
-    CountsPerMs,
-    /// Counts within the scan's own dwell.
-    Counts,
-}
-
-/// A separate I0 spectrum, dark included as in the values.
-#[derive(Clone, Debug, PartialEq)]
-pub struct I0Spectrum {
-    /// Energy, eV, ascending, and intensity.
-    pub points: Vec<(f64, f64)>,
-    /// Unit of the intensity.
-    pub unit: SpectrumUnit,
-}
-
-impl I0Spectrum {
-    /// Intensity at `energy_ev`, interpolated; `None` outside the spectrum.
-    #[must_use]
-    pub fn at(&self, energy_ev: f64) -> Option<f64> {
-        let upper = self.points.partition_point(|&(e, _)| e < energy_ev);
-        let &(e1, i1) = self.points.get(upper)?;
-        if e1 == energy_ev {
-            return Some(i1);
-        }
-        let &(e0, i0) = self.points.get(upper.checked_sub(1)?)?;
-        Some(i0 + (i1 - i0) * (energy_ev - e0) / (e1 - e0))
-    }
-}
-
 /// A configured region: pixels `x[0]..x[1]` by `y[0]..y[1]`, the ends excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionBox {
@@ -107,56 +77,99 @@ pub struct AbsorptionSettings {
     pub max_od: f64,
     /// Whether read-back energies are used instead of set-points.
     pub read_back: bool,
+    /// What is known of the detector.
+    pub detector: DetectorSettings,
 }
 
 /// The incident intensity of one plane.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum PlaneIntensity {
     /// Not known (yet).
     #[default]
     Unknown,
     /// What came with each value.
     Stream,
-    /// One for the plane, dark included, in the unit of the values: the mean of `pixels` measurements.
+    /// One for the plane, dark included and dead time taken out, in the unit of the values: the mean of `pixels`
+    /// measurements.
     One {
         /// The intensity.
         i0: f64,
         /// How many measurements it is the mean of; infinite where it is exact.
         pixels: f64,
+        /// What the beam did within the image.
+        beam: Beam,
     },
 }
 
-/// The incident intensity of a stack.
+/// The incident intensity of a stack, and which of its values are not usable.
 #[derive(Clone, Debug, Default)]
 pub struct Intensity {
     source: I0Source,
     region: Option<EmptyRegion>,
+    detector: DetectorSettings,
+    /// The stack as it was screened; planes without flaws take no room.
+    screen: Screen,
     /// What each plane says by itself.
     own: Vec<PlaneIntensity>,
     planes: Vec<PlaneIntensity>,
+    /// Whether the dark level is a constant without noise.
+    quiet_dark: bool,
 }
 
 impl Intensity {
     /// Estimates the intensity of every plane from the whole stack: a pure function of its content.
     #[must_use]
-    pub fn estimate(stack: &Stack, settings: &AbsorptionSettings) -> Self {
+    pub fn estimate(stack: &Stack, screen: &Screen, settings: &AbsorptionSettings) -> Self {
+        Self::with_region(stack, screen, settings, None)
+    }
+
+    /// As [`Intensity::estimate`], but with the empty region of `before` where that still holds (see
+    /// [`EmptyRegion::holds`]), so that a growing stack does not change from one good region to another.
+    #[must_use]
+    pub fn follow(stack: &Stack, screen: &Screen, settings: &AbsorptionSettings, before: &Self) -> Self {
+        Self::with_region(stack, screen, settings, before.region.as_ref())
+    }
+
+    fn with_region(
+        stack: &Stack,
+        screen: &Screen,
+        settings: &AbsorptionSettings,
+        before: Option<&EmptyRegion>,
+    ) -> Self {
         let source = choose(stack, settings);
-        let region = if source == I0Source::Region { region_of(stack, settings) } else { None };
-        let mut intensity = Self { source, region, own: Vec::new(), planes: Vec::new() };
+        let region =
+            if source == I0Source::Region { region_of(stack, screen, settings, before) } else { None };
+        let mut intensity = Self {
+            source,
+            region,
+            detector: settings.detector,
+            screen: Screen::default(),
+            own: Vec::new(),
+            planes: Vec::new(),
+            quiet_dark: false,
+        };
         if intensity.source == I0Source::Region && intensity.region.is_none() {
             intensity.source = I0Source::None;
         }
-        intensity.refresh(stack, settings, &[]);
+        intensity.refresh(stack, screen, settings, &[]);
+        intensity.quiet_dark = !is_dark_noise(stack, &intensity, settings.max_od);
         intensity
     }
 
     /// Takes the intensity of the planes `changed` anew, with source and region as they are; of all planes where
     /// they are other ones than before. A plane none of whose region pixels is measured yet borrows from the nearest
     /// energy that has one.
-    pub fn refresh(&mut self, stack: &Stack, settings: &AbsorptionSettings, changed: &[usize]) {
+    pub fn refresh(
+        &mut self,
+        stack: &Stack,
+        screen: &Screen,
+        settings: &AbsorptionSettings,
+        changed: &[usize],
+    ) {
         let plan = stack.plan();
         let energies = plan.energies_ev.len();
-        let of = |energy: usize| self.plane_intensity(stack.plane(energy), plan, energy, settings);
+        self.screen = screen.clone();
+        let of = |energy: usize| self.plane_intensity(stack, energy, settings);
         if self.own.len() == energies {
             let renewed: Vec<_> = changed.iter().map(|&energy| of(energy)).collect();
             changed.iter().zip(renewed).for_each(|(&energy, plane)| self.own[energy] = plane);
@@ -164,27 +177,42 @@ impl Intensity {
             self.own = (0..energies).into_par_iter().map(of).collect();
         }
         self.planes.clone_from(&self.own);
-        if self.source != I0Source::Region {
-            return;
+        if self.source == I0Source::Region {
+            self.borrow(stack);
         }
-        let known: Vec<usize> =
-            (0..self.planes.len()).filter(|&e| self.planes[e] != PlaneIntensity::Unknown).collect();
+    }
+
+    /// Gives each plane that has no intensity of its own that of the nearest energy, per unit of exposure.
+    fn borrow(&mut self, stack: &Stack) {
+        let plan = stack.plan();
+        let known: Vec<(usize, f64, f64)> = (0..self.own.len())
+            .filter_map(|energy| match &self.own[energy] {
+                PlaneIntensity::One { i0, pixels, .. } => Some((energy, *i0, *pixels)),
+                _ => None,
+            })
+            .collect();
         for energy in 0..self.planes.len() {
             if self.planes[energy] == PlaneIntensity::Unknown && stack.plane(energy).measured() > 0 {
                 let distance = |other: usize| (plan.energies_ev[other] - plan.energies_ev[energy]).abs();
-                let nearest = known.iter().copied().min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
-                self.planes[energy] = nearest.map_or(PlaneIntensity::Unknown, |e| self.planes[e]);
+                let nearest = known.iter().min_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
+                if let Some(&(other, i0, pixels)) = nearest {
+                    let exposure = match plan.value_unit {
+                        ValueUnit::Counts => plan.dwell_ms[energy] / plan.dwell_ms[other],
+                        ValueUnit::CountsPerS => 1.0,
+                    };
+                    let i0 = plan.dark() + (i0 - plan.dark()) * exposure;
+                    self.planes[energy] = PlaneIntensity::One { i0, pixels, beam: Beam::Steady };
+                }
             }
         }
     }
 
-    fn plane_intensity(
-        &self,
-        plane: &Plane,
-        plan: &ScanPlan,
-        energy: usize,
-        settings: &AbsorptionSettings,
-    ) -> PlaneIntensity {
+    fn plane_intensity(&self, stack: &Stack, energy: usize, settings: &AbsorptionSettings) -> PlaneIntensity {
+        let (plan, plane) = (stack.plan(), stack.plane(energy));
+        let response = Response::of(plan, energy, &settings.detector);
+        let flaws = self.screen.flaws(energy).map(|flaws| &**flaws);
+        let light = Light { plane, response: &response, flaws, columns: plan.grid.nx() };
+        let is_monitored = plan.i0_kind == I0Kind::Monitor && matches!(plane.i0(), PlaneI0::Each(_));
         match self.source {
             I0Source::None | I0Source::NotNeeded => PlaneIntensity::Unknown,
             I0Source::Stream => match plane.i0() {
@@ -192,26 +220,23 @@ impl Intensity {
                 PlaneI0::One(_) | PlaneI0::Each(_) => PlaneIntensity::Stream,
             },
             I0Source::Spectrum => {
-                let at =
-                    |spectrum: &I0Spectrum| Some((spectrum.at(plan.energies_ev[energy])?, spectrum.unit));
-                let Some((i0, unit)) = settings.spectrum.as_ref().and_then(at) else {
+                let at = |spectrum: &I0Spectrum| {
+                    let seen = response.linear_i0(spectrum.value_at(plan, energy)?)?;
+                    Some((seen - response.dark) * ring_factor(spectrum, plane).unwrap_or(1.0))
+                };
+                let Some(light_of_beam) = settings.spectrum.as_ref().and_then(at) else {
                     return PlaneIntensity::Unknown;
                 };
-                let exposure = match (unit, plan.value_unit) {
-                    (SpectrumUnit::Counts, _) => 1.0,
-                    (SpectrumUnit::CountsPerMs, ValueUnit::Counts) => plan.dwell_ms[energy],
-                    (SpectrumUnit::CountsPerMs, ValueUnit::CountsPerS) => 1000.0,
-                };
-                PlaneIntensity::One { i0: i0 * exposure, pixels: f64::INFINITY }
+                let beam = if is_monitored { monitor(&light, 0..plane.values().len()) } else { Beam::Steady };
+                PlaneIntensity::One { i0: light_of_beam + response.dark, pixels: f64::INFINITY, beam }
             }
             I0Source::Region => {
                 let Some(region) = &self.region else { return PlaneIntensity::Unknown };
-                let values = region.pixels.iter().map(|p| f64::from(plane.value(p))).filter(|v| !v.is_nan());
-                let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), v| (sum + v, count + 1));
-                if count == 0 || sum / count as f64 <= plan.dark() {
+                let Some(found) = region_light(&light, region, !is_monitored) else {
                     return PlaneIntensity::Unknown;
-                }
-                PlaneIntensity::One { i0: sum / count as f64, pixels: count as f64 }
+                };
+                let beam = if is_monitored { monitor(&light, region.pixels.iter()) } else { found.beam };
+                PlaneIntensity::One { i0: found.mean + response.dark, pixels: found.pixels, beam }
             }
         }
     }
@@ -230,11 +255,67 @@ impl Intensity {
 
     /// The intensity of plane `energy`; unknown where the plan has grown since.
     #[must_use]
-    pub fn plane(&self, energy: usize) -> PlaneIntensity {
-        self.planes.get(energy).copied().unwrap_or_default()
+    pub fn plane(&self, energy: usize) -> &PlaneIntensity {
+        self.planes.get(energy).unwrap_or(&PlaneIntensity::Unknown)
     }
 
-    /// What was done, in words, for people and for the metadata.
+    /// Number of energies.
+    #[must_use]
+    pub fn energies(&self) -> usize {
+        self.planes.len()
+    }
+
+    /// Whether plane `energy` has an intensity of its own, not borrowed from another energy.
+    #[must_use]
+    pub fn is_own(&self, energy: usize) -> bool {
+        self.own.get(energy).is_some_and(|own| *own != PlaneIntensity::Unknown)
+    }
+
+    /// What screening said of the stack.
+    #[must_use]
+    pub fn screen(&self) -> &Screen {
+        &self.screen
+    }
+
+    /// Whether the dark level is as noisy as counts are; if not, it is a constant.
+    #[must_use]
+    pub fn dark_is_noise(&self) -> bool {
+        !self.quiet_dark
+    }
+
+    /// How the values of plane `energy` are treated.
+    #[must_use]
+    pub fn treatment(&self, energy: usize) -> Treatment {
+        Treatment {
+            intensity: self.plane(energy).clone(),
+            flaws: self.screen.flaws(energy).cloned(),
+            quiet_dark: self.quiet_dark,
+        }
+    }
+
+    /// The conversion of plane `energy`. Optical densities above `max_od` are masked.
+    #[must_use]
+    pub fn conversion(&self, plan: &ScanPlan, energy: usize, max_od: f64) -> Conversion {
+        Conversion::new(plan, energy, self.treatment(energy), &self.detector, max_od)
+    }
+
+    /// What was done, in words, for people and for the metadata: names and what is to be said of each.
+    #[must_use]
+    pub fn normalisation(&self, stack: &Stack, settings: &AbsorptionSettings) -> Vec<(&'static str, String)> {
+        report::normalisation(self, stack, settings)
+    }
+
+    /// What is wrong with it, and what is done then; `None` while all is well.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        (self.source == I0Source::None).then_some(
+            "the field has no empty region that could be found, and no other I0 was given: no optical density can be \
+             told, and every pixel stays without a verdict; give i0.mode = \"spectrum\" with a file, or \"region\" \
+             with an empty part of the field",
+        )
+    }
+
+    /// Where I0 comes from, in words.
     #[must_use]
     pub fn describe(&self) -> String {
         match (self.source, &self.region) {
@@ -248,6 +329,12 @@ impl Intensity {
     }
 }
 
+/// Ring current of a plane over that of a spectrum, where both are known.
+pub(super) fn ring_factor(spectrum: &I0Spectrum, plane: &Plane) -> Option<f64> {
+    let (now, then) = (plane.ring_current_ma()?, spectrum.ring_current_ma?);
+    (now > 0.0 && then > 0.0).then_some(now / then)
+}
+
 fn choose(stack: &Stack, settings: &AbsorptionSettings) -> I0Source {
     let plan = stack.plan();
     if plan.detector.signal == Signal::OpticalDensity {
@@ -258,23 +345,29 @@ fn choose(stack: &Stack, settings: &AbsorptionSettings) -> I0Source {
         measured.peek().is_some() && measured.all(|plane| plane.i0() != PlaneI0::None)
     };
     match settings.mode {
-        I0Mode::Stream => I0Source::Stream,
+        I0Mode::Stream if plan.i0_kind == I0Kind::OpenBeam => I0Source::Stream,
         I0Mode::Region => I0Source::Region,
         I0Mode::Spectrum => I0Source::Spectrum,
         I0Mode::Auto if plan.i0_kind == I0Kind::OpenBeam && streamed() => I0Source::Stream,
-        I0Mode::Auto if settings.spectrum.is_some() => I0Source::Spectrum,
+        // A monitor is no I0, whoever asks for it: the next best is taken.
+        I0Mode::Auto | I0Mode::Stream if settings.spectrum.is_some() => I0Source::Spectrum,
         // The brightest part of a yield image is sample, not empty field.
-        I0Mode::Auto if plan.detector.signal != Signal::Transmission => I0Source::None,
-        I0Mode::Auto => I0Source::Region,
+        I0Mode::Auto | I0Mode::Stream if plan.detector.signal != Signal::Transmission => I0Source::None,
+        I0Mode::Auto | I0Mode::Stream => I0Source::Region,
     }
 }
 
-fn region_of(stack: &Stack, settings: &AbsorptionSettings) -> Option<EmptyRegion> {
+fn region_of(
+    stack: &Stack,
+    screen: &Screen,
+    settings: &AbsorptionSettings,
+    before: Option<&EmptyRegion>,
+) -> Option<EmptyRegion> {
     match &settings.region {
         Some(region) => {
             let pixels = region.pixels(stack.plan());
             (!pixels.is_empty()).then_some(EmptyRegion { pixels, separability: 1.0 })
         }
-        None => find_empty_region(stack),
+        None => find_empty_region(stack, screen, before),
     }
 }

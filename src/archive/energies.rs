@@ -19,6 +19,12 @@ pub struct EnergyRow {
     pub i0: Option<f64>,
     /// Where that came from: `stream`, `region`, `spectrum`, …
     pub i0_source: Option<String>,
+    /// I0 less dark, per ms: to be compared from energy to energy whatever the dwell.
+    pub i0_per_ms: Option<f64>,
+    /// Relative scatter of the beam from line to line that was taken out.
+    pub flicker: Option<f64>,
+    /// Values that are not usable: without beam, stuck, out of line, saturated, not linear.
+    pub flawed: u32,
     /// Energy offset as it was estimated, eV: energy of the references less that of the scan.
     pub offset_ev: Option<f64>,
     /// Energy at which the references were taken, eV.
@@ -66,6 +72,12 @@ pub(super) fn table(stack: &Stack, rows: &[EnergyRow]) -> Result<RecordBatch, Ar
         (
             number("coverage", false),
             Arc::new(Float64Array::from_iter_values(planes.iter().map(|p| p.measured() as f64 / pixels))),
+        ),
+        (number("i0_per_ms", true), optional(&mut rows.iter().map(|row| row.i0_per_ms))),
+        (number("beam_flicker", true), optional(&mut rows.iter().map(|row| row.flicker))),
+        (
+            Field::new("flawed", DataType::UInt32, false),
+            Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.flawed))),
         ),
     ];
     let (fields, columns): (Vec<_>, Vec<_>) = columns.into_iter().unzip();

@@ -22,6 +22,8 @@ pub(super) struct Measured {
     pub sums: PixelSums,
     pub seen: u16,
     pub masked: u16,
+    /// How many of the masked say nothing of the sample: without beam, or of a spoilt line.
+    pub void: u16,
     /// What the energies it has seen can tell, see [`super::contrast`].
     pub contrast: Arc<[f32]>,
 }
@@ -76,13 +78,14 @@ impl MeasuredPixels {
     /// One pixel, as triage wants it.
     pub(super) fn reading(&self, pixel: usize) -> Reading<'_> {
         let row = pixel * self.phases..(pixel + 1) * self.phases;
-        let Measured { sums, seen, masked, contrast } = &self.pixels[pixel];
+        let Measured { sums, seen, masked, void, contrast } = &self.pixels[pixel];
         Reading {
             correlations: &self.correlations[row.clone()],
             chi2: &self.chi2[row.clone()],
             sums: *sums,
             seen: *seen,
             masked: *masked,
+            void: *void,
             misfit: self.misfit,
             contrast,
         }

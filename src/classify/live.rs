@@ -22,8 +22,11 @@ use super::repeats::{Change, RunningMeans};
 use super::settled::{Recipe, name_model, origin};
 use super::view::DensityView;
 use super::{Correction, EnergyScale, PhaseMap, RevisionReason, Targets, estimate_energies};
-use crate::absorption::{Conversion, Intensity, PlaneIntensity, energies_ev, noise_factor};
+use crate::absorption::{
+    AbsorptionSettings, Conversion, Intensity, PlaneIntensity, Treatment, energies_ev, noise_factor,
+};
 use crate::registration::{Moved, Registrar, Step};
+use crate::screening::Screen;
 use crate::stack::{Plane, PlaneChange, Stack};
 
 /// Relative change of a plane's I0 below which its optical densities stay as they are: a tenth of the noise of a
@@ -49,8 +52,9 @@ pub struct LiveMap {
     /// Energies that were measured more than once.
     means: RunningMeans,
     intensity: Intensity,
-    /// The I0 that the sums were made with.
-    applied: Vec<PlaneIntensity>,
+    screen: Screen,
+    /// The I0 and the mask that the sums were made with.
+    applied: Vec<Treatment>,
     noise_factor: f64,
     compositions: Compositions,
     /// What the pixels say together, since the last search for an empty region.
@@ -121,7 +125,8 @@ impl LiveMap {
             measured: vec![0; pixels],
             means: RunningMeans::new(&plan.energies_ev, pixels),
             intensity: Intensity::default(),
-            applied: vec![PlaneIntensity::Unknown; plan.energies_ev.len()],
+            screen: Screen::default(),
+            applied: vec![Treatment::default(); plan.energies_ev.len()],
             noise_factor: 1.0,
             compositions: Compositions::new(targets.phases()),
             population: None,
@@ -141,6 +146,7 @@ impl LiveMap {
     pub fn of(stack: &Stack, recipe: Recipe, generation: u64) -> Self {
         let mut map = Self::new(stack, recipe);
         let all: Vec<usize> = (0..map.applied.len()).filter(|&e| stack.plane(e).measured() > 0).collect();
+        map.screen.refresh(stack, &map.recipe.absorption.detector, &all);
         map.register(stack, true, &all);
         map.estimate(stack, true, &[]);
         map.generation = generation;
@@ -160,7 +166,7 @@ impl LiveMap {
         self.seen.fill(0);
         self.measured.fill(0);
         self.means = RunningMeans::new(&stack.plan().energies_ev, pixels);
-        self.applied.fill(PlaneIntensity::Unknown);
+        self.applied.fill(Treatment::default());
         (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
         self.registrar = registrar;
     }
@@ -169,7 +175,9 @@ impl LiveMap {
     fn register(&mut self, raw: &Stack, late: bool, changed: &[usize]) -> Moved {
         let (_, due) = self.due(raw, late);
         let whole = raw.is_full();
-        self.registrar.advance(raw, Step { changed, due, whole }, &|_, _| true)
+        let screen = &self.screen;
+        self.registrar
+            .advance(raw, Step { changed, due, whole }, &|energy, pixel| screen.usable(energy, pixel))
     }
 
     /// The number of values, and whether estimates of the whole stack are due: at first after each image, later each
@@ -217,6 +225,9 @@ impl LiveMap {
         }
         let late = changes.iter().any(|change| !change.displaced.is_empty());
         let mut changed: Vec<usize> = changes.iter().map(|change| change.energy).collect();
+        changed.extend(self.screen.refresh(stack, &self.recipe.absorption.detector, &changed));
+        changed.sort_unstable();
+        changed.dedup();
         let moved = self.register(stack, late, &changed);
         if let Moved::Planes(planes) = &moved {
             changed.extend(planes.iter().map(|(energy, _)| *energy));
@@ -261,7 +272,7 @@ impl LiveMap {
                 self.apply_plane(stack, energy, Work::Exchanged(before));
             } else if let Some(change) = change {
                 self.apply_plane(stack, energy, Work::Changed(change));
-            } else if !same_intensity(self.applied[energy], self.intensity.plane(energy)) {
+            } else if !same_treatment(&self.applied[energy], &self.intensity.treatment(energy)) {
                 self.apply_plane(stack, energy, Work::Revised);
             }
         }
@@ -299,18 +310,24 @@ impl LiveMap {
         let registrar = std::mem::take(&mut self.registrar);
         let stack = registrar.stack(raw);
         let mut changed = false;
+        let (absorption, screen) = (&self.recipe.absorption, self.screen.on(raw, stack));
         if self.generation == 0 || due {
-            let estimate = Intensity::estimate(stack, &self.recipe.absorption);
+            // Only a whole stack is searched as the settled map searches it; until then a good region is kept.
+            let estimate = if whole || self.generation == 0 {
+                Intensity::estimate(stack, &screen, absorption)
+            } else {
+                Intensity::follow(stack, &screen, absorption, &self.intensity)
+            };
             changed = self.generation > 0
                 && (estimate.source() != self.intensity.source()
                     || estimate.region() != self.intensity.region());
             self.intensity = estimate;
             self.searched_at = measured;
         } else {
-            self.intensity.refresh(stack, &self.recipe.absorption, changed_planes);
+            self.intensity.refresh(stack, &screen, absorption, changed_planes);
         }
         let energies_done = stack.energies_done();
-        if energies_done != self.energies_done || changed || whole {
+        if energies_done != self.energies_done || changed || due {
             self.energies_done = energies_done;
             self.noise_factor = noise_factor(stack, &self.intensity, self.recipe.absorption.max_od);
         }
@@ -339,11 +356,12 @@ impl LiveMap {
         if plane.measured() == 0 && former.measured() == 0 {
             return;
         }
-        let moved = !same_intensity(self.applied[energy], self.intensity.plane(energy));
-        let intensity = if moved { self.intensity.plane(energy) } else { self.applied[energy] };
-        let max_od = self.recipe.absorption.max_od;
-        let before = Conversion::new(stack.plan(), energy, self.applied[energy], max_od).of_plane(former);
-        let now = Conversion::new(stack.plan(), energy, intensity, max_od).of_plane(plane);
+        let moved = !same_treatment(&self.applied[energy], &self.intensity.treatment(energy));
+        let was = self.applied[energy].clone();
+        let treatment = if moved { self.intensity.treatment(energy) } else { was.clone() };
+        let AbsorptionSettings { max_od, detector, .. } = &self.recipe.absorption;
+        let before = Conversion::new(stack.plan(), energy, was, detector, *max_od).of_plane(former);
+        let now = Conversion::new(stack.plan(), energy, treatment.clone(), detector, *max_od).of_plane(plane);
         let (span, displaced) = match work {
             Work::Changed(change) if !moved => (span(change), &change.displaced[..]),
             Work::Changed(change) => (0..plane.values().len(), &change.displaced[..]),
@@ -361,18 +379,18 @@ impl LiveMap {
             for i in 0..od.len() {
                 let pixel = span.start + chunk * CHUNK + i;
                 let (value, i0) = (plane.value(pixel), plane.i0_at(pixel));
-                let density = now.apply(value, i0);
+                let density = now.apply(pixel, value, i0);
                 (od[i], variance[i]) = (density.od, density.variance);
                 if held(pixel) {
                     let (value, i0) = (former.value(pixel), former.i0_at(pixel));
-                    let density = before.apply(value, i0);
+                    let density = before.apply(pixel, value, i0);
                     (old_od[i], old_variance[i]) = (density.od, density.variance);
                 }
             }
         });
         for displaced in displaced {
             let i = displaced.pixel as usize - span.start;
-            let density = before.apply(displaced.value, displaced.i0);
+            let density = before.apply(displaced.pixel as usize, displaced.value, displaced.i0);
             (buffers.old_od[i], buffers.old_variance[i]) = (density.od, density.variance);
             self.measured[displaced.pixel as usize] -= 1;
         }
@@ -393,7 +411,7 @@ impl LiveMap {
         self.correlator.replace(&self.targets, at, span.start, old_od, od);
         let old = Values { od: old_od, variance: old_variance };
         self.evidence.replace(&self.targets, at, span.start, Some(old), Values { od, variance });
-        self.applied[energy] = intensity;
+        self.applied[energy] = treatment;
     }
 
     /// Makes the next generation of the map. `model` looks at the ambiguous pixels.
@@ -410,6 +428,8 @@ impl LiveMap {
         let noise = self.noise_factor as f32;
         let (correlator, targets) = (&self.correlator, &self.targets);
         let triage = &self.recipe.triage;
+        let max_od = self.recipe.absorption.max_od;
+        let view = DensityView::new(self.registrar.stack(stack), &self.intensity, max_od, self.noise_factor);
         let measured = MeasuredPixels::collect(
             plan.grid.pixels(),
             targets,
@@ -427,7 +447,7 @@ impl LiveMap {
                     Some(table) => Arc::clone(table),
                     None => Arc::clone(contrast.of(targets, reader.energies(pixel))),
                 };
-                Measured { sums, seen, masked, contrast }
+                Measured { sums, seen, masked, void: view.void(pixel), contrast }
             },
         );
         let drift = self.registrar.drift();
@@ -443,8 +463,6 @@ impl LiveMap {
         origin.complete = false;
         name_model(&mut origin, model.as_deref());
         let (mut map, open) = measured.judge(plan.clone(), targets, triage, origin);
-        let max_od = self.recipe.absorption.max_od;
-        let view = DensityView::new(self.registrar.stack(stack), &self.intensity, max_od, self.noise_factor);
         let compositions = &self.compositions;
         let scene = Scene { measured: &measured, view: &view, targets, compositions, settings: triage };
         let outcome = consult(&mut map, &open, &mut self.population, &scene, model.take());
@@ -460,13 +478,15 @@ fn images(stack: &Stack, values: usize) -> usize {
     values / image.max(1)
 }
 
-fn same_intensity(a: PlaneIntensity, b: PlaneIntensity) -> bool {
-    match (a, b) {
-        (PlaneIntensity::One { i0: a, .. }, PlaneIntensity::One { i0: b, .. }) => {
-            (a - b).abs() <= I0_TOLERANCE * a.abs()
+fn same_treatment(a: &Treatment, b: &Treatment) -> bool {
+    use PlaneIntensity::One;
+    let same_i0 = match (&a.intensity, &b.intensity) {
+        (One { i0: a, beam: x, .. }, One { i0: b, beam: y, .. }) => {
+            (a - b).abs() <= I0_TOLERANCE * a.abs() && x == y
         }
         (a, b) => a == b,
-    }
+    };
+    same_i0 && a.flaws == b.flaws && a.quiet_dark == b.quiet_dark
 }
 
 /// The pixels from the first that changed to the last.

@@ -344,3 +344,70 @@ fn an_offset_found_late_rebuilds_the_live_map() {
         assert_eq!(Some(usize::from(*phase)), truth(pixel));
     }
 }
+
+/// A scan in which the beam was lost for an image and for two lines of another, and a line is stuck.
+fn spoilt_messages() -> Vec<(u64, SampleBatch)> {
+    let mut messages = messages();
+    for (_, batch) in &mut messages {
+        let y = batch.pixels.iter().next().unwrap() / NX;
+        match (batch.energy_index, y) {
+            (4, _) | (9, 5 | 6) => batch.values.iter_mut().enumerate().for_each(|(x, v)| *v = (x % 2) as f32),
+            (12, 8) => batch.values.fill(4321.0),
+            _ => {}
+        }
+    }
+    messages
+}
+
+#[test]
+fn spoilt_lines_are_masked_and_live_ends_where_settled_is() {
+    let messages = spoilt_messages();
+    let settled = settled(&messages);
+    for pixel in 0..settled.len() {
+        let masked = 1 + u16::from((5..7).contains(&(pixel / NX))) + u16::from(pixel / NX == 8);
+        assert_eq!(settled.energies_masked[pixel], masked, "pixel {pixel}");
+        assert_eq!(settled.energies_seen[pixel], ENERGIES as u16 - masked);
+        match truth(pixel) {
+            None => assert_eq!(settled.status[pixel], Status::Background, "pixel {pixel}"),
+            Some(phase) => assert_eq!(usize::from(settled.phase[pixel]), phase, "pixel {pixel}"),
+        }
+    }
+    let said = &settled.origin.normalisation;
+    let screening = &said.iter().find(|(name, _)| name == "screening").unwrap().1;
+    assert_eq!(screening, "beam_loss 196 values (14 lines), stuck 14 values (1 lines)");
+    for (in_order, step) in [(true, 5), (false, 7)] {
+        let mut arriving = messages.clone();
+        if !in_order {
+            shuffle(&mut arriving, 5);
+        }
+        let mut stack = Stack::new(plan());
+        let mut live = LiveMap::new(&stack, recipe());
+        let mut last = None;
+        for messages in arriving.chunks(step) {
+            for (seq, batch) in messages {
+                stack.note_seq(*seq);
+                stack.push(*seq, batch).unwrap();
+            }
+            let changes = stack.take_changes();
+            let reason = live.advance(&stack, &changes);
+            last = Some(live.generation_of(&stack, reason, None).0);
+        }
+        let live = last.unwrap();
+        assert_eq!(live.origin.normalisation, settled.origin.normalisation);
+        assert_eq!(live.origin.incident, settled.origin.incident);
+        assert_eq!((&live.status, &live.phase), (&settled.status, &settled.phase));
+        assert_eq!(live.energies_seen, settled.energies_seen);
+        assert_eq!(live.energies_masked, settled.energies_masked);
+    }
+}
+
+#[test]
+fn pixels_that_never_had_beam_are_not_opaque() {
+    let mut messages = messages();
+    for (_, batch) in messages.iter_mut().filter(|(_, batch)| batch.energy_index > 3) {
+        batch.values.fill(1.0);
+    }
+    let map = settled(&messages);
+    assert_eq!(map.status_counts()[Status::Saturated as usize], 0);
+    assert_eq!(map.status_counts()[Status::Ambiguous as usize], map.len());
+}

@@ -336,7 +336,7 @@ mod tests {
     /// For each wanted pixel: whether its own belief and the joint one name the right phase, and the joint one.
     fn right(stack: &Stack, targets: &Targets, wanted: &[bool], change: fn(&mut Population)) -> Right {
         let settings = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
-        let intensity = Intensity::estimate(stack, &settings);
+        let intensity = Intensity::estimate(stack, &crate::screening::Screen::default(), &settings);
         let view = DensityView::new(stack, &intensity, 4.0, 1.0);
         let compositions = Compositions::new(3);
         let everywhere = vec![true; NY * NX];

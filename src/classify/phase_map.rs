@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::EnergyOffset;
+use crate::absorption::IncidentSummary;
 use crate::reference::PhaseLabel;
 use crate::registration::Drift;
 use crate::scan::ScanPlan;
@@ -234,6 +235,8 @@ pub struct Origin {
     pub complete: bool,
     /// What was applied: name and value of each correction, e.g. `i0` = `region of 812 pixels`.
     pub normalisation: Vec<(String, String)>,
+    /// The incident intensity, as people are shown it.
+    pub incident: Arc<IncidentSummary>,
     /// The energy offset as it was estimated.
     pub energy_offset: EnergyOffset,
     /// Where the sample lay in each image, and whether that was taken out.

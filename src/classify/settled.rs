@@ -16,9 +16,10 @@ use super::{
     Correction, EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings,
     estimate_energies,
 };
-use crate::absorption::{AbsorptionSettings, Intensity, energies_ev, noise_factor};
+use crate::absorption::{AbsorptionSettings, IncidentSummary, Intensity, energies_ev, noise_factor};
 use crate::reference::ReferenceSet;
 use crate::registration::{self, Drift, RegistrationMode};
+use crate::screening::Screen;
 use crate::stack::Stack;
 
 /// Everything that turns a stack into a map, but the stack and the model.
@@ -62,10 +63,11 @@ pub struct Settled {
 #[must_use]
 pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
     let plan = raw.plan();
-    let (drift, registered) = registration(raw, recipe);
+    let screen = Screen::of(raw, &recipe.absorption.detector);
+    let (drift, registered) = registration(raw, recipe, &screen);
     let stack = registered.as_ref().unwrap_or(raw);
     let energies_ev = energies_ev(stack, recipe.absorption.read_back);
-    let intensity = Intensity::estimate(stack, &recipe.absorption);
+    let intensity = Intensity::estimate(stack, &screen.on(raw, stack), &recipe.absorption);
     let max_od = recipe.absorption.max_od;
     let noise_factor = noise_factor(stack, &intensity, max_od);
     let view = DensityView::new(stack, &intensity, max_od, noise_factor);
@@ -88,7 +90,7 @@ pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Posterio
             let seen = spectrum.len() as u16;
             let sums = spectrum.read(&targets, recipe.baseline, correlations, chi2);
             let contrast = Arc::clone(contrast.of(&targets, spectrum.energies.iter().copied()));
-            Measured { sums, seen, masked, contrast }
+            Measured { sums, seen, masked, void: view.void(pixel), contrast }
         },
     );
     let mut origin = origin(raw, recipe, &targets, (&intensity, noise_factor, scale.offset), &drift);
@@ -108,8 +110,8 @@ pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Posterio
 }
 
 /// The drift of a stack, and the stack without it where it is to be taken out.
-fn registration(raw: &Stack, recipe: &Recipe) -> (Drift, Option<Stack>) {
-    let sound = |_: usize, _: usize| true;
+fn registration(raw: &Stack, recipe: &Recipe, screen: &Screen) -> (Drift, Option<Stack>) {
+    let sound = |energy: usize, pixel: usize| screen.usable(energy, pixel);
     let drift = match recipe.registration {
         RegistrationMode::Off => Drift::default(),
         RegistrationMode::Auto => registration::estimate(raw, &sound),
@@ -147,11 +149,8 @@ pub(super) fn origin(
         let list: Vec<String> = unused.iter().map(|e| format!("{e:.3}")).collect();
         list.join(" ")
     };
-    let normalisation = [
-        ("i0", intensity.describe()),
-        ("dark", format!("{} subtracted", plan.dark())),
-        ("ring_current", "not applied".to_owned()),
-        ("dead_time", "not applied".to_owned()),
+    let mut normalisation = intensity.normalisation(stack, &recipe.absorption);
+    normalisation.extend([
         ("energies", if recipe.absorption.read_back { "read-back" } else { "set-points" }.to_owned()),
         ("energy_offset", offset.report(&targets.correction)),
         ("registration", drift.describe()),
@@ -161,7 +160,7 @@ pub(super) fn origin(
             if recipe.baseline == Baseline::Linear { "straight line in energy" } else { "none" }.to_owned(),
         ),
         ("energies_outside_references_ev", outside),
-    ];
+    ]);
     Origin {
         generation: 0,
         energies_done: stack.energies_done(),
@@ -169,7 +168,8 @@ pub(super) fn origin(
         references_sha256: recipe.references.sha256.clone(),
         model_sha256: String::new(),
         complete: stack.is_full(),
-        normalisation: normalisation.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        normalisation: normalisation.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        incident: Arc::new(IncidentSummary::new(stack, intensity)),
         energy_offset: offset,
         drift: drift.clone(),
         correction_ev: targets.correction.offset_ev,

@@ -84,6 +84,8 @@ pub struct Reading<'a> {
     pub seen: u16,
     /// Energies measured but not usable.
     pub masked: u16,
+    /// How many of the masked say nothing of the sample.
+    pub void: u16,
     /// Relative misfit of the references in this scan, squared; 0 for exact ones.
     pub misfit: f64,
     /// 1/limit of the evidence of one phase over another at these energies, `[phase * phases + rival]`; empty: no
@@ -152,13 +154,19 @@ pub(super) fn prejudge(
     if measured == 0 {
         return Some(Verdict::none(Status::Unmeasured, Ambiguity::None));
     }
-    if u32::from(reading.masked) * 2 > u32::from(measured) {
+    // A lost beam is no opaque pixel.
+    if u32::from(reading.masked.saturating_sub(reading.void)) * 2
+        > u32::from(measured.saturating_sub(reading.void))
+    {
         return Some(Verdict::none(Status::Saturated, Ambiguity::None));
     }
+    // A side of which nothing is to be had any more is not waited for.
+    let is_spoilt = reading.void > 0 && usize::from(measured) >= targets.energies_ev.len();
     // A pixel that has energies of its own may have none before the edge: then its white line has to tell.
     let [before, behind] = reading.sums.sides;
     let sides = behind || !targets.sides[1];
     let sides = sides && (before || !targets.sides[0] || (behind && reading.sums.white_line));
+    let sides = sides || is_spoilt;
     if reading.sums.energies < settings.min_energies || !sides {
         return Some(Verdict::none(Status::Ambiguous, Ambiguity::Noise));
     }
@@ -286,7 +294,7 @@ mod tests {
             signal: 1000.0,
             amount: 1.0,
         };
-        Reading { correlations, chi2, sums, seen: 8, masked: 0, misfit: 0.0, contrast: &[] }
+        Reading { correlations, chi2, sums, seen: 8, masked: 0, void: 0, misfit: 0.0, contrast: &[] }
     }
 
     fn judge_with(correlations: &[f32], chi2: &[f32], change: impl Fn(&mut Reading<'_>)) -> Verdict {
@@ -342,6 +350,7 @@ mod tests {
         assert_eq!(status(|r| (r.seen, r.masked) = (0, 0)), Status::Unmeasured);
         assert_eq!(status(|r| (r.seen, r.masked) = (3, 5)), Status::Saturated);
         assert_eq!(status(|r| (r.seen, r.masked) = (4, 4)), Status::Classified);
+        assert_eq!(status(|r| (r.seen, r.masked, r.void) = (3, 5, 3)), Status::Classified);
         assert_eq!(status(|r| (r.sums.edge_jump, r.sums.amount) = (0.05, 0.02)), Status::Background);
         assert_eq!(status(|r| r.sums.edge_jump = f32::NAN), Status::Classified, "no pre-edge planned");
         assert_eq!(status(|r| r.sums.white_line = false), Status::Ambiguous);

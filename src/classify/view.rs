@@ -1,14 +1,19 @@
 //! A stack as optical densities: the conversions of all its planes, ready to gather any pixel's spectrum.
 
+use std::sync::Arc;
+
 use super::repeats::Repeats;
 use super::spectrum::Spectrum;
 use crate::absorption::{Conversion, Density, Intensity};
+use crate::screening::PlaneFlaws;
 use crate::stack::{Plane, Stack};
 
 /// The measured planes of a stack with their conversions.
 #[derive(Clone, Debug)]
 pub struct DensityView<'a> {
     planes: Vec<(usize, &'a Plane, Conversion)>,
+    /// Of the planes that have any.
+    flaws: Vec<Arc<PlaneFlaws>>,
     /// Factor on every variance.
     noise_factor: f64,
     repeats: Repeats,
@@ -25,14 +30,13 @@ impl<'a> DensityView<'a> {
             .iter()
             .enumerate()
             .filter(|(_, plane)| plane.measured() > 0)
-            .map(|(e, plane)| {
-                let conversion = Conversion::new(stack.plan(), e, intensity.plane(e), max_od).of_plane(plane);
-                (e, &**plane, conversion)
-            })
+            .map(|(e, plane)| (e, &**plane, intensity.conversion(stack.plan(), e, max_od).of_plane(plane)))
             .collect();
         let repeats = Repeats::of(&stack.plan().energies_ev);
         let pixels = stack.plan().grid.pixels();
-        Self { planes, noise_factor, repeats, energies: stack.planes().len(), pixels }
+        let energies = stack.planes().len();
+        let flaws = (0..energies).filter_map(|e| intensity.screen().flaws(e).cloned()).collect();
+        Self { planes, flaws, noise_factor, repeats, energies, pixels }
     }
 
     /// Number of energies of the plan.
@@ -47,6 +51,12 @@ impl<'a> DensityView<'a> {
         self.pixels
     }
 
+    /// At how many energies the value of `pixel` was measured, but says nothing of the sample.
+    #[must_use]
+    pub fn void(&self, pixel: usize) -> u16 {
+        self.flaws.iter().map(|flaws| u16::from(flaws.is_void(pixel))).sum()
+    }
+
     /// Writes the spectrum of `pixel` into `spectrum`, energies in the order of the plan; an energy that was measured
     /// more than once is there once, at its first entry, with the mean. Returns how many values were measured but
     /// are masked.
@@ -58,7 +68,7 @@ impl<'a> DensityView<'a> {
             if value.is_nan() {
                 continue;
             }
-            let Density { od, variance } = conversion.apply(value, plane.i0_at(pixel));
+            let Density { od, variance } = conversion.apply(pixel, value, plane.i0_at(pixel));
             if od.is_nan() {
                 masked += 1;
             } else {
@@ -74,7 +84,7 @@ impl<'a> DensityView<'a> {
         let Ok(index) = self.planes.binary_search_by_key(&energy, |(energy, _, _)| *energy) else { return };
         let (_, plane, conversion) = &self.planes[index];
         for &pixel in pixels {
-            let od = conversion.apply(plane.value(pixel), plane.i0_at(pixel)).od;
+            let od = conversion.apply(pixel, plane.value(pixel), plane.i0_at(pixel)).od;
             if !od.is_nan() {
                 each(pixel, od);
             }

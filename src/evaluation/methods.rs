@@ -12,6 +12,7 @@ use super::nonnegative::Moments;
 use crate::absorption::{Conversion, Intensity, noise_factor};
 use crate::classify::{NO_PHASE, PosteriorModel, Recipe};
 use crate::reference::ReferenceSet;
+use crate::screening::Screen;
 use crate::stack::Stack;
 
 /// Fewest values for a verdict.
@@ -41,19 +42,19 @@ impl Densities {
     /// The densities that `recipe` gives.
     pub(super) fn new(stack: &Stack, recipe: &Recipe) -> Self {
         let plan = stack.plan();
-        let intensity = Intensity::estimate(stack, &recipe.absorption);
+        let screen = Screen::of(stack, &recipe.absorption.detector);
+        let intensity = Intensity::estimate(stack, &screen, &recipe.absorption);
         let max_od = recipe.absorption.max_od;
         let factor = noise_factor(stack, &intensity, max_od);
-        let conversions: Vec<Conversion> = (0..plan.energies_ev.len())
-            .map(|energy| Conversion::new(plan, energy, intensity.plane(energy), max_od))
-            .collect();
+        let conversions: Vec<Conversion> =
+            (0..plan.energies_ev.len()).map(|energy| intensity.conversion(plan, energy, max_od)).collect();
         let energies = conversions.len();
         let size = plan.grid.pixels() * energies;
         let (mut od, mut sigma) = (vec![f32::NAN; size], vec![f32::NAN; size]);
         for (energy, conversion) in conversions.iter().enumerate() {
             let plane = stack.plane(energy);
             for pixel in 0..plan.grid.pixels() {
-                let density = conversion.apply(plane.value(pixel), plane.i0_at(pixel));
+                let density = conversion.apply(pixel, plane.value(pixel), plane.i0_at(pixel));
                 od[pixel * energies + energy] = density.od;
                 sigma[pixel * energies + energy] = (f64::from(density.variance) * factor).sqrt() as f32;
             }

@@ -14,6 +14,7 @@ use super::draw::{Conditions, Drawer, Filling};
 use super::metrics::ratio;
 use crate::absorption::{Intensity, noise_factor};
 use crate::classify::{DensityView, EnergyScale, OffsetMode, Recipe, estimate_energies};
+use crate::screening::Screen;
 use crate::stack::Stack;
 
 /// Incident counts of the scans.
@@ -142,7 +143,8 @@ fn cases<'a>(energies: &[usize], samples: &'a [Vec<u8>]) -> Vec<Case<'a>> {
 
 /// The estimate of a settled map.
 fn estimate(stack: &Stack, recipe: &Recipe) -> EnergyScale {
-    let intensity = Intensity::estimate(stack, &recipe.absorption);
+    let intensity =
+        Intensity::estimate(stack, &Screen::of(stack, &recipe.absorption.detector), &recipe.absorption);
     let max_od = recipe.absorption.max_od;
     let view = DensityView::new(stack, &intensity, max_od, noise_factor(stack, &intensity, max_od));
     let energies_ev = &stack.plan().energies_ev;

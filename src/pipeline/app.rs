@@ -24,6 +24,7 @@ use super::workboard::Workboard;
 use super::{advice, backend, recipe};
 use crate::archive::{self, ArchiveError};
 use crate::classify::Recipe;
+use crate::detector::FrameSettings;
 use crate::publish::board::Board;
 use crate::publish::http::{self, HttpState};
 use crate::publish::zmq::{Publisher, PublisherError, PublisherHandle, PublisherSettings};
@@ -389,5 +390,9 @@ fn scans(settings: &Settings) -> Scans {
         grace: Duration::from_secs_f64(source.grace_s),
         reopen: Duration::from_secs_f64(source.reopen_s),
     };
-    Scans::new(limits, settings.sources.iter().map(patience).collect())
+    let frames = FrameSettings {
+        mask: settings.detector.mask.clone(),
+        find_bad_pixels: settings.detector.find_bad_pixels,
+    };
+    Scans::new(limits, settings.sources.iter().map(patience).collect()).with_frames(frames)
 }

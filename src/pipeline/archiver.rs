@@ -11,7 +11,7 @@ use chrono::Utc;
 
 use super::mapper::Outlet;
 use super::shelf::ModelHand;
-use crate::absorption::PlaneIntensity;
+use crate::absorption::mean_i0;
 use crate::archive::{self, ArchiveJob, EnergyRow};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
 use crate::publish::MeanSpectra;
@@ -75,6 +75,9 @@ impl Archiver {
             summary.notes.push(format!("the model failed: {failure}"));
         }
         let mut spectra = spectra_of(&order.stack, &settled, order.recipe.absorption.max_od);
+        for (flaw, values) in &settled.map.origin.incident.flawed {
+            metrics::counter!(names::VALUES_FLAWED, "flaw" => *flaw).increment(*values as u64);
+        }
         let outcome = order.outcome.clone();
         let job = ArchiveJob {
             stack: &order.stack,
@@ -143,21 +146,15 @@ pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
     let middle_ev = settled.map.origin.correction.middle_ev;
     let energies_ev = &stack.plan().energies_ev;
     let offset_at = |energy: usize| offset.offset_ev + offset.slope * (energies_ev[energy] - middle_ev);
+    let curve = &settled.map.origin.incident.curve;
     let row = |energy: usize| {
-        let i0 = match settled.intensity.plane(energy) {
-            PlaneIntensity::Unknown => None,
-            PlaneIntensity::One { i0, .. } => Some(i0),
-            PlaneIntensity::Stream => {
-                let plane = stack.plane(energy);
-                let values =
-                    (0..plane.values().len()).map(|p| f64::from(plane.i0_at(p))).filter(|v| !v.is_nan());
-                let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), v| (sum + v, count + 1));
-                (count > 0).then(|| sum / count as f64)
-            }
-        };
+        let i0 = mean_i0(stack, &settled.intensity, energy);
         EnergyRow {
             i0,
             i0_source: i0.and(source.clone()),
+            i0_per_ms: curve.i0_per_ms.get(energy).copied().flatten(),
+            flicker: i0.and(curve.flicker.get(energy).copied()),
+            flawed: curve.flawed.get(energy).map_or(0, |flawed| *flawed as u32),
             offset_ev: offset.is_trusted().then(|| offset_at(energy)),
             corrected_ev: settled.energies_ev.get(energy).copied(),
             shift: settled.map.origin.drift.shift(energy),

@@ -20,7 +20,7 @@ use super::workboard::{Work, Workboard};
 use crate::advice::AdviceSettings;
 use crate::classify::{Recipe, RevisionReason};
 use crate::publish::board::{Board, ScanState, ScanSummary};
-use crate::publish::message::{self, ScanNews};
+use crate::publish::message::ScanNews;
 use crate::publish::zmq::PublisherHandle;
 use crate::scan::Outcome;
 use crate::telemetry::names;
@@ -252,6 +252,7 @@ impl Mapper {
         }
         let offset_news = scan.note_offset(&map);
         let done = scan.look_at(&snapshot);
+        scan.note_i0(&map);
         scan.summary.describe(&map);
         scan.summary.last_update = Utc::now();
         if scan.summary.state == ScanState::Started {
@@ -271,7 +272,7 @@ impl Mapper {
             self.outlet.news(scan_id, &ScanNews::EnergyOffset { offset, text: &text });
         }
         for energy in done {
-            let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
+            let progress = scan.progress_at(energy);
             self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });
         }
         scan.summary.advice = advice;

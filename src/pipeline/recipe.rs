@@ -7,9 +7,10 @@ use crate::advice::AdviceSettings;
 use crate::classify::correlation::Baseline;
 use crate::classify::{Correction, OffsetMode, Recipe, Rule, TriageSettings};
 use crate::model::{Backend, BackendChoice};
-use crate::recording::{RecordingError, read_spectrum};
+use crate::recording::{RecordingError, read_ring_current_ma, read_spectrum};
 use crate::reference::ReferenceSet;
 use crate::registration::RegistrationMode;
+use crate::screening::DetectorSettings;
 use crate::settings::{self, I0Settings, ModelBackend, ModelSettings, Settings};
 
 /// The recipe that `settings` ask for.
@@ -62,6 +63,12 @@ fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError>
     let mut absorption = AbsorptionSettings {
         max_od: settings.classify.max_od,
         read_back: settings.energy.source == settings::EnergySource::Readback,
+        detector: DetectorSettings {
+            dead_time_s: settings.detector.dead_time_us.map(|us| us * 1e-6),
+            saturation: settings.detector.saturation,
+            linear_to_hz: settings.detector.linear_to_hz,
+            screen_lines: settings.detector.screen_lines,
+        },
         ..AbsorptionSettings::default()
     };
     match &settings.i0 {
@@ -72,13 +79,19 @@ fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError>
             let ends = |[first, last]: [usize; 2]| [first, last + 1];
             absorption.region = Some(RegionBox { x: ends(region.x), y: ends(region.y) });
         }
-        I0Settings::Spectrum { spectrum, unit } => {
+        I0Settings::Spectrum { spectrum, unit, ring_current_ma } => {
             absorption.mode = I0Mode::Spectrum;
             let unit = match unit {
                 settings::SpectrumUnit::Counts => absorption::SpectrumUnit::Counts,
                 settings::SpectrumUnit::CountsPerMs => absorption::SpectrumUnit::CountsPerMs,
             };
-            absorption.spectrum = Some(I0Spectrum { points: read_spectrum(spectrum)?, unit });
+            let mut points = read_spectrum(spectrum)?;
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let ring_current_ma = match ring_current_ma {
+                Some(current) => Some(*current),
+                None => read_ring_current_ma(spectrum)?,
+            };
+            absorption.spectrum = Some(I0Spectrum { points, unit, ring_current_ma });
         }
     }
     Ok(absorption)

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub use held::Held;
 pub use open::{Ending, Phase, Scan};
 
-use crate::detector::{self, DetectorError};
+use crate::detector::{self, DetectorError, FrameSettings, Tally};
 use crate::scan::{Outcome, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackCounters, StackError, check_seq};
 
@@ -174,6 +174,7 @@ pub enum ScanNotice {
 pub struct Scans {
     limits: ScanLimits,
     patience: Vec<Patience>,
+    frames: Arc<FrameSettings>,
     scans: BTreeMap<String, Scan>,
     held: Held,
     notices: Vec<ScanNotice>,
@@ -189,11 +190,18 @@ impl Scans {
         Self {
             limits,
             patience,
+            frames: Arc::default(),
             scans: BTreeMap::new(),
             held,
             notices: Vec::new(),
             retired: StackCounters::default(),
         }
+    }
+
+    /// The same, with what is done about single pixels of area frames.
+    #[must_use]
+    pub fn with_frames(self, frames: FrameSettings) -> Self {
+        Self { frames: Arc::new(frames), ..self }
     }
 
     /// Takes an event in. `source` is the index of its source, `bytes` what holding it would take.
@@ -247,7 +255,8 @@ impl Scans {
         };
         let scan_id = plan.scan_id.clone();
         let mapped = note.is_none();
-        let mut scan = Scan::new(source, seq, plan.clone(), mapped, now);
+        let mut scan =
+            Scan::new(source, seq, plan.clone(), mapped, now).with_frames(Arc::clone(&self.frames));
         self.notices.push(ScanNotice::Started {
             plan: Box::new(plan),
             source,
@@ -368,13 +377,22 @@ fn planned_bytes(plan: &ScanPlan) -> usize {
 }
 
 /// Turns what came into samples that fit the plan.
-fn samples_of(plan: &ScanPlan, update: ScanUpdate) -> Result<Option<crate::scan::SampleBatch>, EventRefusal> {
+fn samples_of(
+    plan: &ScanPlan,
+    update: ScanUpdate,
+    settings: &FrameSettings,
+    tally: &mut Tally,
+) -> Result<Option<crate::scan::SampleBatch>, EventRefusal> {
     match update {
         ScanUpdate::Samples(batch) => {
             detector::check_samples(plan, &batch)?;
             Ok(Some(batch))
         }
-        ScanUpdate::Frames(frames) => Ok(Some(detector::reduce(plan, frames)?)),
+        ScanUpdate::Frames(frames) => {
+            let (batch, bad) = detector::reduce(plan, settings, frames)?;
+            tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
+            Ok(Some(batch))
+        }
         _ => Ok(None),
     }
 }

@@ -11,8 +11,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::MeanSpectra;
+use crate::absorption::IncidentSummary;
 use crate::advice::Advice;
 use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::registration::DriftSummary;
 use crate::scan::{Outcome, ScanKind, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -83,6 +85,11 @@ pub struct ScanSummary {
     pub status_counts: BTreeMap<&'static str, usize>,
     /// The energy offset, once there is a map.
     pub energy_offset: Option<OffsetSummary>,
+    /// The incident intensity and what could not be used, once there is a map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub i0: Option<IncidentSummary>,
+    /// Where the sample lay in each image, and whether that was taken out; once there is a map and unless it is off.
+    pub drift: Option<DriftSummary>,
     /// Start of exposure.
     pub started: DateTime<Utc>,
     /// When the pipeline last had news of it.
@@ -130,6 +137,8 @@ impl ScanSummary {
             fractions: Vec::new(),
             status_counts: BTreeMap::new(),
             energy_offset: None,
+            i0: None,
+            drift: None,
             started: plan.started,
             last_update: now,
             archive_path: None,
@@ -143,6 +152,8 @@ impl ScanSummary {
         self.energies_done = map.origin.energies_done;
         self.energies_total = map.plan.energies_ev.len();
         self.energy_offset = Some(map.origin.energy_offset.summary(map.origin.correction_ev));
+        self.i0 = Some(IncidentSummary::clone(&map.origin.incident));
+        self.drift = map.origin.drift.summary();
         self.planned_values = map.plan.planned_values();
         self.fractions = map
             .phases

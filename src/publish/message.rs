@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{MeanSpectra, PublishError, ipc, table};
+use crate::absorption::I0Source;
 use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::registration::Shift;
 use crate::scan::{Outcome, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -130,6 +132,24 @@ pub struct Progress {
     /// The energy offset, once there is a map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_offset: Option<OffsetSummary>,
+    /// Where I0 comes from, once there is a map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub i0_source: Option<I0Source>,
+    /// Pixels of the empty region, where I0 comes from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub i0_region_pixels: Option<usize>,
+    /// Whether there is no I0, and so no map: nothing in the stream, no empty region in the field.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub i0_missing: bool,
+    /// Values that are not usable: without beam, stuck, out of line, saturated, not linear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flawed_values: Option<usize>,
+    /// Whether the drift of the sample is taken out; once there is a map and unless registration is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered: Option<bool>,
+    /// Where the sample lies in the image it is about, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
 }
 
 /// An event of a scan: topic `scan/<scan_id>`, no table.

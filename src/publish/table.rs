@@ -141,6 +141,7 @@ pub fn metadata(map: &PhaseMap) -> Result<HashMap<String, String>, PublishError>
         ("energies_ev", serde_json::to_string(&plan.energies_ev)?),
         ("corrected_energies_ev", serde_json::to_string(&origin.corrected_ev)?),
         ("normalisation", serde_json::to_string(&normalisation)?),
+        ("i0_per_ms", serde_json::to_string(&origin.incident.curve.i0_per_ms)?),
         ("calibrated_on", origin.calibrated_on.clone()),
         ("revision_reason", origin.revision_reason.name().to_owned()),
     ];

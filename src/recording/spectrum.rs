@@ -40,6 +40,31 @@ pub fn read_spectrum(path: &Path) -> Result<Vec<(f64, f64)>, RecordingError> {
     Ok(rows)
 }
 
+/// The ring current, mA, that a comment line of a spectrum file says: `# ring_current_ma = 500`, with `:` or a blank
+/// as well; `None` where there is no such line.
+///
+/// # Errors
+/// A file that cannot be read, or a ring current that is no number above 0.
+pub fn read_ring_current_ma(path: &Path) -> Result<Option<f64>, RecordingError> {
+    const KEY: &str = "ring_current_ma";
+    let text = read_text(path, MAX_BYTES)?;
+    for (index, line) in text.lines().enumerate() {
+        let comment =
+            line.trim().strip_prefix(['#', '%']).map(|rest| rest.trim_start_matches(['#', '%', ' ', '\t']));
+        let Some(rest) = comment.and_then(|comment| comment.strip_prefix(KEY)) else { continue };
+        let value = rest.trim_matches([' ', '\t', ':', '=']).parse::<f64>();
+        return match value.ok().filter(|value| value.is_finite() && *value > 0.0) {
+            Some(value) => Ok(Some(value)),
+            None => Err(RecordingError::Text {
+                path: path.to_owned(),
+                line: index + 1,
+                problem: format!("{KEY} has to be a number above 0, found {:?}", cut(rest)),
+            }),
+        };
+    }
+    Ok(None)
+}
+
 fn row(line: &str) -> Option<(f64, f64)> {
     let mut columns = if line.contains(',') {
         line.split(',').map(str::trim).collect::<Vec<_>>()
@@ -77,6 +102,20 @@ mod tests {
         let expected = [(700.0, 901.5), (700.375, 903.0)];
         assert_eq!(read("i0.xsp", "7.0000E+2 9.0150E+2\n7.00375E+2\t903\n").unwrap(), expected);
         assert_eq!(read("i0.csv", "# c\nenergy_ev,i0\n700,901.5\n\n700.375, 903.0,x\n").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_comment_tells_the_ring_current() {
+        let current = |text: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("i0.xsp");
+            std::fs::write(&path, text).unwrap();
+            read_ring_current_ma(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(current("# ring_current_ma = 480.5\n700 1\n"), Ok(Some(480.5)));
+        assert_eq!(current("% ring_current_ma: 300\n700 1\n"), Ok(Some(300.0)));
+        assert_eq!(current("# anything\n700 1\n"), Ok(None));
+        assert!(current("700 1\n# ring_current_ma = off\n").unwrap_err().contains("line 2"));
     }
 
     #[test]

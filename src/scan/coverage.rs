@@ -50,6 +50,12 @@ impl PixelSet {
         self.words.get(pixel / 64).is_some_and(|word| word & (1 << (pixel % 64)) != 0)
     }
 
+    /// Number of pixels there are, in the set or not.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// Number of pixels in the set.
     #[must_use]
     pub fn len(&self) -> usize {

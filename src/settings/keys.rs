@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 44] = [
+pub(super) const KEYS: [(&str, &str, Kind); 51] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("references", "dir", Text),
@@ -23,7 +23,14 @@ pub(super) const KEYS: [(&str, &str, Kind); 44] = [
     ("i0", "mode", Text),
     ("i0", "spectrum", Text),
     ("i0", "spectrum_unit", Text),
+    ("i0", "spectrum_ring_current_ma", Toml),
     ("i0", "region", Toml),
+    ("detector", "dead_time_us", Toml),
+    ("detector", "saturation", Toml),
+    ("detector", "linear_to_hz", Toml),
+    ("detector", "screen_lines", Toml),
+    ("detector", "mask", Toml),
+    ("detector", "find_bad_pixels", Toml),
     ("registration", "mode", Text),
     ("energy", "source", Text),
     ("energy", "offset", Text),

@@ -118,6 +118,15 @@ impl Reader {
         self.need(key, &wanted, |value| value.number().filter(|number| (least..=most).contains(number)))
     }
 
+    /// A finite number from `least` to `most`, if there is one.
+    pub(super) fn optional_number(&mut self, key: &str, least: f64, most: f64) -> Result<Option<f64>> {
+        let Some(found) = self.find(key) else { return Ok(None) };
+        match found.value.number().filter(|number| (least..=most).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.refuse(key, format!("it must be a number from {least} to {most}"))),
+        }
+    }
+
     /// A time in seconds, above 0 and at most ten years.
     pub(super) fn seconds(&mut self, key: &str) -> Result<f64> {
         const TEN_YEARS_S: f64 = 3.2e8;

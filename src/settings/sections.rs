@@ -128,7 +128,26 @@ pub enum I0Settings {
         spectrum: PathBuf,
         /// Unit of the intensity.
         unit: SpectrumUnit,
+        /// Ring current at which it was taken, mA; wins over what the file says.
+        ring_current_ma: Option<f64>,
     },
+}
+
+/// `[detector]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DetectorSection {
+    /// Dead time, us; wins over the stream's.
+    pub dead_time_us: Option<f64>,
+    /// Value from which it is saturated; wins over the stream's.
+    pub saturation: Option<f64>,
+    /// Rate above which it is not linear, counts/s.
+    pub linear_to_hz: Option<f64>,
+    /// Whether stuck lines, bad lines and lost beam are looked for.
+    pub screen_lines: bool,
+    /// Pixels of an area detector that are left out, `[y, x]`.
+    pub mask: Vec<[usize; 2]>,
+    /// Whether dead and hot pixels of an area detector are looked for.
+    pub find_bad_pixels: bool,
 }
 
 /// `[registration]`.

@@ -150,6 +150,17 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
         ("[i0]\nmode = \"region\"\n".to_owned(), "needs i0.region"),
         ("[i0]\nmode = \"spectrum\"\n".to_owned(), "needs i0.spectrum"),
         ("[i0]\nregion = { x = [5, 2], y = [0, 1] }\n".to_owned(), "first and last pixel"),
+        (
+            "[i0]\nspectrum_ring_current_ma = 0\n".to_owned(),
+            "i0.spectrum_ring_current_ma = 0: it must be a number",
+        ),
+        (
+            "[detector]\ndead_time_us = -1\n".to_owned(),
+            "detector.dead_time_us = -1: it must be a number from 0",
+        ),
+        ("[detector]\nlinear_to_hz = \"fast\"\n".to_owned(), "detector.linear_to_hz"),
+        ("[detector]\nscreen_lines = 1\n".to_owned(), "true or false"),
+        ("[detector]\nmask = [[1, 2, 3]]\n".to_owned(), "row and column"),
         ("daemon = 3\n".to_owned(), "has to be a section, [daemon]"),
         ("source = 3\n".to_owned(), "[[source]]"),
         ("a = = 1\n".to_owned(), "/site/pw.toml line 1"),
@@ -171,6 +182,17 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
         let message = refused(&text);
         assert!(message.contains(wanted), "{text:?} gave {message:?}");
     }
+}
+
+#[test]
+fn the_detector_is_as_the_stream_says_unless_it_is_told() {
+    let detector = load("").unwrap().detector;
+    assert_eq!((detector.dead_time_us, detector.saturation, detector.linear_to_hz), (None, None, None));
+    assert!(detector.screen_lines && detector.find_bad_pixels && detector.mask.is_empty());
+    let text = "[detector]\ndead_time_us = 0\nsaturation = 65535\nmask = [[3, 17], [40, 2]]\n";
+    let detector = load(text).unwrap().detector;
+    assert_eq!((detector.dead_time_us, detector.saturation), (Some(0.0), Some(65_535.0)));
+    assert_eq!(detector.mask, [[3, 17], [40, 2]]);
 }
 
 #[test]
@@ -205,4 +227,21 @@ fn settings_become_json() {
     assert_eq!(json["i0"]["mode"], "auto");
     assert_eq!(json["http"]["listen"], "127.0.0.1:8787");
     assert_eq!(json["log"]["level"], "info");
+}
+
+#[test]
+fn a_calibration_is_a_list_of_points() {
+    assert!(load(SOURCE).unwrap().energy.calibration.is_empty());
+    let two = "[energy]\ncalibration = [{ nominal_ev = 515, true_ev = 515.2 }, { nominal_ev = 530.0, true_ev = 530.3 }]\n";
+    let points = load(two).unwrap().energy.calibration;
+    assert_eq!((points.len(), points[0].nominal_ev, points[1].true_ev), (2, 515.0, 530.3));
+    for (wrong, why) in [
+        ("515.2", "it must be a list"),
+        ("[{ nominal_ev = 515.0 }]", "it must be a list"),
+        ("[{ nominal_ev = 515.0, true_ev = 51.5 }]", "at most 10 eV apart"),
+        ("[{ nominal_ev = 515.0, true_ev = 515.1 }, { nominal_ev = 515.0, true_ev = 515.3 }]", "different"),
+    ] {
+        let said = refused(&format!("[energy]\ncalibration = {wrong}\n"));
+        assert!(said.contains("energy.calibration") && said.contains(why), "{said}");
+    }
 }

@@ -27,6 +27,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
     let references = ReferencesSettings { dir: reader.path("references.dir")? };
     let model = model(&mut reader)?;
     let i0 = i0(&mut reader)?;
+    let detector = detector(&mut reader)?;
     let registration = reader.choice(
         "registration.mode",
         &[("auto", RegistrationSettings::Auto), ("off", RegistrationSettings::Off)],
@@ -46,6 +47,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         references,
         model,
         i0,
+        detector,
         registration,
         energy,
         classify: classify(&mut reader)?,
@@ -86,17 +88,51 @@ fn i0(reader: &mut Reader) -> Result<I0Settings> {
         "i0.spectrum_unit",
         &[("counts_per_ms", SpectrumUnit::CountsPerMs), ("counts", SpectrumUnit::Counts)],
     )?;
+    let ring_current_ma = reader.optional_number("i0.spectrum_ring_current_ma", 1e-3, 1e4)?;
     let region = region(reader)?;
     match (mode, spectrum, region) {
         (2, _, Some(region)) => Ok(I0Settings::Region { region }),
         (2, _, None) => {
             Err(reader.refuse("i0.mode", "it needs i0.region, such as { x = [0, 9], y = [0, 9] }"))
         }
-        (3, Some(spectrum), _) => Ok(I0Settings::Spectrum { spectrum, unit }),
+        (3, Some(spectrum), _) => Ok(I0Settings::Spectrum { spectrum, unit, ring_current_ma }),
         (3, None, _) => Err(reader.refuse("i0.mode", "it needs i0.spectrum, a file")),
         (1, ..) => Ok(I0Settings::Stream),
         _ => Ok(I0Settings::Auto),
     }
+}
+
+fn detector(reader: &mut Reader) -> Result<DetectorSection> {
+    Ok(DetectorSection {
+        // A second is no dead time: who writes more means another unit.
+        dead_time_us: reader.optional_number("detector.dead_time_us", 0.0, 1e6)?,
+        saturation: reader.optional_number("detector.saturation", 1e-6, 1e15)?,
+        linear_to_hz: reader.optional_number("detector.linear_to_hz", 1e-3, 1e15)?,
+        screen_lines: reader.flag("detector.screen_lines")?,
+        mask: mask(reader)?,
+        find_bad_pixels: reader.flag("detector.find_bad_pixels")?,
+    })
+}
+
+fn mask(reader: &mut Reader) -> Result<Vec<[usize; 2]>> {
+    const KEY: &str = "detector.mask";
+    let Some(found) = reader.find(KEY) else { return Ok(Vec::new()) };
+    let index = |value: &Value| match value {
+        Value::Integer(index) => usize::try_from(*index).ok().filter(|index| *index < MAX_AXIS),
+        _ => None,
+    };
+    let pixel = |value: &Value| {
+        let Value::Array(pair) = value else { return None };
+        let [y, x] = pair.as_slice() else { return None };
+        Some([index(&y.value)?, index(&x.value)?])
+    };
+    let pixels = match &found.value {
+        Value::Array(list) => list.iter().map(|node| pixel(&node.value)).collect::<Option<Vec<_>>>(),
+        _ => None,
+    };
+    pixels.ok_or_else(|| {
+        reader.refuse(KEY, "it must be a list of pixels, row and column, such as [[3, 17], [40, 2]]")
+    })
 }
 
 fn region(reader: &mut Reader) -> Result<Option<PixelRegion>> {

@@ -40,6 +40,10 @@ pub const SAMPLES_STORED: &str = "phasewatch_samples_stored_total";
 pub const SAMPLES_REPLACED: &str = "phasewatch_samples_replaced_total";
 /// Counter: values that came after one of a higher seq, and were dropped.
 pub const SAMPLES_OUTDATED: &str = "phasewatch_samples_outdated_total";
+/// Counter, label `flaw` (beam_loss, stuck, bad_line, saturated, nonlinear): values of archived scans that were not usable.
+pub const VALUES_FLAWED: &str = "phasewatch_values_flawed_total";
+/// Counter, label `kind` (dead, hot): detector pixels left out of frames, message by message.
+pub const DETECTOR_PIXELS_LEFT_OUT: &str = "phasewatch_detector_pixels_left_out_total";
 /// Gauge: scans open now.
 pub const SCANS_OPEN: &str = "phasewatch_scans_open";
 /// Counter, label `outcome` (complete, aborted, partial): scans archived.

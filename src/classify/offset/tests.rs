@@ -136,7 +136,7 @@ fn whole(energy: usize, pixels: usize, values: Vec<f32>) -> SampleBatch {
 /// The offset of a stack, estimated as for a settled map.
 pub(super) fn estimate(stack: &Stack, set: &ReferenceSet) -> EnergyScale {
     let absorption = AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() };
-    let intensity = Intensity::estimate(stack, &absorption);
+    let intensity = Intensity::estimate(stack, &crate::screening::Screen::default(), &absorption);
     let noise = noise_factor(stack, &intensity, absorption.max_od);
     let view = DensityView::new(stack, &intensity, absorption.max_od, noise);
     estimate_energies(&view, set, &stack.plan().energies_ev, &TriageSettings::default(), None)

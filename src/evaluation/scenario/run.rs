@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::score::{Corrections, Score};
 use crate::absorption::{I0Mode, I0Spectrum, SpectrumUnit};
 use crate::classify::{OffsetMode, PosteriorModel, Recipe, settle};
-use crate::detector;
+use crate::detector::{self, FrameSettings};
 use crate::evaluation::{EvaluationError, Subject};
 use crate::reference::ReferenceSet;
 use crate::registration::{Drift, RegistrationMode, Verdict};
@@ -106,6 +106,7 @@ pub(super) fn measure(
     let mut stack = Stack::new(microscope.announced_plan());
     let plan = microscope.plan();
     let (mut seq, first) = (0, microscope.first_energies());
+    let frames = FrameSettings { find_bad_pixels: true, ..FrameSettings::default() };
     stack.note_seq(seq);
     for energy in 0..plan.energies_ev.len() {
         if energy == first {
@@ -116,7 +117,7 @@ pub(super) fn measure(
         }
         for row in 0..plan.grid.ny() {
             let batch = if plan.detector.kind == DetectorKind::Area {
-                detector::reduce(plan, microscope.frame_batch(energy, row))?
+                detector::reduce(plan, &frames, microscope.frame_batch(energy, row))?.0
             } else {
                 microscope.line(energy, row)
             };
@@ -139,7 +140,8 @@ fn judge(
     let mut recipe = subject.recipe.clone();
     if microscope.scenario().detector.i0 == IncidentSource::Spectrum {
         recipe.absorption.mode = I0Mode::Spectrum;
-        recipe.absorption.spectrum = Some(spectrum(microscope.truth()));
+        recipe.absorption.spectrum =
+            Some(spectrum(microscope.truth(), microscope.scenario().beam.ring_current_ma));
     }
     let model = subject.oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel);
     let settled = settle(stack, &recipe, model);
@@ -172,11 +174,11 @@ fn shifts(drift: &Drift, energies: usize) -> Vec<[f64; 2]> {
     (0..energies).map(|energy| known(energy).map_or([0.0; 2], |shift| [shift.y, shift.x])).collect()
 }
 
-/// The separate I0 spectrum of a simulated beamline.
-fn spectrum(truth: &Truth) -> I0Spectrum {
+/// The separate I0 spectrum of a simulated beamline, taken at the first ring current.
+fn spectrum(truth: &Truth, ring_current_ma: f64) -> I0Spectrum {
     let mut points: Vec<(f64, f64)> =
         truth.energies_ev.iter().copied().zip(truth.i0_spectrum.iter().copied()).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points.dedup_by(|a, b| a.0 == b.0);
-    I0Spectrum { points, unit: SpectrumUnit::CountsPerMs }
+    I0Spectrum { points, unit: SpectrumUnit::CountsPerMs, ring_current_ma: Some(ring_current_ma) }
 }

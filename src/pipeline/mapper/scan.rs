@@ -43,6 +43,10 @@ pub(super) struct MappedScan {
     read_back_noted: bool,
     /// The offset that was warned of last, eV.
     offset_noted_ev: Option<f64>,
+    /// What was said of a missing I0.
+    i0_problem: Option<String>,
+    /// Reasons that were said for values not being usable.
+    flaws_noted: Vec<&'static str>,
 }
 
 impl MappedScan {
@@ -68,6 +72,8 @@ impl MappedScan {
             complete: Vec::new(),
             read_back_noted: false,
             offset_noted_ev: None,
+            i0_problem: None,
+            flaws_noted: Vec::new(),
         }
     }
 
@@ -210,7 +216,39 @@ impl MappedScan {
         Some((offset.summary(correction_ev), text))
     }
 
+    /// Says where there is no I0, once an energy is complete, and takes it back where there is; and says once for each
+    /// reason that values are not usable.
+    pub(super) fn note_i0(&mut self, map: &PhaseMap) {
+        let incident = &map.origin.incident;
+        let said = self.i0_problem.take();
+        if said != incident.problem {
+            self.summary.notes.retain(|note| Some(note) != said.as_ref());
+        }
+        self.i0_problem =
+            incident.problem.clone().filter(|_| said.is_some() || self.complete.contains(&true));
+        if let Some(problem) = self.i0_problem.clone() {
+            if said.is_none() {
+                tracing::warn!(scan_id = self.scan_id(), "{problem}");
+            }
+            self.note_once(problem);
+        }
+        for (&flaw, &values) in &incident.flawed {
+            if !self.flaws_noted.contains(&flaw) {
+                self.flaws_noted.push(flaw);
+                let lines = incident.flawed_lines.get(flaw).copied().unwrap_or(0);
+                tracing::warn!(
+                    scan_id = self.scan_id(),
+                    flaw,
+                    values,
+                    lines,
+                    "values are not usable and are masked"
+                );
+            }
+        }
+    }
+
     pub(super) fn progress(&self) -> Progress {
+        let i0 = self.summary.i0.as_ref();
         Progress {
             energy_index: None,
             energies_done: self.summary.energies_done,
@@ -218,7 +256,20 @@ impl MappedScan {
             measured_values: self.summary.measured_values,
             planned_values: self.summary.planned_values,
             energy_offset: self.summary.energy_offset,
+            i0_source: i0.map(|i0| i0.source),
+            i0_region_pixels: i0.and_then(|i0| i0.region_pixels),
+            i0_missing: i0.is_some_and(|i0| i0.problem.is_some()),
+            flawed_values: i0.map(|i0| i0.flawed.values().sum()),
+            registered: self.summary.drift.as_ref().map(|drift| drift.applied),
+            shift: None,
         }
+    }
+
+    /// The same, about one energy.
+    pub(super) fn progress_at(&self, energy: usize) -> Progress {
+        let curve = self.summary.drift.iter().flat_map(|drift| &drift.curve);
+        let shift = curve.filter(|place| place.energy_index == energy).map(|place| place.shift).last();
+        Progress { energy_index: Some(energy), shift, ..self.progress() }
     }
 
     pub(super) fn spectra_are_due(&mut self) -> bool {
@@ -289,7 +340,7 @@ mod tests {
             triage: TriageSettings::default(),
             offset: OffsetMode::Report,
             calibration: None,
-            registration: crate::registration::RegistrationMode::default(),
+            registration: crate::registration::RegistrationMode::Off,
         };
         let advice = AdviceSettings { enabled: false, move_ms_per_ev: 0.0, settle_ms: 0.0, stop_below: 0.0 };
         let summary = ScanSummary::started(lock(stack).plan(), chrono::DateTime::UNIX_EPOCH);

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{Accepted, EventRefusal, Patience, ScanNotice, SharedStack, lock, planned_bytes, samples_of};
+use crate::detector::{FrameSettings, Tally};
 use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackError, check_seq};
 
@@ -53,6 +54,9 @@ pub struct Scan {
     arrivals: u64,
     /// Messages that wait for one of a lower seq: energies that are not in the plan yet.
     waiting: Vec<ScanEvent>,
+    frames: Arc<FrameSettings>,
+    /// Detector pixels that were left out.
+    bad_pixels: Tally,
 }
 
 impl Scan {
@@ -72,7 +76,14 @@ impl Scan {
             reopened: false,
             arrivals: 1,
             waiting: Vec::new(),
+            frames: Arc::default(),
+            bad_pixels: Tally::default(),
         }
+    }
+
+    /// The same, with what is done about single pixels of area frames.
+    pub(super) fn with_frames(self, frames: Arc<FrameSettings>) -> Self {
+        Self { frames, ..self }
     }
 
     pub(super) fn start_again(
@@ -199,7 +210,9 @@ impl Scan {
             };
         }
         let plan = lock(stack).plan().clone();
-        let Some(batch) = samples_of(&plan, event.update)? else { return Ok(Accepted::Skipped) };
+        let Some(batch) = samples_of(&plan, event.update, &self.frames, &mut self.bad_pixels)? else {
+            return Ok(Accepted::Skipped);
+        };
         lock(stack).push(seq, &batch)?;
         self.reopen(now, patience, notices, &scan_id);
         // One notice says it for a whole burst.
