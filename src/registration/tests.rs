@@ -174,35 +174,3 @@ fn whole_displacements_change_no_value_and_flaws_go_along() {
     }
     assert_eq!(plane.variance_factor(), 1.0);
 }
-
-#[test]
-#[ignore = "temporary timing"]
-fn timing() {
-    let n = 75;
-    let mut stack = Stack::new(test_plan(256, 256, n));
-    for energy in 0..n {
-        let s = energy as f64 * 0.1;
-        let values: Vec<f32> = (0..256 * 256)
-            .map(|p| {
-                let (y, x) = ((p / 256) as f64 - s, (p % 256) as f64 + 0.5 * s);
-                let od = density(y / 4.0, x / 4.0, 0.5);
-                let noise = ((p * 7919 + energy * 104729) % 1009) as f64 / 1009.0 - 0.5;
-                let mean = 1000.0 * (-od).exp();
-                (mean + 3.4 * mean.sqrt() * noise) as f32
-            })
-            .collect();
-        stack.push(energy as u64 + 1, &batch(energy, 0, values)).unwrap();
-    }
-    let t = std::time::Instant::now();
-    let mut registrar = Registrar::new(&stack, RegistrationMode::Auto);
-    let all: Vec<usize> = (0..n).collect();
-    let step = Step { changed: &all, due: true, whole: true };
-    registrar.advance(&stack, step, &sound);
-    eprintln!("first {:?} {}", t.elapsed(), registrar.drift().describe());
-    let t = std::time::Instant::now();
-    registrar.advance(&stack, Step { changed: &[74], due: true, whole: true }, &sound);
-    eprintln!("again {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    registrar.advance(&stack, Step { changed: &[74], due: false, whole: false }, &sound);
-    eprintln!("follow {:?}", t.elapsed());
-}

@@ -267,8 +267,8 @@ impl MappedScan {
 
     /// The same, about one energy.
     pub(super) fn progress_at(&self, energy: usize) -> Progress {
-        let curve = self.summary.drift.iter().flat_map(|drift| &drift.curve);
-        let shift = curve.filter(|place| place.energy_index == energy).map(|place| place.shift).last();
+        let mut curve = self.summary.drift.iter().flat_map(|drift| &drift.curve);
+        let shift = curve.find(|place| place.energy_index == energy).map(|place| place.shift);
         Progress { energy_index: Some(energy), shift, ..self.progress() }
     }
 
