@@ -130,6 +130,9 @@ fn live_ends_where_settled_is_while_the_sample_drifts() {
             let reason = live.advance(&snapshot, &changes);
             reasons.push(reason);
             last = Some(live.generation_of(&snapshot, reason, None).0);
+            if let Some(reason) = live.refine(&snapshot) {
+                last = Some(live.generation_of(&snapshot, reason, None).0);
+            }
         }
         let (live, settled) =
             (last.unwrap(), settle(&stack(&messages(step, 11)), &recipe(RegistrationMode::Auto), None).map);

@@ -25,9 +25,11 @@ use super::{Correction, EnergyScale, PhaseMap, RevisionReason, Targets, estimate
 use crate::absorption::{
     AbsorptionSettings, Conversion, Intensity, PlaneIntensity, Treatment, energies_ev, noise_factor,
 };
-use crate::registration::{Moved, Registrar, Step};
+use crate::registration::{Moved, Registrar};
 use crate::screening::Screen;
 use crate::stack::{Plane, PlaneChange, Stack};
+
+mod refined;
 
 /// Relative change of a plane's I0 below which its optical densities stay as they are: a tenth of the noise of a
 /// pixel of 10^6 photons.
@@ -60,6 +62,8 @@ pub struct LiveMap {
     /// What the pixels say together, since the last search for an empty region.
     population: Option<Population>,
     registrar: Registrar,
+    /// Energies that changed since all displacements were due to be estimated; `None` where they are not.
+    overdue: Option<Vec<usize>>,
     scale: EnergyScale,
     energies_done: usize,
     /// Number of values at the last search for an empty region.
@@ -131,6 +135,7 @@ impl LiveMap {
             compositions: Compositions::new(targets.phases()),
             population: None,
             registrar: Registrar::new(stack, recipe.registration),
+            overdue: None,
             scale: EnergyScale::default(),
             energies_done: 0,
             searched_at: 0,
@@ -147,7 +152,7 @@ impl LiveMap {
         let mut map = Self::new(stack, recipe);
         let all: Vec<usize> = (0..map.applied.len()).filter(|&e| stack.plane(e).measured() > 0).collect();
         map.screen.refresh(stack, &map.recipe.absorption.detector, &all);
-        map.register(stack, true, &all);
+        map.step(stack, &all, true);
         map.estimate(stack, true, &[]);
         map.generation = generation;
         map.rebuild(stack, &map.scale.applied(map.recipe.offset));
@@ -169,15 +174,6 @@ impl LiveMap {
         self.applied.fill(Treatment::default());
         (0..self.applied.len()).for_each(|energy| self.apply_plane(stack, energy, Work::All));
         self.registrar = registrar;
-    }
-
-    /// Follows the drift of the sample. Returns what that did to the planes.
-    fn register(&mut self, raw: &Stack, late: bool, changed: &[usize]) -> Moved {
-        let (_, due) = self.due(raw, late);
-        let whole = raw.is_full();
-        let screen = &self.screen;
-        self.registrar
-            .advance(raw, Step { changed, due, whole }, &|energy, pixel| screen.usable(energy, pixel))
     }
 
     /// The number of values, and whether estimates of the whole stack are due: at first after each image, later each
@@ -234,29 +230,7 @@ impl LiveMap {
             changed.sort_unstable();
             changed.dedup();
         }
-        let replaced = self.estimate(stack, late, &changed);
-        if let Some(correction) = self.other_correction(stack) {
-            self.rebuild(stack, &correction);
-            return RevisionReason::Offset;
-        }
-        let shifted = match &moved {
-            Moved::Everything => {
-                let correction = self.targets.correction.clone();
-                self.rebuild(stack, &correction);
-                return RevisionReason::Registration;
-            }
-            Moved::Planes(planes) => {
-                planes.iter().any(|(e, _)| changes.iter().all(|change| change.energy != *e))
-            }
-            Moved::Nothing => false,
-        };
-        self.apply(stack, changes, &moved);
-        match (replaced, shifted, late) {
-            (true, ..) => RevisionReason::I0,
-            (false, true, _) => RevisionReason::Registration,
-            (false, false, true) => RevisionReason::LateData,
-            (false, false, false) => RevisionReason::Energy,
-        }
+        self.take_in(stack, changes, &moved, &changed)
     }
 
     /// Brings the sums of all planes up to date.

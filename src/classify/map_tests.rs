@@ -254,6 +254,9 @@ proptest! {
             let snapshot = stack.clone();
             let reason = live.advance(&snapshot, &changes);
             last = Some(live.generation_of(&snapshot, reason, None).0);
+            if let Some(reason) = live.refine(&snapshot) {
+                last = Some(live.generation_of(&snapshot, reason, None).0);
+            }
         }
         let (live, settled) = (last.unwrap(), settled(&arriving));
         prop_assert_eq!(&live.origin.normalisation, &settled.origin.normalisation);

@@ -23,6 +23,7 @@ use crate::publish::board::{Board, ScanState, ScanSummary};
 use crate::publish::message::ScanNews;
 use crate::publish::zmq::PublisherHandle;
 use crate::scan::Outcome;
+use crate::stack::Stack;
 use crate::telemetry::names;
 
 pub use news::Outlet;
@@ -237,12 +238,23 @@ impl Mapper {
         if scan.last_generation.is_some_and(|last| started < last + self.settings.min_interval) {
             scan.last_ahead = Some(started);
         }
-        let live = scan.live(&snapshot);
-        let mut reason = live.advance(&snapshot, &changes);
+        let mut reason = scan.live(&snapshot).advance(&snapshot, &changes);
         if std::mem::take(&mut scan.model_changed) {
             reason = RevisionReason::Model;
         }
-        let (map, failure) = scan.live(&snapshot).generation_of(&snapshot, reason, self.model.model());
+        self.publish(scan_id, &snapshot, reason, since);
+        // What would have kept the map waiting.
+        let asked = Instant::now();
+        let refined = self.scans.get_mut(scan_id).and_then(|scan| scan.live(&snapshot).refine(&snapshot));
+        if let Some(reason) = refined {
+            self.publish(scan_id, &snapshot, reason, asked);
+        }
+    }
+
+    /// Makes a generation of the map of a scan, and tells everybody.
+    fn publish(&mut self, scan_id: &str, snapshot: &Stack, reason: RevisionReason, since: Instant) {
+        let Some(scan) = self.scans.get_mut(scan_id) else { return };
+        let (map, failure) = scan.live(snapshot).generation_of(snapshot, reason, self.model.model());
         scan.last_generation = Some(Instant::now());
         if let Some(failure) = failure {
             tracing::error!(scan_id, "the model failed, the map is made without it: {failure}");
@@ -251,7 +263,7 @@ impl Mapper {
             scan.note_once(format!("without a GMVAE: {trouble}"));
         }
         let offset_news = scan.note_offset(&map);
-        let done = scan.look_at(&snapshot);
+        let done = scan.look_at(snapshot);
         scan.note_i0(&map);
         scan.summary.describe(&map);
         scan.summary.last_update = Utc::now();
@@ -265,7 +277,7 @@ impl Mapper {
         metrics::histogram!(names::GENERATION_LATENCY_SECONDS).record(since.elapsed().as_secs_f64());
         // Advice can wait for the map, not the map for advice.
         let asked = Instant::now();
-        let advice = scan.advise(&snapshot, &map);
+        let advice = scan.advise(snapshot, &map);
         let advice_us = asked.elapsed().as_micros() as u64;
         let advised = advice.as_ref().and_then(|advice| serde_json::to_value(advice).ok());
         if let Some((offset, text)) = offset_news {
@@ -278,7 +290,7 @@ impl Mapper {
         scan.summary.advice = advice;
         self.outlet.board.update(scan.summary.clone());
         if scan.spectra_are_due() {
-            let spectra = scan.spectra(&snapshot, &map);
+            let spectra = scan.spectra(snapshot, &map);
             self.outlet.spectra(Arc::new(spectra));
         }
         tracing::debug!(
