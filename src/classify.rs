@@ -44,6 +44,8 @@ pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};
 pub use view::DensityView;
 
 #[cfg(test)]
+mod drift_tests;
+#[cfg(test)]
 mod map_tests;
 #[cfg(test)]
 mod sparse_tests;

@@ -67,7 +67,7 @@ pub enum Command {
     /// Which energies to plan for these references, and what following the live advice saves.
     Advise(advise::AdviseArgs),
     /// Measure what the maps are worth, on drawn scans with known answers or on a recorded stack.
-    Evaluate(evaluate::EvaluateArgs),
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Check or run an ONNX model.
     Model {
         /// What to do with it.

@@ -5,7 +5,7 @@
 //! small part of a pixel, with an error. Then the counts are interpolated as if the sample had not moved; what was not
 //! in an image is not measured.
 //!
-//! - [`prepared`](self): the logarithm of the values, band-passed, so that only edges count: they stay where they are
+//! - `prepared`: the logarithm of the values, band-passed, so that only edges count: they stay where they are
 //!   while the contrast between phases grows, falls or changes its sign across an absorption edge.
 //! - `coarse`: correlation with a running reference of gradient magnitudes, image by image in the order of acquisition.
 //! - `components`, `fine`: each image fitted by a few components of the others and their gradients, to a part of a pixel.
@@ -32,3 +32,6 @@ pub use drift::{Drift, DriftSummary, EnergyShift, RegistrationMode, Shift, Verdi
 pub use estimate::estimate;
 pub use registrar::{Moved, Registrar, Step};
 pub use resample::register;
+
+#[cfg(test)]
+mod tests;

@@ -298,8 +298,9 @@ impl LiveMap {
             return (now != self.targets.correction).then_some(now);
         }
         let moved_ev = now.distance_ev(&self.targets.correction, &self.targets.uncorrected_ev);
-        let far =
-            moved_ev > OFFSET_TOLERANCE_EV && !(moved_ev <= self.scale.offset.error_ev && !now.is_none());
+        let offset = &self.scale.offset;
+        let within = moved_ev <= offset.error_ev && offset.calibrated_ev.is_none();
+        let far = moved_ev > OFFSET_TOLERANCE_EV && (now.is_none() || !within);
         far.then_some(now)
     }
 

@@ -90,6 +90,9 @@ pub struct RecordedMethod {
     pub risk_coverage: Vec<[f64; 2]>,
 }
 
+/// How far above the limit an edge jump is clear of it.
+const CLEAR_OF_LIMIT: f64 = 0.02;
+
 /// What one method says of every pixel of the field.
 struct Said {
     method: &'static str,
@@ -218,6 +221,8 @@ pub(super) struct Images<'a> {
     /// `[energy][pixel]`, NaN where there is none.
     pub(super) od: Vec<Vec<f64>>,
     pub(super) scored: Vec<usize>,
+    /// Those whose edge jump is clear of the limit.
+    pub(super) clear_of_limit: Vec<usize>,
 }
 
 impl<'a> Images<'a> {
@@ -258,8 +263,12 @@ impl<'a> Images<'a> {
             return Err(EvaluationError::Recording(text));
         }
         let over = |list: &[usize], p: usize| list.iter().map(|&e| od[e][p]).sum::<f64>() / list.len() as f64;
-        let scored = (0..pixels).filter(|&p| over(&white, p) - over(&before, p) > EDGE_JUMP).collect();
-        Ok(Self { references, energies_ev: plan.energies_ev.clone(), shape: plan.grid.shape, od, scored })
+        let above = |limit: f64| -> Vec<usize> {
+            (0..pixels).filter(|&p| over(&white, p) - over(&before, p) > limit).collect()
+        };
+        let (scored, clear_of_limit) = (above(EDGE_JUMP), above(EDGE_JUMP + CLEAR_OF_LIMIT));
+        let (energies_ev, shape) = (plan.energies_ev.clone(), plan.grid.shape);
+        Ok(Self { references, energies_ev, shape, od, scored, clear_of_limit })
     }
 
     /// Fits the references to each pixel of `od` at some energies.

@@ -17,6 +17,7 @@ fn plan() -> StudyPlan {
         counts: vec![3000.0],
         energies: vec![12],
         offsets_ev: vec![0.0, 0.2],
+        energy_offset: false,
         ..StudyPlan::whole(1, 7)
     }
 }

@@ -20,7 +20,7 @@ use super::workboard::{Work, Workboard};
 use crate::advice::AdviceSettings;
 use crate::classify::{Recipe, RevisionReason};
 use crate::publish::board::{Board, ScanState, ScanSummary};
-use crate::publish::message::{self, ScanNews};
+use crate::publish::message::ScanNews;
 use crate::publish::zmq::PublisherHandle;
 use crate::scan::Outcome;
 use crate::telemetry::names;
@@ -272,7 +272,7 @@ impl Mapper {
             self.outlet.news(scan_id, &ScanNews::EnergyOffset { offset, text: &text });
         }
         for energy in done {
-            let progress = message::Progress { energy_index: Some(energy), ..scan.progress() };
+            let progress = scan.progress_at(energy);
             self.outlet.news(scan_id, &ScanNews::EnergyDone { progress, advice: advised.as_ref() });
         }
         scan.summary.advice = advice;

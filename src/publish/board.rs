@@ -14,6 +14,7 @@ use super::MeanSpectra;
 use crate::absorption::IncidentSummary;
 use crate::advice::Advice;
 use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::registration::DriftSummary;
 use crate::scan::{Outcome, ScanKind, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -87,6 +88,8 @@ pub struct ScanSummary {
     /// The incident intensity and what could not be used, once there is a map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub i0: Option<IncidentSummary>,
+    /// Where the sample lay in each image, and whether that was taken out; once there is a map and unless it is off.
+    pub drift: Option<DriftSummary>,
     /// Start of exposure.
     pub started: DateTime<Utc>,
     /// When the pipeline last had news of it.
@@ -135,6 +138,7 @@ impl ScanSummary {
             status_counts: BTreeMap::new(),
             energy_offset: None,
             i0: None,
+            drift: None,
             started: plan.started,
             last_update: now,
             archive_path: None,
@@ -149,6 +153,7 @@ impl ScanSummary {
         self.energies_total = map.plan.energies_ev.len();
         self.energy_offset = Some(map.origin.energy_offset.summary(map.origin.correction_ev));
         self.i0 = Some(IncidentSummary::clone(&map.origin.incident));
+        self.drift = map.origin.drift.summary();
         self.planned_values = map.plan.planned_values();
         self.fractions = map
             .phases

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{MeanSpectra, PublishError, ipc, table};
 use crate::absorption::I0Source;
 use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::registration::Shift;
 use crate::scan::{Outcome, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -143,6 +144,12 @@ pub struct Progress {
     /// Values that are not usable: without beam, stuck, out of line, saturated, not linear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flawed_values: Option<usize>,
+    /// Whether the drift of the sample is taken out; once there is a map and unless registration is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered: Option<bool>,
+    /// Where the sample lies in the image it is about, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
 }
 
 /// An event of a scan: topic `scan/<scan_id>`, no table.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum RegistrationMode {
     /// Shifts are estimated, and taken out where they are trusted.
-    #[default]
     Auto,
     /// Images are taken as they lie.
+    #[default]
     Off,
 }
 

@@ -12,11 +12,11 @@ use super::drift::{Drift, Shift};
 use super::fine::{Bench, Fit, Registered, fit};
 use super::prepared::{CORRELATED, Frame, Prepared};
 use super::smooth::smoothed;
-use super::trust::{Case, TELLING, judge};
+use super::trust::{TELLING, judge};
 use crate::stack::Stack;
 
 /// Rounds of components, fits and smoothing.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 /// Share of an image that has to be measured.
 const COVERAGE: f64 = 0.5;
 /// Fewer images are not registered.
@@ -143,9 +143,8 @@ impl Estimator {
             measured: fit.errors.iter().all(|error| bin * error < TELLING),
         };
         let curve: Vec<Shift> = fits.iter().enumerate().map(of).collect();
-        let gains = self.gains(&images, &shifts);
         let side = stack.plan().grid.ny().min(stack.plan().grid.nx()) as f64;
-        let verdict = judge(&Case { shifts: &curve, gains: &gains, side });
+        let verdict = judge(&curve, side, || self.gains(&images, &fits));
         let mut all = vec![None; stack.planes().len()];
         order.iter().zip(curve).for_each(|(&energy, shift)| all[energy] = Some(shift));
         Drift { shifts: borrowed(stack, all), verdict }
@@ -201,16 +200,15 @@ impl Estimator {
         }
     }
 
-    /// What each image's log-likelihood gains by the displacements, against all lying as they were measured.
-    fn gains(&self, images: &[&Prepared], shifts: &[[f64; 2]]) -> Vec<f64> {
-        let with = fitted(images, self.frame, shifts, false);
+    /// What each image's log-likelihood gains by the displacements of its fit, against all lying as they were measured.
+    fn gains(&self, images: &[&Prepared], fits: &[Fit]) -> Vec<f64> {
         let without = fitted(images, self.frame, &vec![[0.0; 2]; images.len()], false);
         let values = self.frame.pixels() as f64 / CORRELATED;
         let gain = |(with, without): (&Fit, &Fit)| {
             let gain = 0.5 * values * (without.misfit / with.misfit).ln();
             if gain.is_finite() { gain } else { 0.0 }
         };
-        with.iter().zip(&without).map(gain).collect()
+        fits.iter().zip(&without).map(gain).collect()
     }
 }
 

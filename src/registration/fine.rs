@@ -14,9 +14,9 @@ pub(super) const MOST: usize = 3;
 /// Unknowns: the components, and two gradients.
 const UNKNOWNS: usize = MOST + 2;
 /// Rounds of Gauss-Newton.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 /// A step below this ends them, binned pixels.
-const SMALL: f64 = 0.005;
+const SMALL: f64 = 0.01;
 /// Longest step, binned pixels.
 const LONGEST: f64 = 1.0;
 /// Fewer pixels than this fit nothing.
@@ -112,11 +112,12 @@ pub(super) fn fit(
     bench: &mut Bench,
 ) -> Fit {
     let mut shift = start;
+    let mut amounts = None;
     let mut result = Fit { shift, errors: [f64::INFINITY; 2], edges: [0.0; 2], misfit: f64::NAN };
     let rounds = if free { ROUNDS } else { 1 };
     for _ in 0..rounds {
         bench.image.fill(image, frame, shift, &mut bench.row);
-        let Some(step) = solve(frame, components, bench) else { break };
+        let Some(step) = solve(frame, components, &mut amounts, bench) else { break };
         result = Fit { shift, errors: step.errors, edges: step.edges, misfit: step.misfit };
         if !free {
             break;
@@ -147,22 +148,32 @@ struct Step {
     misfit: f64,
 }
 
-/// One linear fit of the image in `bench`.
-fn solve(frame: Frame, components: &Components, bench: &mut Bench) -> Option<Step> {
+/// One linear fit of the image in `bench`. `known`: the amounts of the components of the fit before, which make the gradients;
+/// they change little from one displacement to the next.
+fn solve(
+    frame: Frame,
+    components: &Components,
+    known: &mut Option<[f64; UNKNOWNS]>,
+    bench: &mut Bench,
+) -> Option<Step> {
     let nx = frame.nx;
     let count = components.images.len();
     let weights = Weights { own: &bench.image.weights, common: &components.weights };
-    // The amounts first, so that the gradients are those of what the components really add up to.
-    let mut normal = Normal::new(count);
-    for p in weights.pixels(frame) {
-        let mut row = [0.0; UNKNOWNS];
-        components.images.iter().zip(&mut row).for_each(|(image, r)| *r = f64::from(image[p]));
-        normal.add(&row, f64::from(bench.image.values[p]));
-    }
-    if normal.pixels < LEAST_PIXELS {
-        return None;
-    }
-    let (amounts, _) = normal.solve()?;
+    let amounts = match known {
+        Some(amounts) => *amounts,
+        None => {
+            let mut normal = Normal::new(count);
+            for p in weights.pixels(frame) {
+                let mut row = [0.0; UNKNOWNS];
+                components.images.iter().zip(&mut row).for_each(|(image, r)| *r = f64::from(image[p]));
+                normal.add::<MOST>(&row, f64::from(bench.image.values[p]));
+            }
+            if normal.pixels < LEAST_PIXELS {
+                return None;
+            }
+            normal.solve()?.0
+        }
+    };
     bench.model.clear();
     bench.model.resize(frame.pixels(), 0.0);
     for (image, amount) in components.images.iter().zip(amounts) {
@@ -176,9 +187,13 @@ fn solve(frame: Frame, components: &Components, bench: &mut Bench) -> Option<Ste
         components.images.iter().zip(&mut row).for_each(|(image, r)| *r = f64::from(image[p]));
         row[count] = 0.5 * f64::from(model[p + nx] - model[p - nx]);
         row[count + 1] = 0.5 * f64::from(model[p + 1] - model[p - 1]);
-        normal.add(&row, f64::from(bench.image.values[p]));
+        normal.add::<UNKNOWNS>(&row, f64::from(bench.image.values[p]));
+    }
+    if normal.pixels < LEAST_PIXELS {
+        return None;
     }
     let (solution, inverse) = normal.solve()?;
+    *known = Some(solution);
     let explained: f64 = (0..count + 2).map(|k| solution[k] * normal.right[k]).sum();
     let misfit = ((normal.power - explained) / normal.pixels).max(0.0);
     let noise = misfit * CORRELATED * SEEN_NOISE;
@@ -220,9 +235,10 @@ impl Normal {
         Self { count, left: [[0.0; UNKNOWNS]; UNKNOWNS], right: [0.0; UNKNOWNS], power: 0.0, pixels: 0.0 }
     }
 
+    /// Adds a row of which the first `N` may be other than 0.
     #[inline]
-    fn add(&mut self, row: &[f64; UNKNOWNS], value: f64) {
-        for i in 0..self.count {
+    fn add<const N: usize>(&mut self, row: &[f64; UNKNOWNS], value: f64) {
+        for i in 0..N {
             for j in 0..=i {
                 self.left[i][j] += row[i] * row[j];
             }

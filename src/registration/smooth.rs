@@ -61,8 +61,11 @@ fn typical_step(measured: &[(f64, f64)]) -> f64 {
     median.max(mean).sqrt().clamp(LEAST_STEP, LARGEST_STEP)
 }
 
+/// Means and their variances.
+type Course = Vec<(f64, f64)>;
+
 /// Mean and variance after each measurement, going forward; and before it.
-fn forward(measured: &[(f64, f64)], step: f64) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+fn forward(measured: &[(f64, f64)], step: f64) -> (Course, Course) {
     let (mut after, mut before) = (Vec::with_capacity(measured.len()), Vec::with_capacity(measured.len()));
     let (mut mean, mut variance) = (0.0, f64::INFINITY);
     for &(value, error) in measured {

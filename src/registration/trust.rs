@@ -17,34 +17,25 @@ const LEAST_GAIN: f64 = 8.0;
 /// Displacements beyond this share of the shorter side leave too little of the field.
 const LARGEST_SHARE: f64 = 0.35;
 
-/// What is known when a registration is judged.
-#[derive(Clone, Debug)]
-pub(super) struct Case<'a> {
-    /// Displacements, in the order of time, pixels.
-    pub(super) shifts: &'a [Shift],
-    /// Gain in log-likelihood of each image by the registration.
-    pub(super) gains: &'a [f64],
-    /// Shorter side of the field, pixels.
-    pub(super) side: f64,
-}
-
-/// The verdict.
-pub(super) fn judge(case: &Case<'_>) -> Verdict {
-    let count = case.shifts.len();
-    let telling = case.shifts.iter().filter(|shift| shift.measured).count();
+/// The verdict on displacements, in the order of time, in a field whose shorter side has `side` pixels. `gains` tells the
+/// gain in log-likelihood of each image; it is asked only where all else speaks for the registration.
+pub(super) fn judge(shifts: &[Shift], side: f64, gains: impl FnOnce() -> Vec<f64>) -> Verdict {
+    let count = shifts.len();
+    let telling = shifts.iter().filter(|shift| shift.measured).count();
     if 2 * telling < count {
         return refused(format!("too little contrast: {telling} of {count} images tell where they lie"));
     }
-    let error = median(case.shifts.iter().map(|s| s.error_y.max(s.error_x)).collect());
-    let scatter = scatter(case.shifts);
+    let error = median(shifts.iter().map(|s| s.error_y.max(s.error_x)).collect());
+    let scatter = scatter(shifts);
     if scatter < LEAST_SCATTER.max(LEAST_ERRORS * error) {
         return refused(format!("no drift seen: displacements scatter by {scatter:.2} pixels"));
     }
-    let largest = case.shifts.iter().map(Shift::length).fold(0.0, f64::max);
-    if largest > LARGEST_SHARE * case.side {
+    let largest = shifts.iter().map(Shift::length).fold(0.0, f64::max);
+    if largest > LARGEST_SHARE * side {
         return refused(format!("not trusted: displacements up to {largest:.0} pixels"));
     }
-    let gain = case.gains.iter().sum::<f64>() / case.gains.len().max(1) as f64;
+    let gains = gains();
+    let gain = gains.iter().sum::<f64>() / gains.len().max(1) as f64;
     if gain.is_nan() || gain < LEAST_GAIN {
         return refused(format!(
             "not trusted: the images fit each other no better with displacements up to {largest:.2} pixels"
@@ -77,7 +68,7 @@ mod tests {
         let shifts: Vec<Shift> = (0..12)
             .map(|i| Shift { y: step * f64::from(i), x: 0.0, error_y: error, error_x: error, measured })
             .collect();
-        judge(&Case { shifts: &shifts, gains: &[gain; 12], side: 100.0 })
+        judge(&shifts, 100.0, || vec![gain; 12])
     }
 
     fn reason(verdict: Verdict) -> String {

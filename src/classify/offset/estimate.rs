@@ -48,6 +48,8 @@ const CONTRADICTED: f64 = 1.2;
 const RIVAL_EV: f64 = 0.15;
 /// Fewer phases than this are one.
 const ALONE: f64 = 1.5;
+/// As many energies show whether the reference of a single phase matches.
+const TELLING_ENERGIES: usize = 12;
 /// As many phases are several.
 const SEVERAL: f64 = 2.5;
 /// Evidence that one parameter more has to bring.
@@ -182,7 +184,9 @@ impl Fit<'_> {
         let shared_ev = WIDTH_EV / own.effective_phases().sqrt();
         let error_ev = found.error_ev.hypot(energy_error_ev).hypot(if missing { shared_ev } else { 0.0 });
         let apart = (RIVAL_EV.max(2.0 * error_ev) / COARSE_EV).round() as usize;
-        let contrast = if mismatched { MISFIT_CONTRAST } else { MIN_CONTRAST };
+        // A few energies of one phase hide whether its reference matches.
+        let hidden = own.effective_phases() < ALONE && energies_ev.len() < TELLING_ENERGIES;
+        let contrast = if mismatched || hidden { MISFIT_CONTRAST } else { MIN_CONTRAST };
         let doubt = match peak::rival(&curve, best, apart, contrast) {
             _ if best == 0 || best + 1 == curve.len() => Some(OffsetDoubt::OutOfRange),
             Some(rival) => Some(OffsetDoubt::Rival(coarse.offsets()[rival])),

@@ -63,8 +63,11 @@ pub fn recorded_drift(
                 let stays = staying(&path, still.plan().grid.shape);
                 let clear = |p: &usize| labels.difference[*p] > 0.2 * labels.sum[*p];
                 tally.push(&maps, &path, said, |map, interior| {
-                    let scored =
-                        images.scored.iter().copied().filter(|p| stays[*p] && (!interior || clear(p)));
+                    let scored = images
+                        .clear_of_limit
+                        .iter()
+                        .copied()
+                        .filter(|p| stays[*p] && (!interior || clear(p)));
                     share_right(map, scored.map(|p| (p, labels.phase[p])))
                 });
             }

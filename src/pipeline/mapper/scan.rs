@@ -198,7 +198,7 @@ impl MappedScan {
     pub(super) fn note_offset(&mut self, map: &PhaseMap) -> Option<(OffsetSummary, String)> {
         let (offset, correction_ev) = (&map.origin.energy_offset, map.origin.correction_ev);
         let is_new =
-            |told_ev: f64| !((offset.offset_ev - told_ev).abs() <= OFFSET_NEWS_EV.max(2.0 * offset.error_ev));
+            |told_ev: f64| (offset.offset_ev - told_ev).abs() > OFFSET_NEWS_EV.max(2.0 * offset.error_ev);
         if !offset.is_alarming() || !self.offset_noted_ev.is_none_or(is_new) {
             return None;
         }
@@ -260,7 +260,16 @@ impl MappedScan {
             i0_region_pixels: i0.and_then(|i0| i0.region_pixels),
             i0_missing: i0.is_some_and(|i0| i0.problem.is_some()),
             flawed_values: i0.map(|i0| i0.flawed.values().sum()),
+            registered: self.summary.drift.as_ref().map(|drift| drift.applied),
+            shift: None,
         }
+    }
+
+    /// The same, about one energy.
+    pub(super) fn progress_at(&self, energy: usize) -> Progress {
+        let mut curve = self.summary.drift.iter().flat_map(|drift| &drift.curve);
+        let shift = curve.find(|place| place.energy_index == energy).map(|place| place.shift);
+        Progress { energy_index: Some(energy), shift, ..self.progress() }
     }
 
     pub(super) fn spectra_are_due(&mut self) -> bool {

@@ -36,6 +36,7 @@ function stateOf(scan) {
     const flawed = Object.entries(i0.flawed).map(([why, values]) => values + " " + why.replace("_", " "));
     if (flawed.length > 0) words.push("not usable: " + flawed.join(", "));
   }
+  if (scan.drift) words.push("registration " + scan.drift.text);
   const advice = scan.advice ? [scan.advice.text] : [];
   return words.concat(scan.notes, advice).join(", ");
 }
@@ -77,6 +78,42 @@ function showMap(scan) {
   }
 }
 
+// Displacement of the sample in y and x, energies in the order of the plan, with a bar for each error.
+function showDrift(scan) {
+  const curve = scan && scan.drift ? scan.drift.curve : [];
+  element("drift").hidden = curve.length < 2;
+  if (curve.length < 2) return;
+  const [width, height, left, edge] = [480, 110, 36, 8];
+  const ends = curve.flatMap((p) => [p.y - p.error_y, p.y + p.error_y, p.x - p.error_x, p.x + p.error_x]);
+  const low = Math.min(-0.5, ...ends);
+  const high = Math.max(0.5, ...ends);
+  const last = Math.max(1, scan.energies_total - 1);
+  const across = (p) => left + (width - left - edge) * p.energy_index / last;
+  const up = (v) => edge + (height - 2 * edge) * (high - v) / (high - low);
+  const name = "http://www.w3.org/2000/svg";
+  const draw = (kind, values) => {
+    const shape = document.createElementNS(name, kind);
+    for (const [key, value] of Object.entries(values)) shape.setAttribute(key, value);
+    return shape;
+  };
+  const shapes = [draw("line", { x1: left, x2: width - edge, y1: up(0), y2: up(0), class: "axis" })];
+  for (const axis of ["y", "x"]) {
+    const points = curve.map((p) => across(p).toFixed(1) + "," + up(p[axis]).toFixed(1)).join(" ");
+    shapes.push(draw("polyline", { points, class: "drift-" + axis }));
+    for (const p of curve) {
+      const error = p["error_" + axis];
+      shapes.push(draw("line", { x1: across(p), x2: across(p), y1: up(p[axis] - error), y2: up(p[axis] + error), class: "drift-" + axis }));
+    }
+  }
+  for (const value of [low, high]) {
+    const text = draw("text", { x: 2, y: Math.min(height - 2, up(value) + 4) });
+    text.textContent = value.toFixed(1);
+    shapes.push(text);
+  }
+  element("drift-curve").replaceChildren(...shapes);
+  element("drift-text").textContent = "Drift in pixels, y solid, x dashed, by energy: " + scan.drift.text;
+}
+
 async function refresh() {
   try {
     const response = await fetch("/api/v1/scans");
@@ -86,6 +123,7 @@ async function refresh() {
     const current = withMap.find((scan) => scan.scan_id === picked) || withMap[0];
     showTable(scans, current);
     showMap(current);
+    showDrift(current);
     element("state").className = "";
     element("state").textContent = scans.length === 0 ? "Waiting for a scan." : scans.length + (scans.length === 1 ? " scan" : " scans");
   } catch (error) {
