@@ -4,9 +4,9 @@
 //! counts as dark instead, so that the dark level of every sum is the plan's dark times the pixels of a frame.
 //! A frame of which nothing is left is not measured (NaN). Infinities refuse the batch.
 //!
-//! Pixels that are configured as bad, and those that [`bad_pixels`] finds dead or hot in the frames of the same message, are
-//! left out alike. They are looked for in each message anew, from its own frames alone: so a sum follows from its message,
-//! whatever came before it, in whatever order.
+//! Pixels that are configured as bad are left out alike, and those that were found dead or hot in several messages of the
+//! scan ([`Tally`]): from then on always, so that sums do not jump from line to line. The first few messages have them
+//! still; what is known beforehand belongs into the mask.
 
 mod bad_pixels;
 
@@ -55,7 +55,7 @@ pub fn check_samples(plan: &ScanPlan, batch: &SampleBatch) -> Result<(), Detecto
     Err(DetectorError::Shape { found, pixels: found, wanted: found.saturating_mul(per_pixel) })
 }
 
-/// Sums each frame of a batch, on the calling thread: summing is faster than any network brings frames, and a pool
+/// Sums each frame of a batch, without the pixels that `tally` names, and tells which it finds bad; on the calling thread: summing is faster than any network brings frames, and a pool
 /// shared with the maps would make receiving wait for them.
 ///
 /// # Errors
@@ -63,6 +63,7 @@ pub fn check_samples(plan: &ScanPlan, batch: &SampleBatch) -> Result<(), Detecto
 pub fn reduce(
     plan: &ScanPlan,
     settings: &FrameSettings,
+    tally: &Tally,
     frames: FrameBatch,
 ) -> Result<(SampleBatch, BadPixels), DetectorError> {
     let FrameBatch { mut batch, dtype, bytes } = frames;
@@ -80,7 +81,7 @@ pub fn reduce(
     } else {
         BadPixels::default()
     };
-    let left_out = left_out(settings, &bad, [per_frame / width, width]);
+    let left_out = left_out(settings, tally, [per_frame / width, width]);
     let sum = |frame: &[u8]| limits.sum(dtype, frame, &left_out);
     batch.values = bytes.chunks_exact(frame_bytes).map(sum).collect();
     if batch.values.iter().any(|value| value.is_infinite()) {
@@ -90,10 +91,9 @@ pub fn reduce(
 }
 
 /// The pixels that are left out, ascending, each once.
-fn left_out(settings: &FrameSettings, bad: &BadPixels, [height, width]: [usize; 2]) -> Vec<usize> {
+fn left_out(settings: &FrameSettings, tally: &Tally, [height, width]: [usize; 2]) -> Vec<usize> {
     let masked = settings.mask.iter().filter(|[y, x]| *y < height && *x < width).map(|[y, x]| y * width + x);
-    let mut list: Vec<usize> =
-        masked.chain(bad.dead.iter().copied()).chain(bad.hot.iter().copied()).collect();
+    let mut list: Vec<usize> = masked.chain(tally.named()).collect();
     list.sort_unstable();
     list.dedup();
     list
@@ -210,14 +210,15 @@ mod tests {
     }
 
     fn sums(plan: &ScanPlan, frames: FrameBatch) -> Vec<f32> {
-        reduce(plan, &FrameSettings::default(), frames).unwrap().0.values
+        reduce(plan, &FrameSettings::default(), &Tally::default(), frames).unwrap().0.values
     }
 
     #[test]
     fn a_masked_pixel_counts_as_dark_too() {
         let settings = FrameSettings { mask: vec![[0, 1], [7, 7]], ..FrameSettings::default() };
         let bytes: Vec<u8> = [5_u16, 6, 100, 7, 8, 9].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let (batch, _) = reduce(&area(Some(100.0)), &settings, frames(DType::Uint16, bytes)).unwrap();
+        let (batch, _) =
+            reduce(&area(Some(100.0)), &settings, &Tally::default(), frames(DType::Uint16, bytes)).unwrap();
         assert_eq!(batch.values, [9.0, 18.0]);
     }
 
@@ -242,13 +243,21 @@ mod tests {
         let good = frames(DType::Float32, bytes([1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0]));
         assert_eq!(sums(&area(None), good), [6.0, 15.0]);
         let bad = frames(DType::Float32, bytes([1.0, f32::INFINITY, 3.0, 4.0, 5.0, 6.0]));
-        assert_eq!(reduce(&area(None), &FrameSettings::default(), bad).unwrap_err(), DetectorError::Infinite);
+        assert_eq!(
+            reduce(&area(None), &FrameSettings::default(), &Tally::default(), bad).unwrap_err(),
+            DetectorError::Infinite
+        );
     }
 
     #[test]
     fn another_size_is_refused() {
-        let error =
-            reduce(&area(None), &FrameSettings::default(), frames(DType::Uint8, vec![1; 8])).unwrap_err();
+        let error = reduce(
+            &area(None),
+            &FrameSettings::default(),
+            &Tally::default(),
+            frames(DType::Uint8, vec![1; 8]),
+        )
+        .unwrap_err();
         assert_eq!(error, DetectorError::Shape { found: 8, pixels: 2, wanted: 6 });
     }
 }

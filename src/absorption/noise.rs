@@ -92,11 +92,11 @@ fn factor(residuals: &[Residual], model: usize) -> Option<(f64, Vec<bool>)> {
     };
     let mut factor = ratios(&kept)?;
     for _ in 0..ROUNDS {
-        for place in 0..places {
+        for (kept, (sum, count)) in kept.iter_mut().zip(sums.iter().zip(&counts)) {
             // Wilson and Hilferty: the cube root of a mean of squares is nearly normal.
-            let ninth = 2.0 / (9.0 * counts[place]);
+            let ninth = 2.0 / (9.0 * count);
             let limit = (1.0 - ninth + OVERLAP * NINETEEN_OF_TWENTY * ninth.sqrt()).powi(3);
-            kept[place] = sums[place] <= limit * counts[place] * factor;
+            *kept = *sum <= limit * count * factor;
         }
         let Some(next) = ratios(&kept) else { break };
         let change = (next / factor - 1.0).abs();

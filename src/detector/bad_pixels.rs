@@ -54,7 +54,7 @@ impl Tally {
                         kind,
                         y,
                         x,
-                        "a detector pixel is left out of the sums; detector.mask makes that permanent"
+                        "a detector pixel is left out of the sums from here on; put it into detector.mask"
                     );
                 }
             }

@@ -389,7 +389,7 @@ fn samples_of(
             Ok(Some(batch))
         }
         ScanUpdate::Frames(frames) => {
-            let (batch, bad) = detector::reduce(plan, settings, frames)?;
+            let (batch, bad) = detector::reduce(plan, settings, tally, frames)?;
             tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
             Ok(Some(batch))
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::score::{Corrections, Score};
 use crate::absorption::{I0Mode, I0Spectrum, SpectrumUnit};
 use crate::classify::{OffsetMode, PosteriorModel, Recipe, settle};
-use crate::detector::{self, FrameSettings};
+use crate::detector::{self, FrameSettings, Tally};
 use crate::evaluation::{EvaluationError, Subject};
 use crate::reference::ReferenceSet;
 use crate::registration::{Drift, RegistrationMode, Verdict};
@@ -107,6 +107,7 @@ pub(super) fn measure(
     let plan = microscope.plan();
     let (mut seq, first) = (0, microscope.first_energies());
     let frames = FrameSettings { find_bad_pixels: true, ..FrameSettings::default() };
+    let mut tally = Tally::default();
     stack.note_seq(seq);
     for energy in 0..plan.energies_ev.len() {
         if energy == first {
@@ -117,7 +118,12 @@ pub(super) fn measure(
         }
         for row in 0..plan.grid.ny() {
             let batch = if plan.detector.kind == DetectorKind::Area {
-                detector::reduce(plan, &frames, microscope.frame_batch(energy, row))?.0
+                {
+                    let (batch, bad) =
+                        detector::reduce(plan, &frames, &tally, microscope.frame_batch(energy, row))?;
+                    tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
+                    batch
+                }
             } else {
                 microscope.line(energy, row)
             };

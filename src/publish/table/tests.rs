@@ -173,7 +173,7 @@ fn metadata_says_what_the_map_was_made_from() {
     let mut pairs: Vec<_> = table.schema().metadata().clone().into_iter().collect();
     pairs.sort();
     let get = |key: &str| &pairs.iter().find(|(k, _)| k == &format!("phasewatch.{key}")).unwrap().1;
-    assert_eq!(pairs.len(), 17);
+    assert_eq!(pairs.len(), 18);
     assert_eq!(get("corrected_energies_ev"), "[512.3,515.3]");
     assert_eq!(get("phases"), r#"["na3.0","na2.4","na2.0","na1.0"]"#);
     assert_eq!(get("normalisation"), r#"{"i0":"region of 812 pixels"}"#);
