@@ -63,6 +63,12 @@ impl Weights {
         Self { first: floor as isize, weights }
     }
 
+    /// Which of the samples, counted from `first`, has the largest weight.
+    pub(super) fn heaviest(&self) -> isize {
+        let largest = (0..self.weights.len()).max_by(|&a, &b| self.weights[a].total_cmp(&self.weights[b]));
+        largest.map_or(0, |k| k as isize)
+    }
+
     /// Sum of the squared weights: the variance of an interpolated value over that of a sample.
     pub(super) fn variance(&self) -> f64 {
         self.weights.iter().map(|w| w * w).sum()

@@ -1,8 +1,9 @@
 //! The registered stack: counts as they would have been had the sample lain still.
 //!
 //! Each plane is interpolated at its displacement, by a windowed sinc along both axes; a whole displacement moves values
-//! and changes none. Where one of the values it needs is missing, saturated or flawed, the four around the place serve;
-//! where one of these is missing, too, nothing was measured. Noise that is interpolated shrinks and is shared by neighbours:
+//! and changes none. Where one of the values it needs is missing, saturated or flawed, the four around the place serve,
+//! or those of them that are there; where the nearest of them is missing, nothing was measured. So a sparse scan stays as
+//! sparse as it is. Noise that is interpolated shrinks and is shared by neighbours:
 //! the plane carries the factor on its variance.
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::stack::{Plane, PlaneI0, Stack};
 /// A displacement this near to a whole number of pixels is taken for one: no value is interpolated for so little.
 const WHOLE: f64 = 0.04;
 /// Samples to each side that a value between pixels is made of. Measured on moved copies of a real stack: straight lines cost
-/// 1.4 points of accuracy more than this, a cubic 0.3, and a longer sinc gains nothing.
+/// 1.4 to 1.8 points of accuracy more than this, a cubic 0.2 to 0.6; a sinc of 4 gains 0.2 to 0.4 and needs more neighbours.
 const HALF: usize = 3;
 
 /// The registered stack of `raw`; `None` where the drift is not taken out.
@@ -72,14 +73,41 @@ pub(super) fn registered(
     Arc::new(plane.resampled(values, i0, taps[0].variance() * taps[1].variance()))
 }
 
-/// `image` by the weights `taps` along both axes, where one of the values is missing by those of `near`, else NaN.
-fn interpolated(image: &[f32], grid: [usize; 2], taps: &[Weights; 2], near: &[Weights; 2]) -> Vec<f32> {
+/// `image` by the weights `taps` along both axes, where one of the values is missing by those of `near_of`,
+/// or by what is there of these.
+fn interpolated(image: &[f32], grid: [usize; 2], taps: &[Weights; 2], near_of: &[Weights; 2]) -> Vec<f32> {
     let mut out = weighed(image, grid, taps);
     if out.iter().any(|value| value.is_nan()) {
-        let near = weighed(image, grid, near);
+        let near = weighed(image, grid, near_of);
         out.iter_mut().zip(near).filter(|(value, _)| value.is_nan()).for_each(|(value, near)| *value = near);
+        for (pixel, value) in out.iter_mut().enumerate().filter(|(_, value)| value.is_nan()) {
+            *value = of_those_there(image, grid, pixel, near_of);
+        }
     }
     out
+}
+
+/// The mean of those values around a place that are there, by their weights; NaN where the nearest one is not.
+fn of_those_there(image: &[f32], [ny, nx]: [usize; 2], pixel: usize, [down, along]: &[Weights; 2]) -> f32 {
+    let at = |y: isize, x: isize| {
+        let inside = (0..ny as isize).contains(&y) && (0..nx as isize).contains(&x);
+        if inside { image[y as usize * nx + x as usize] } else { f32::NAN }
+    };
+    let (y, x) = ((pixel / nx) as isize + down.first, (pixel % nx) as isize + along.first);
+    let nearest = at(y + down.heaviest(), x + along.heaviest());
+    if nearest.is_nan() {
+        return f32::NAN;
+    }
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for (v, a) in (y..).zip(&down.weights) {
+        for (u, b) in (x..).zip(&along.weights) {
+            let value = at(v, u);
+            if !value.is_nan() {
+                (sum, weights) = (sum + a * b * f64::from(value), weights + a * b);
+            }
+        }
+    }
+    (sum / weights) as f32
 }
 
 /// One axis after the other; NaN where a value with a weight is missing or outside.
