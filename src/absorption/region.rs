@@ -33,7 +33,7 @@ const LOOKED_AT: usize = 32;
 /// Deviations of what the beam does to a line of the mean image that one is levelled by at most.
 const LEVELLED: f64 = 3.0;
 /// Variance of a median over that of a mean.
-const MEDIAN: f64 = 1.5708;
+const MEDIAN: f64 = std::f64::consts::FRAC_PI_2;
 /// Factor by which a region of levelled lines has to be larger.
 const WIDER: f64 = 1.3;
 /// Relative differences between the pixels of an empty field, beyond noise, that are allowed: a good field has less than
@@ -142,10 +142,10 @@ fn is_flat(stack: &Stack, screen: &Screen, region: &PixelSet) -> bool {
 fn flat_part(image: &[f64], threshold: f64, [ny, nx]: [usize; 2]) -> (Vec<bool>, PixelSet) {
     let threshold = threshold.max(plateau(image, threshold));
     let bright: Vec<bool> = image.iter().map(|&value| value > threshold).collect();
-    let connected = across_gaps(&bright, &image, [ny, nx]);
+    let connected = across_gaps(&bright, image, [ny, nx]);
     let largest = largest_part(&connected, ny, nx);
-    let eroded = measured_of(&erode(&largest, ny, nx), &image);
-    let largest = measured_of(&largest, &image);
+    let eroded = measured_of(&erode(&largest, ny, nx), image);
+    let largest = measured_of(&largest, image);
     let region = if eroded.len() >= MIN_PIXELS { eroded } else { largest };
     (bright, region)
 }

@@ -84,7 +84,7 @@ pub(super) fn value(dtype: DType, frame: &[u8], pixel: usize) -> f64 {
 /// Finds the bad pixels of a message whose frames have the given height and width.
 pub(super) fn find(dtype: DType, bytes: &[u8], [height, width]: [usize; 2], dark: f64) -> BadPixels {
     let frame_bytes = height * width * dtype.size();
-    let frames = if frame_bytes == 0 { 0 } else { bytes.len() / frame_bytes };
+    let frames = bytes.len().checked_div(frame_bytes).unwrap_or(0);
     if frames < FRAMES.0 || height < 3 || width < 3 {
         return BadPixels::default();
     }
