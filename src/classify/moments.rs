@@ -14,7 +14,7 @@ use super::spectrum::Spectrum;
 
 /// Standard deviation of the slope, OD per eV. On a measured Fe L edge pixels differ by some 1e-3; a larger
 /// allowance costs more evidence than it saves.
-const SLOPE_OD_PER_EV: f64 = 7.5e-4;
+const SLOPE_OD_PER_EV: f64 = 5e-4;
 
 /// The moments of one spectrum, reused from pixel to pixel.
 #[derive(Clone, Debug, Default)]
