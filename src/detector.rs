@@ -76,7 +76,7 @@ pub fn reduce(
     let limits = Limits { dark: plan.detector.dark, saturation: plan.detector.saturation };
     let frame_bytes = per_frame * dtype.size();
     let [_, width] = plan.detector.frame_shape.unwrap_or([1, 1]);
-    let bad = if settings.find_bad_pixels {
+    let bad = if settings.find_bad_pixels && tally.is_due() {
         bad_pixels::find(dtype, &bytes, [per_frame / width, width], limits.dark)
     } else {
         BadPixels::default()

@@ -19,6 +19,9 @@ const HOT: (f64, f64) = (5.0, 8.0);
 const DEAD: (f64, f64) = (0.05, 30.0);
 /// Messages a pixel has to be found in before it is named.
 const NAMED_AFTER: u64 = 3;
+/// The first messages of a scan are all looked at, later ones at this distance: looking takes ten times as long as summing, and
+/// pixels do not go bad by the minute.
+const LOOKED_AT: (u64, u64) = (8, 32);
 
 /// Pixels found in one message, row-major indices, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,12 +35,23 @@ pub struct BadPixels {
 /// How often each pixel of a scan's frames was found bad; names those that stay so, once each, in the log.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
+    /// By pixel: messages that it was found in.
     messages: BTreeMap<usize, u64>,
+    /// Messages of the scan.
+    seen: u64,
 }
 
 impl Tally {
+    /// Whether the next message is one to look for bad pixels in.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        let (first, every) = LOOKED_AT;
+        self.seen < first || self.seen.is_multiple_of(every)
+    }
+
     /// Counts what one message showed.
     pub fn note(&mut self, scan_id: &str, frame_shape: Option<[usize; 2]>, bad: &BadPixels) {
+        self.seen += 1;
         let width = frame_shape.map_or(1, |[_, width]| width.max(1));
         for (kind, list) in [("dead", &bad.dead), ("hot", &bad.hot)] {
             if list.is_empty() {
@@ -220,5 +234,18 @@ mod tests {
         tally.note("s", Some([2, 8]), &BadPixels { hot: vec![9], ..BadPixels::default() });
         tally.note("s", Some([2, 8]), &BadPixels { hot: vec![9], ..BadPixels::default() });
         assert_eq!(tally.named(), [9]);
+    }
+
+    #[test]
+    fn the_first_messages_are_looked_at_and_some_later_ones() {
+        let mut tally = Tally::default();
+        let due: Vec<u64> = (0..100)
+            .filter(|_| {
+                let due = tally.is_due();
+                tally.note("s", None, &BadPixels::default());
+                due
+            })
+            .collect();
+        assert_eq!(due, [0, 1, 2, 3, 4, 5, 6, 7, 32, 64, 96]);
     }
 }

@@ -11,13 +11,13 @@ use super::sample::Sample;
 use crate::reference::ReferenceSet;
 
 /// Largest slope that is looked for, eV per eV, and how many steps that is.
-const MOST: f64 = 0.03;
-const STEPS: usize = 6;
+const MOST: f64 = 0.07;
+const STEPS: usize = 14;
 /// Step of the offsets at each slope, eV, and how many either way.
 const OFFSET_EV: f64 = 0.03;
 const OFFSET_STEPS: usize = 2;
 /// Deviation of the slopes that are expected, eV per eV.
-const WIDTH: f64 = 0.01;
+const WIDTH: f64 = 0.02;
 /// Largest standard error of a slope that is told, eV per eV.
 const MOST_ERROR: f64 = 0.005;
 /// A slope is clear where it is larger than this many standard errors.

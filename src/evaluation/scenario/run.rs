@@ -118,12 +118,10 @@ pub(super) fn measure(
         }
         for row in 0..plan.grid.ny() {
             let batch = if plan.detector.kind == DetectorKind::Area {
-                {
-                    let (batch, bad) =
-                        detector::reduce(plan, &frames, &tally, microscope.frame_batch(energy, row))?;
-                    tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
-                    batch
-                }
+                let (batch, bad) =
+                    detector::reduce(plan, &frames, &tally, microscope.frame_batch(energy, row))?;
+                tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
+                batch
             } else {
                 microscope.line(energy, row)
             };
