@@ -55,8 +55,9 @@ pub fn check_samples(plan: &ScanPlan, batch: &SampleBatch) -> Result<(), Detecto
     Err(DetectorError::Shape { found, pixels: found, wanted: found.saturating_mul(per_pixel) })
 }
 
-/// Sums each frame of a batch, without the pixels that `tally` names, and tells which it finds bad; on the calling thread: summing is faster than any network brings frames, and a pool
-/// shared with the maps would make receiving wait for them.
+/// Sums each frame of a batch, without the pixels that `tally` names, and tells which it finds bad where it is time to look; on
+/// the calling thread: summing is faster than any network brings frames, and a pool shared with the maps would make receiving
+/// wait for them.
 ///
 /// # Errors
 /// Where the size does not fit the plan, or a frame holds an infinity.
