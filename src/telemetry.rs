@@ -1,8 +1,10 @@
 //! What the daemon tells of itself: log lines on standard error, and metrics for Prometheus.
 
+mod health;
 mod log;
 mod metrics;
 pub mod names;
 
+pub use health::{Health, Trouble};
 pub use log::{LogError, LogFormat, LogLevel, init};
 pub use metrics::{MetricsError, MetricsHandle, install};

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Board, BoardEntry, ScanSummary};
 use crate::scan::is_valid_id;
+use crate::telemetry::Health;
 use asset::Asset;
 use encoded::Encoder;
 
@@ -41,6 +42,7 @@ pub struct HttpState {
 struct Inner {
     board: Board,
     ready: AtomicBool,
+    health: Health,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
     encoder: Encoder,
 }
@@ -58,10 +60,16 @@ impl HttpState {
     pub fn new(board: Board, epoch: u64, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
         let encoder = Encoder::new(epoch);
         let (ready, metrics) = (AtomicBool::new(false), Box::new(metrics));
-        Self { inner: Arc::new(Inner { board, ready, metrics, encoder }) }
+        Self { inner: Arc::new(Inner { board, ready, health: Health::default(), metrics, encoder }) }
     }
 
-    /// Says whether the daemon is ready; `/healthz` answers 200 then, 503 before.
+    /// Where the parts of the daemon say what troubles them, for `/readyz`.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// Says whether the daemon has started; `/readyz` answers 503 before.
     pub fn set_ready(&self, ready: bool) {
         self.inner.ready.store(ready, Ordering::Release);
     }
@@ -73,7 +81,8 @@ pub fn router(state: HttpState) -> Router {
         .route("/", get(page::html))
         .route("/static/page.css", get(page::css))
         .route("/static/page.js", get(page::js))
-        .route("/healthz", get(health))
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
         .route("/metrics", get(metrics_text))
         .route("/api/v1/scans", get(scans))
         .route("/api/v1/scans/{id}", get(scan))
@@ -124,12 +133,22 @@ fn problem(status: StatusCode, what: &str) -> Response {
     (status, Json(json!({ "error": what }))).into_response()
 }
 
-async fn health(State(state): State<HttpState>) -> Response {
-    if state.inner.ready.load(Ordering::Acquire) {
-        Json(json!({ "status": "ready" })).into_response()
+/// Whether the process is there and answers: nothing else.
+async fn alive() -> Response {
+    Json(json!({ "status": "alive" })).into_response()
+}
+
+/// Whether the daemon does its job: it has started, and no trouble puts values at risk. Lesser troubles are listed.
+async fn ready(State(state): State<HttpState>) -> Response {
+    let troubles = state.inner.health.troubles();
+    let (code, status) = if !state.inner.ready.load(Ordering::Acquire) {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting")
+    } else if troubles.iter().any(|trouble| trouble.grave) {
+        (StatusCode::SERVICE_UNAVAILABLE, "in trouble")
     } else {
-        problem(StatusCode::SERVICE_UNAVAILABLE, "not ready yet")
-    }
+        (StatusCode::OK, "ready")
+    };
+    (code, Json(json!({ "status": status, "troubles": troubles }))).into_response()
 }
 
 async fn metrics_text(State(state): State<HttpState>) -> Response {

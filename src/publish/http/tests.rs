@@ -63,9 +63,16 @@ fn show(board: &Board, generation: u64) {
 #[tokio::test]
 async fn health_follows_readiness_and_stop_ends_it() {
     let server = server().await;
-    assert_eq!(ask(server.address, "GET /healthz", "").await.status, 503);
-    server.state.set_ready(true);
     assert_eq!(ask(server.address, "GET /healthz", "").await.status, 200);
+    assert_eq!(ask(server.address, "GET /readyz", "").await.status, 503);
+    server.state.set_ready(true);
+    assert_eq!(ask(server.address, "GET /readyz", "").await.status, 200);
+    server.state.health().trouble("uploads", false, "a bucket does not answer");
+    assert_eq!(ask(server.address, "GET /readyz", "").await.status, 200, "told, and ready all the same");
+    server.state.health().trouble("journal", true, "the disk is full");
+    assert_eq!(ask(server.address, "GET /readyz", "").await.status, 503);
+    server.state.health().well("journal");
+    assert_eq!(ask(server.address, "GET /readyz", "").await.status, 200);
     assert_eq!(ask(server.address, "GET /metrics", "").await.body, b"phasewatch_up 1\n");
     server.stop.cancel();
     server.task.await.unwrap().unwrap();
