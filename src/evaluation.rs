@@ -6,7 +6,6 @@
 //! also a quick table of single spectra. docs/evaluation.md says what the figures mean.
 
 mod baseline;
-#[cfg(test)]
 mod beam;
 mod cells;
 mod chart;
@@ -30,6 +29,7 @@ mod subject;
 mod table;
 mod targets;
 
+pub use beam::{BeamReport, BeamRow, LineRow, Worth, beam};
 pub use cells::{CellRow, MethodScore, PipelineScore, RIGHT, grid};
 pub use draw::{Conditions, Drawer, Filling, ScanDraw, Truth};
 pub use drift::{DriftReport, DriftRow, DriftStudy, drift, recorded_drift};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use super::{Failure, print, say};
 use crate::classify::Oracle;
@@ -76,6 +77,9 @@ pub struct EvaluateArgs {
     /// Measure registration instead: on drawn scans whose sample drifts, or with --stack on moved copies of it.
     #[arg(long)]
     drift: bool,
+    /// Measure instead what flicker, top-up, dead time, spoilt lines and counts that are no photons cost, and what is won back.
+    #[arg(long, conflicts_with_all = ["drift", "stack"])]
+    beam: bool,
     /// With --drift: only the cases whose names hold this.
     #[arg(long, value_name = "TEXT", requires = "drift")]
     case: Option<String>,
@@ -118,6 +122,9 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         recipe: recipe(&settings, Arc::clone(&references)).map_err(Failure::data)?,
         oracle: args.model.as_deref().map(|path| oracle(path, &settings, &references)).transpose()?,
     };
+    if args.beam {
+        return beam(args, &subject);
+    }
     if args.drift {
         return drift(args, &mut subject);
     }
@@ -167,6 +174,32 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Measures what beam and detector cost.
+fn beam(args: &EvaluateArgs, subject: &Subject) -> Result<(), Failure> {
+    let bar = ProgressBar::new(0).with_style(style());
+    let mut progress = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let draws = args.draws.unwrap_or(if args.quick { 1 } else { 3 });
+    let report = evaluation::beam(subject, draws, args.seed, &mut progress).map_err(failure)?;
+    bar.finish_and_clear();
+    tell(args, "beam", &report.markdown(), &report)
+}
+
+/// Prints a report, and writes it into the folder where there is one.
+fn tell(args: &EvaluateArgs, name: &str, markdown: &str, report: &impl Serialize) -> Result<(), Failure> {
+    print(markdown);
+    if let Some(folder) = &args.out {
+        let mut json = serde_json::to_string_pretty(report).map_err(Failure::bug)?;
+        json.push('\n');
+        write(folder, &format!("{name}.json"), &json)?;
+        write(folder, &format!("{name}.md"), markdown)?;
+        say(format_args!("written to {}", folder.display()));
+    }
+    Ok(())
+}
+
 /// Measures registration.
 fn drift(args: &EvaluateArgs, subject: &mut Subject) -> Result<(), Failure> {
     let bar = ProgressBar::new(0).with_style(style());
@@ -194,16 +227,7 @@ fn drift(args: &EvaluateArgs, subject: &mut Subject) -> Result<(), Failure> {
     }
     .map_err(failure)?;
     bar.finish_and_clear();
-    let markdown = report.markdown();
-    print(&markdown);
-    if let Some(folder) = &args.out {
-        let mut json = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
-        json.push('\n');
-        write(folder, "drift.json", &json)?;
-        write(folder, "drift.md", &markdown)?;
-        say(format_args!("written to {}", folder.display()));
-    }
-    Ok(())
+    tell(args, "drift", &report.markdown(), &report)
 }
 
 /// The quick study of a model that was just trained, with the settings as they come; a page of tables and pictures go beside `report`,

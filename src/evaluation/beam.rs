@@ -1,24 +1,71 @@
 //! What a beam or a detector that is not perfect costs a map, and what of that is won back: drawn scans, spoilt in one way
-//! each, through the settled pipeline with and without what is there against it.
-
-use std::sync::Arc;
+//! each, through the settled pipeline with and without what is there against it. And how well spoilt lines are told from good
+//! ones.
+//!
+//! Registration is off: nothing moves here, and its share in the work is measured by itself ([`super::drift`]).
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution as _, Normal};
+use rand_distr::StandardNormal;
+use serde::Serialize;
 
-use super::{Conditions, Drawer, Filling, Truth};
+use super::field::{NX, NY};
+use super::{Conditions, Drawer, EvaluationError, Filling, Subject, Truth};
 use crate::absorption::{AbsorptionSettings, I0Mode, I0Spectrum, RegionBox, SpectrumUnit};
-use crate::classify::correlation::Baseline;
-use crate::classify::{OffsetMode, Recipe, Status, TriageSettings, settle};
+use crate::classify::{Recipe, Status, settle};
+use crate::reference::ReferenceSet;
 use crate::registration::RegistrationMode;
 use crate::scan::{Channel, I0, I0Kind, Pixels, SampleBatch, ScanPlan};
-use crate::screening::DetectorSettings;
-use crate::simulate::nvpf::reference_set;
+use crate::screening::{DetectorSettings, Flaw, Screen};
 use crate::stack::Stack;
 
-const NX: usize = 112;
-const NY: usize = 100;
+/// Counts of the empty beam and numbers of energies.
+const CONDITIONS: [(f64, usize); 3] = [(1000.0, 12), (1000.0, 30), (3000.0, 8)];
+/// By how much the level of a line is wrong that is to be found, either way.
+const OFF_BY: f64 = 1.25;
+
+/// One effect under one set of conditions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BeamRow {
+    /// What went wrong.
+    pub effect: &'static str,
+    /// Counts of the empty beam.
+    pub counts: f64,
+    /// Energies of the scan.
+    pub energies: usize,
+    /// The map without what is there against it.
+    pub before: Worth,
+    /// The map with it.
+    pub after: Worth,
+}
+
+/// How lines were judged under one set of conditions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LineRow {
+    /// Counts of the empty beam.
+    pub counts: f64,
+    /// Energies of the scan.
+    pub energies: usize,
+    /// Good lines.
+    pub clean: usize,
+    /// Of those the ones that were masked.
+    pub masked: usize,
+    /// Lines whose level was wrong by a quarter.
+    pub spoilt: usize,
+    /// Of those the ones that were found.
+    pub found: usize,
+}
+
+/// What was measured of beam and detector.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BeamReport {
+    /// Scans of each row.
+    pub draws: usize,
+    /// What each effect costs.
+    pub effects: Vec<BeamRow>,
+    /// How lines are judged.
+    pub lines: Vec<LineRow>,
+}
 
 /// One plane as it is to be sent.
 #[derive(Default)]
@@ -35,13 +82,13 @@ struct Spoilt {
 }
 
 fn spoil(
+    references: &ReferenceSet,
     conditions: &Conditions,
     seed: u64,
     plan: impl Fn(&mut ScanPlan),
     mut image: impl FnMut(&mut ChaCha8Rng, usize, &mut Image),
-) -> Spoilt {
-    let references = reference_set();
-    let drawn = Drawer::new(&references).unwrap().draw(conditions, seed).unwrap();
+) -> Result<Spoilt, EvaluationError> {
+    let drawn = Drawer::new(references)?.draw(conditions, seed)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed + 1000);
     let mut own = drawn.stack.plan().as_ref().clone();
     plan(&mut own);
@@ -59,35 +106,40 @@ fn spoil(
             energy_ev: None,
             time: None,
         };
-        stack.push(energy as u64, &batch).unwrap();
+        stack.push(energy as u64, &batch)?;
     }
-    Spoilt { stack, truth: drawn.truth }
+    Ok(Spoilt { stack, truth: drawn.truth })
 }
 
 /// What a map is worth.
-#[derive(Clone, Copy, Debug, Default)]
-struct Worth {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Worth {
     /// Share of the particle pixels whose best guess is right.
-    right: f64,
-    /// Share of them that is classified, and of those the share that is right.
-    classified: f64,
-    right_of_classified: f64,
+    pub right: f64,
+    /// Share of them that is classified.
+    pub classified: f64,
+    /// Of the classified, the share that is right.
+    pub right_of_classified: f64,
     /// Mean confidence less the share that is right.
-    overconfident: f64,
+    pub overconfident: f64,
     /// Mean of the magnitude of the optical density of the empty field, energy by energy.
-    empty_od: f64,
+    pub empty_od: f64,
 }
 
-fn worth(spoilt: &Spoilt, absorption: AbsorptionSettings) -> Worth {
-    let recipe = Recipe {
-        references: Arc::new(reference_set()),
-        absorption,
-        baseline: Baseline::None,
-        triage: TriageSettings::default(),
-        offset: OffsetMode::Correct,
-        calibration: None,
-        registration: RegistrationMode::Off,
-    };
+impl Worth {
+    /// Adds `share` of another one.
+    fn add(&mut self, other: &Self, share: f64) {
+        self.right += share * other.right;
+        self.classified += share * other.classified;
+        self.right_of_classified += share * other.right_of_classified;
+        self.overconfident += share * other.overconfident;
+        self.empty_od += share * other.empty_od;
+    }
+}
+
+fn worth(recipe: &Recipe, spoilt: &Spoilt, absorption: AbsorptionSettings) -> Worth {
+    let max_od = absorption.max_od;
+    let recipe = Recipe { absorption, registration: RegistrationMode::Off, ..recipe.clone() };
     let settled = settle(&spoilt.stack, &recipe, None);
     let (mut all, mut right, mut classified, mut both, mut confidence) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for (pixel, truth) in spoilt.truth.iter().enumerate() {
@@ -103,7 +155,7 @@ fn worth(spoilt: &Spoilt, absorption: AbsorptionSettings) -> Worth {
     }
     let energies = spoilt.stack.planes().len();
     let empty = |energy: usize| {
-        let conversion = settled.intensity.conversion(spoilt.stack.plan(), energy, 2.5);
+        let conversion = settled.intensity.conversion(spoilt.stack.plan(), energy, max_od);
         let plane = spoilt.stack.plane(energy);
         let od = (0..NY * NX)
             .filter(|pixel| pixel % NX < 18)
@@ -129,17 +181,6 @@ struct Effect {
     after: AbsorptionSettings,
 }
 
-fn usual() -> AbsorptionSettings {
-    AbsorptionSettings { max_od: 2.5, ..AbsorptionSettings::default() }
-}
-
-fn unscreened() -> AbsorptionSettings {
-    AbsorptionSettings {
-        detector: DetectorSettings { screen_lines: false, ..DetectorSettings::default() },
-        ..usual()
-    }
-}
-
 fn scale(values: &mut [f32], factor: f64) {
     values.iter_mut().for_each(|value| *value *= factor as f32);
 }
@@ -149,7 +190,16 @@ fn some_rows(rng: &mut ChaCha8Rng) -> Vec<usize> {
     (1..NY).filter(|_| rng.random_bool(0.02)).collect()
 }
 
-fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
+#[expect(clippy::too_many_lines, reason = "a list of effects")]
+fn effects(recipe: &Recipe, conditions: &Conditions, seed: u64) -> Result<Vec<Effect>, EvaluationError> {
+    let references = &*recipe.references;
+    let usual = || AbsorptionSettings { mode: I0Mode::Auto, ..recipe.absorption.clone() };
+    let detector = |change: &dyn Fn(&mut DetectorSettings)| {
+        let mut settings = usual();
+        change(&mut settings.detector);
+        settings
+    };
+    let unscreened = || detector(&|detector| detector.screen_lines = false);
     let last = (conditions.energies - 1) as f64;
     let spectrum = |ring_current_ma| AbsorptionSettings {
         mode: I0Mode::Spectrum,
@@ -167,7 +217,7 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
         ..usual()
     };
     let plain = |_: &mut ScanPlan| {};
-    let top_up = spoil(conditions, seed, plain, |rng, energy, image| {
+    let top_up = spoil(references, conditions, seed, plain, |rng, energy, image| {
         if energy % 3 == 1 {
             let row = rng.random_range(10..90);
             scale(&mut image.values[row * NX..], 1.1);
@@ -175,7 +225,7 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
     });
     let flicker = |kind: Option<I0Kind>| {
         let set = move |plan: &mut ScanPlan| plan.i0_kind = kind.unwrap_or_default();
-        spoil(conditions, seed, set, move |rng, energy, image| {
+        spoil(references, conditions, seed, set, move |rng, energy, image| {
             let transfer = 5e3 * (1.2 + (energy as f64 * 1.7).sin());
             for y in 0..NY {
                 let beam = 1.0 + rng.random_range(-0.1..0.1);
@@ -186,7 +236,7 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
             }
         })
     };
-    let decay = spoil(conditions, seed, plain, |_, energy, image| {
+    let decay = spoil(references, conditions, seed, plain, |_, energy, image| {
         let factor = 1.0 - 0.1 * energy as f64 / last;
         scale(&mut image.values, factor);
         image.ring_current_ma = Some(500.0 * factor);
@@ -197,11 +247,8 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
         let seen = |v: f64| v / (1.0 + v * dead_time_s * 1e3);
         image.values.iter_mut().for_each(|v| *v = seen(f64::from(*v)).round() as f32);
     };
-    let dead_spectrum = |dead_time_s| AbsorptionSettings {
-        detector: DetectorSettings { dead_time_s, ..DetectorSettings::default() },
-        ..usual()
-    };
-    let stuck = spoil(conditions, seed, plain, |rng, _, image| {
+    let dead_spectrum = |dead_time_s| detector(&|detector| detector.dead_time_s = dead_time_s);
+    let stuck = spoil(references, conditions, seed, plain, |rng, _, image| {
         for y in some_rows(rng) {
             if rng.random_bool(0.5) {
                 let held = image.values[y * NX + 40];
@@ -211,13 +258,13 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
             }
         }
     });
-    let bad = spoil(conditions, seed, plain, |rng, _, image| {
+    let bad = spoil(references, conditions, seed, plain, |rng, _, image| {
         for y in some_rows(rng) {
             let factor = if rng.random_bool(0.5) { 0.6 } else { 1.5 };
             scale(&mut image.values[y * NX..(y + 1) * NX], factor);
         }
     });
-    let lost = spoil(conditions, seed, plain, |rng, energy, image| {
+    let lost = spoil(references, conditions, seed, plain, |rng, energy, image| {
         let rows = if energy == conditions.energies / 2 {
             0..NY
         } else if energy % 4 == 1 {
@@ -235,21 +282,23 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
         let set = move |plan: &mut ScanPlan| {
             plan.detector.counts_per_photon = known.then(|| vec![1.0; plan.energies_ev.len()]);
         };
-        spoil(conditions, seed, set, move |_, _, image| scale(&mut image.values, gain))
+        spoil(references, conditions, seed, set, move |_, _, image| scale(&mut image.values, gain))
     };
     let noisy = |known: bool| {
         let set = move |plan: &mut ScanPlan| {
             plan.detector.counts_per_photon = known.then(|| vec![1.0; plan.energies_ev.len()]);
         };
-        spoil(conditions, seed, set, move |rng, _, image| {
+        spoil(references, conditions, seed, set, move |rng, _, image| {
             // Ten counts a photon, and as many photons: the noise is that of the photons.
-            let read = Normal::new(0.0, 5.0).unwrap();
-            image.values.iter_mut().for_each(|v| *v = *v * 10.0 + read.sample(rng) as f32);
+            let read = |rng: &mut ChaCha8Rng| 5.0 * rng.sample::<f32, _>(StandardNormal);
+            image.values.iter_mut().for_each(|v| *v = *v * 10.0 + read(rng));
         })
     };
-    let effect = |name, spoilt, before, after| Effect { name, spoilt, before, after };
-    vec![
-        effect("nothing", spoil(conditions, seed, plain, |_, _, _| {}), unscreened(), usual()),
+    let effect = |name, spoilt: Result<Spoilt, EvaluationError>, before, after| {
+        spoilt.map(|spoilt| Effect { name, spoilt, before, after })
+    };
+    [
+        effect("nothing", spoil(references, conditions, seed, plain, |_, _, _| {}), unscreened(), usual()),
         effect("ring decay 10 %, spectrum", decay, spectrum(None), spectrum(Some(500.0))),
         effect("top-up 10 % in every third image", top_up, steady.clone(), usual()),
         effect("flicker 10 %, region", flicker(None), steady, usual()),
@@ -266,7 +315,7 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
         effect("monitor taken for open beam", flicker(Some(I0Kind::OpenBeam)), usual(), usual()),
         effect(
             "dead time 5 %",
-            spoil(conditions, seed, plain, dead),
+            spoil(references, conditions, seed, plain, dead),
             dead_spectrum(None),
             dead_spectrum(Some(dead_time_s)),
         ),
@@ -278,92 +327,147 @@ fn effects(conditions: &Conditions, seed: u64) -> Vec<Effect> {
         effect("gain 10 taken for photons", noisy(true), usual(), usual()),
         effect("gain 10, estimated", noisy(false), usual(), usual()),
     ]
+    .into_iter()
+    .collect()
 }
 
-/// Prints the table of the closing note: `cargo test --lib evaluation::beam -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement: minutes"]
-fn what_each_effect_costs() {
-    let draws = 3;
-    for (counts, energies) in [(1000.0, 12), (1000.0, 30), (3000.0, 8)] {
+/// Measures every effect, and how lines are judged; `progress(done, total)` is told after each scan.
+///
+/// # Errors
+/// Where scans cannot be drawn from the references.
+pub fn beam(
+    subject: &Subject,
+    draws: usize,
+    seed: u64,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<BeamReport, EvaluationError> {
+    let recipe = &subject.recipe;
+    let (mut report, total) =
+        (BeamReport { draws, effects: Vec::new(), lines: Vec::new() }, CONDITIONS.len() * draws);
+    for (index, (counts, energies)) in CONDITIONS.into_iter().enumerate() {
         let conditions =
             Conditions { counts, energies, offset_ev: 0.0, mismatched: false, filling: Filling::Pure };
-        let mut rows: Vec<(&str, [Worth; 2])> = Vec::new();
-        for seed in 0..draws {
-            for (index, effect) in effects(&conditions, 50 + seed).into_iter().enumerate() {
-                let both = [worth(&effect.spoilt, effect.before), worth(&effect.spoilt, effect.after)];
-                if rows.len() <= index {
-                    rows.push((effect.name, [Worth::default(); 2]));
+        let first = report.effects.len();
+        let mut lines = LineRow { counts, energies, clean: 0, masked: 0, spoilt: 0, found: 0 };
+        for draw in 0..draws {
+            let seed = seed + draw as u64;
+            for (place, effect) in effects(recipe, &conditions, seed)?.into_iter().enumerate() {
+                if draw == 0 {
+                    let [before, after] = [Worth::default(); 2];
+                    report.effects.push(BeamRow { effect: effect.name, counts, energies, before, after });
                 }
-                for (sum, own) in rows[index].1.iter_mut().zip(both) {
-                    let share = 1.0 / draws as f64;
-                    sum.right += share * own.right;
-                    sum.classified += share * own.classified;
-                    sum.right_of_classified += share * own.right_of_classified;
-                    sum.overconfident += share * own.overconfident;
-                    sum.empty_od += share * own.empty_od;
-                }
+                let row = &mut report.effects[first + place];
+                let share = 1.0 / draws as f64;
+                row.before.add(&worth(recipe, &effect.spoilt, effect.before), share);
+                row.after.add(&worth(recipe, &effect.spoilt, effect.after), share);
             }
+            judge_lines(recipe, &conditions, seed, &mut lines)?;
+            progress(index * draws + draw + 1, total);
         }
-        eprintln!(
-            "{counts} counts, {energies} energies, {draws} draws: right, classified, right of these, overconfident, empty |OD|"
+        report.lines.push(lines);
+    }
+    Ok(report)
+}
+
+/// Screens a clean scan, and one of whose lines some have a wrong level.
+fn judge_lines(
+    recipe: &Recipe,
+    conditions: &Conditions,
+    seed: u64,
+    row: &mut LineRow,
+) -> Result<(), EvaluationError> {
+    let (references, detector) = (&*recipe.references, &recipe.absorption.detector);
+    let clean = spoil(references, conditions, seed, |_| {}, |_, _, _| {})?;
+    row.clean += conditions.energies * NY;
+    row.masked += Screen::of(&clean.stack, detector).counts().lines.iter().sum::<usize>();
+    let mut wrong = Vec::new();
+    let spoilt = spoil(
+        references,
+        conditions,
+        seed,
+        |_| {},
+        |rng, energy, image| {
+            for y in some_rows(rng) {
+                let factor = if rng.random_bool(0.5) { 1.0 / OFF_BY } else { OFF_BY };
+                scale(&mut image.values[y * NX..(y + 1) * NX], factor);
+                wrong.push((energy, y));
+            }
+        },
+    )?;
+    let screen = Screen::of(&spoilt.stack, detector);
+    let is_found = |(energy, y): &&(usize, usize)| {
+        screen.found(*energy).is_some_and(|flaws| flaws.lines().contains(&(*y, Flaw::BadLine)))
+    };
+    row.spoilt += wrong.len();
+    row.found += wrong.iter().filter(is_found).count();
+    Ok(())
+}
+
+impl BeamReport {
+    /// The report as a page of tables.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "# Beam and detector\n\nDrawn scans, {} for each row, before -> after what is there against the effect: share right, share \
+             classified, right of these, confidence less right, |OD| of the empty field.\n\n\
+             | effect | counts | energies | right | classified | right of these | overconfident | empty OD |\n\
+             |---|---|---|---|---|---|---|---|\n",
+            self.draws
         );
-        for (name, both) in rows {
-            let text = both.map(|w| {
-                format!(
-                    "{:.4} {:.3} {:.4} {:+.3} {:.4}",
-                    w.right, w.classified, w.right_of_classified, w.overconfident, w.empty_od
-                )
-            });
-            eprintln!("  {name:48} {}   ->   {}", text[0], text[1]);
+        for row in &self.effects {
+            let (a, b) = (&row.before, &row.after);
+            text.push_str(&format!(
+                "| {} | {} | {} | {:.4} -> {:.4} | {:.3} -> {:.3} | {:.4} -> {:.4} | {:+.3} -> {:+.3} | {:.4} -> {:.4} |\n",
+                row.effect,
+                row.counts,
+                row.energies,
+                a.right,
+                b.right,
+                a.classified,
+                b.classified,
+                a.right_of_classified,
+                b.right_of_classified,
+                a.overconfident,
+                b.overconfident,
+                a.empty_od,
+                b.empty_od
+            ));
         }
+        text.push_str("\n## Lines\n\n| counts | energies | clean lines masked | lines off by a quarter found |\n|---|---|---|---|\n");
+        for row in &self.lines {
+            text.push_str(&format!(
+                "| {} | {} | {} of {} | {} of {} |\n",
+                row.counts, row.energies, row.masked, row.clean, row.found, row.spoilt
+            ));
+        }
+        text
     }
 }
 
-#[test]
-fn what_spoils_a_scan_costs_no_more_than_a_point() {
-    let conditions = Conditions {
-        counts: 1000.0,
-        energies: 12,
-        offset_ev: 0.0,
-        mismatched: false,
-        filling: Filling::Pure,
-    };
-    let mut effects = effects(&conditions, 50).into_iter();
-    let clean = effects.next().map(|effect| worth(&effect.spoilt, effect.after)).unwrap();
-    for effect in effects.filter(|effect| !effect.name.contains("taken for")) {
-        let worth = worth(&effect.spoilt, effect.after);
-        assert!(worth.right > clean.right - 0.01, "{}: {worth:?} against {clean:?}", effect.name);
-        assert!(worth.empty_od < 0.01, "{}: {worth:?}", effect.name);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// Prints what each scenario of the library is worth, and what was done about its I0 and its lines:
-/// `cargo test --lib what_scenarios -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement: a minute"]
-fn what_scenarios_are_worth() {
-    let recipe =
-        crate::pipeline::recipe(&crate::settings::Settings::defaults().unwrap(), Arc::new(reference_set()));
-    let mut subject = super::Subject { recipe: recipe.unwrap(), oracle: None };
-    let job = |(name, scenario): (&'static str, crate::simulate::Scenario)| super::ScenarioJob {
-        name: name.to_owned(),
-        scenario,
-    };
-    let jobs: Vec<_> = crate::simulate::Scenario::library().unwrap().into_iter().map(job).collect();
-    for row in super::scenarios(&mut subject, &jobs, 1, &mut |_, _| {}).unwrap() {
-        let said =
-            |name: &str| row.applied.iter().find(|(n, _)| n == name).map_or("", |(_, text)| text.as_str());
-        eprintln!(
-            "{:16} accuracy {:.4}, coverage {:.4}; i0 {}; beam {}; dead time {}; noise {}; screening {}",
-            row.name,
-            row.score.accuracy(),
-            row.score.coverage(),
-            said("i0").chars().take(60).collect::<String>(),
-            said("beam"),
-            said("dead_time"),
-            said("noise").chars().take(20).collect::<String>(),
-            said("screening"),
-        );
+    use super::*;
+    use crate::simulate::nvpf::reference_set;
+
+    #[test]
+    fn what_spoils_a_scan_costs_no_more_than_a_point() {
+        let settings = crate::settings::Settings::defaults().unwrap();
+        let recipe = crate::pipeline::recipe(&settings, Arc::new(reference_set())).unwrap();
+        let conditions = Conditions {
+            counts: 1000.0,
+            energies: 12,
+            offset_ev: 0.0,
+            mismatched: false,
+            filling: Filling::Pure,
+        };
+        let mut effects = effects(&recipe, &conditions, 50).unwrap().into_iter();
+        let clean = effects.next().map(|effect| worth(&recipe, &effect.spoilt, effect.after)).unwrap();
+        for effect in effects.filter(|effect| !effect.name.contains("taken for")) {
+            let worth = worth(&recipe, &effect.spoilt, effect.after);
+            assert!(worth.right > clean.right - 0.01, "{}: {worth:?} against {clean:?}", effect.name);
+            assert!(worth.empty_od < 0.01, "{}: {worth:?}", effect.name);
+        }
     }
 }

@@ -274,33 +274,3 @@ fn the_recorded_stack_loses_next_to_nothing() {
     let lines = stack.planes().len() * stack.plan().grid.ny();
     assert!(counts.lines.iter().sum::<usize>() * 1000 < lines, "{} of {lines} lines", counts.describe());
 }
-
-/// Prints false alarms, hits and what it takes: `cargo test --lib screening::tests::how_often -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement: a minute"]
-fn how_often_it_errs_and_what_it_takes() {
-    for (counts, energies) in
-        [(300.0, 8), (300.0, 30), (1000.0, 12), (3000.0, 30), (10_000.0, 8), (10_000.0, 30)]
-    {
-        let (mut all, mut flawed, mut spoilt, mut hit, mut seconds) = (0, 0, 0, 0, 0.0);
-        for seed in 100..110 {
-            let stack = drawn(counts, energies, seed);
-            all += energies * 100;
-            let started = std::time::Instant::now();
-            flawed += screen(&stack).counts().lines.iter().sum::<usize>();
-            seconds += started.elapsed().as_secs_f64();
-            let (bad, truth) = spoil(&stack, seed, |rng, y, nx, values| {
-                let factor = if rng.random_bool(0.5) { 1.0 / 1.25 } else { 1.25 };
-                values[y * nx..(y + 1) * nx].iter_mut().for_each(|v| *v *= factor);
-            });
-            let found = lines(&screen(&bad), energies, Flaw::BadLine);
-            spoilt += truth.len();
-            hit += truth.iter().filter(|line| found.contains(line)).count();
-        }
-        let ms = 1e3 * seconds / (10 * energies) as f64;
-        eprintln!(
-            "{counts} counts, {energies} energies: {flawed} of {all} clean lines masked, {hit} of {spoilt} lines off by a \
-             quarter found, {ms:.2} ms a plane of 100 by 112"
-        );
-    }
-}
