@@ -12,9 +12,9 @@ mod bad_pixels;
 
 use serde::Serialize;
 
-pub use bad_pixels::{BadPixels, Tally};
+pub use bad_pixels::Tally;
 
-use crate::scan::{DType, FrameBatch, SampleBatch, ScanPlan};
+use crate::scan::{BadPixels, DType, FrameBatch, SampleBatch, ScanPlan};
 
 /// Why frames cannot be summed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

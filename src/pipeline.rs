@@ -1,7 +1,7 @@
 //! Tasks, threads, queues and shutdown: what joins the stages. The stages themselves know nothing of it.
 //!
 //! ```text
-//! sources (tasks) -> queue, bounded in bytes -> receive thread: decode, detector, stack
+//! sources (tasks) -> queue, bounded in bytes -> receive thread: decode, detector, stack, journal -> sync thread
 //!                                                  | workboard: a coalescing set of what changed
 //!                                               map thread: absorption, classify, publish
 //!                                                  | orders, bounded
@@ -10,13 +10,20 @@
 
 mod app;
 pub mod archiver;
+mod household;
 pub mod ingest;
+pub mod keeper;
 pub mod mapper;
+pub mod orders;
 pub mod queue;
 pub mod receive;
 mod recipe;
+pub mod replayed;
+pub mod resume;
 pub mod scans;
 pub mod shelf;
+pub mod sweep;
+pub mod sync;
 pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};

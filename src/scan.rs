@@ -12,7 +12,9 @@ mod nearest;
 mod plan;
 
 pub use coverage::PixelSet;
-pub use event::{Channel, DType, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanUpdate};
+pub use event::{
+    BadPixels, Channel, DType, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanUpdate,
+};
 pub use grid::{Axis, Grid};
 pub use nearest::nearest;
 pub use plan::{

@@ -36,6 +36,8 @@ pub const SYSTEM_FILE: &str = "/etc/phasewatch/phasewatch.toml";
 pub struct Settings {
     /// `[daemon]`.
     pub daemon: DaemonSettings,
+    /// `[journal]`.
+    pub journal: JournalSettings,
     /// `[[source]]`.
     pub sources: Vec<SourceSettings>,
     /// `[references]`.

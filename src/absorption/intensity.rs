@@ -65,7 +65,7 @@ impl RegionBox {
 }
 
 /// What the absorption stage is told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AbsorptionSettings {
     /// Where I0 is to come from.
     pub mode: I0Mode,

@@ -16,7 +16,7 @@ pub enum SpectrumUnit {
 }
 
 /// A separate I0 spectrum, dark included as in the values.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct I0Spectrum {
     /// Energy, eV, ascending, and intensity.
     pub points: Vec<(f64, f64)>,

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::composition::Compositions;
 use super::confidence::CALIBRATED_ON;
 use super::consult::{PosteriorModel, consult};
@@ -17,15 +19,16 @@ use super::{
     estimate_energies,
 };
 use crate::absorption::{AbsorptionSettings, IncidentSummary, Intensity, energies_ev, noise_factor};
-use crate::reference::ReferenceSet;
+use crate::reference::{ReferenceSet, Window};
 use crate::registration::{self, Drift, RegistrationMode};
 use crate::screening::Screen;
 use crate::stack::Stack;
 
 /// Everything that turns a stack into a map, but the stack and the model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recipe {
-    /// The references.
+    /// The references; they are kept by themselves, by their content.
+    #[serde(skip, default = "no_references")]
     pub references: Arc<ReferenceSet>,
     /// How counts become optical densities.
     pub absorption: AbsorptionSettings,
@@ -39,6 +42,16 @@ pub struct Recipe {
     pub registration: RegistrationMode,
     /// A measured calibration of the energies; where there is one, it is applied instead of the estimate.
     pub calibration: Option<Correction>,
+}
+
+fn no_references() -> Arc<ReferenceSet> {
+    let nowhere = Window { from_ev: 0.0, to_ev: 0.0 };
+    Arc::new(ReferenceSet {
+        references: Vec::new(),
+        pre_edge: nowhere,
+        white_line: nowhere,
+        sha256: String::new(),
+    })
 }
 
 /// The settled map and the estimates behind it.

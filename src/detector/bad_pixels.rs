@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::scan::DType;
+use crate::scan::{BadPixels, DType};
 use crate::telemetry::names;
 
 /// Frames of a message that are averaged: fewest, most.
@@ -22,15 +22,6 @@ const NAMED_AFTER: u64 = 3;
 /// The first messages of a scan are all looked at, later ones at this distance: looking takes ten times as long as summing, and
 /// pixels do not go bad by the minute.
 const LOOKED_AT: (u64, u64) = (8, 32);
-
-/// Pixels found in one message, row-major indices, ascending.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BadPixels {
-    /// Without signal where their neighbours have some.
-    pub dead: Vec<usize>,
-    /// With far more signal than any neighbour.
-    pub hot: Vec<usize>,
-}
 
 /// How often each pixel of a scan's frames was found bad; names those that stay so, once each, in the log.
 #[derive(Clone, Debug, Default)]

@@ -4,27 +4,34 @@
 //! open scan, the mapping thread hands them over, the archiving thread writes them, and only then the outputs
 //! close. What is not done when [`Settings`]' `daemon.drain_s` is over is named in the [`RunReport`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::archiver::Archiver;
-use super::ingest::{Ingest, SourceLine};
+use super::archiver::{Archiver, AtWork};
+use super::household::{Household, keep_model, tell};
+use super::ingest::{Ingest, Journal, SourceLine};
+use super::keeper::{Keeper, KeeperSettings, Pins};
 use super::mapper::{Mapper, MapperSettings, Outlet};
+use super::orders::Orders;
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
+use super::resume::{Recipes, Resumer};
 use super::scans::{Patience, ScanLimits, Scans};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
+use super::sync::syncer;
 use super::workboard::Workboard;
 use super::{advice, backend, recipe};
 use crate::archive::{self, ArchiveError};
 use crate::classify::Recipe;
 use crate::detector::FrameSettings;
+use crate::journal::{JournalError, Store};
 use crate::publish::board::Board;
 use crate::publish::http::{self, HttpState};
 use crate::publish::zmq::{Publisher, PublisherError, PublisherHandle, PublisherSettings};
@@ -60,6 +67,9 @@ pub enum AppError {
     /// The archive.
     #[error("archive.root: {0}")]
     Archive(#[from] ArchiveError),
+    /// The journal.
+    #[error("daemon.state_dir: {0}")]
+    Journal(#[from] JournalError),
     /// The I0 spectrum.
     #[error("i0.spectrum: {0}")]
     Spectrum(#[from] RecordingError),
@@ -100,6 +110,8 @@ pub struct App {
     board: Board,
     shelf: Arc<Shelf>,
     recipe: Recipe,
+    /// The state directory, and what goes into every journal.
+    journal: Option<(Arc<Store>, Pins)>,
     metrics: MetricsHandle,
 }
 
@@ -121,11 +133,21 @@ impl App {
         metrics: MetricsHandle,
     ) -> Result<Self, AppError> {
         let recipe = recipe(&settings, Arc::clone(&references))?;
+        // The lock comes first: nothing of another daemon's is touched.
+        let journal = match settings.journal.enabled {
+            true => Some(open_journal(&settings, &references, &recipe)?),
+            false => None,
+        };
         std::fs::create_dir_all(&settings.archive.root)
             .map_err(|error| ArchiveError::io("creating", &settings.archive.root)(error))?;
-        let recovered = archive::recover(&settings.archive.root)?;
-        for path in recovered.restored.iter().chain(&recovered.removed) {
-            tracing::warn!(path = %path.display(), "put the archive right after an interrupted write");
+        match archive::recover(&settings.archive.root) {
+            Ok(recovered) => {
+                for path in recovered.restored.iter().chain(&recovered.removed) {
+                    tracing::warn!(path = %path.display(), "put the archive right after an interrupted write");
+                }
+            }
+            // Scans can be received and mapped all the same, and archived when that is mended.
+            Err(error) => tracing::error!("the archive is not put right after an interrupted write: {error}"),
         }
         let mut sources = Vec::new();
         let mut source_addresses = Vec::new();
@@ -158,7 +180,11 @@ impl App {
         ));
         // Before the first scan can begin: what is archived must not depend on who was faster.
         let first = Arc::clone(&shelf);
-        tell(&tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged));
+        let checked = tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged);
+        tell(&checked);
+        if let Some((store, _)) = &journal {
+            keep_model(store, &settings, &checked);
+        }
         Ok(Self {
             settings,
             addresses,
@@ -170,6 +196,7 @@ impl App {
             board,
             shelf,
             recipe,
+            journal,
             metrics,
         })
     }
@@ -194,10 +221,20 @@ impl App {
         let outputs = CancellationToken::new();
         let limits = Limits { bytes: self.settings.limits.queue_bytes, items: 1 << 20 };
         let (queue, receiver) = bounded(limits);
-        let threads = Threads::start(&self, receiver, &stop)?;
+        let at_work = AtWork::default();
+        let (resumed, was_resumed) = oneshot::channel();
+        let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone())?;
         let publisher = tokio::spawn(self.publisher.run(outputs.clone()));
         let http = tokio::spawn(http::serve(self.listener, self.http.clone(), outputs.clone()));
-        let tick = tokio::spawn(tick(Arc::clone(&self.shelf), self.metrics, outputs.clone()));
+        let household = Household {
+            shelf: Arc::clone(&self.shelf),
+            metrics: self.metrics,
+            health: self.http.health().clone(),
+            at_work,
+            store: self.journal.as_ref().map(|(store, _)| Arc::clone(store)),
+            settings: self.settings.clone(),
+        };
+        let tick = tokio::spawn(household.keep(outputs.clone()));
         let sources: Vec<_> = self
             .sources
             .into_iter()
@@ -207,6 +244,8 @@ impl App {
             })
             .collect();
         drop(queue);
+        // It fails where the thread broke, which stops the daemon.
+        drop(was_resumed.await);
         self.http.set_ready(true);
         tracing::info!(
             publish = self.addresses.publish,
@@ -255,27 +294,20 @@ impl App {
     }
 }
 
-/// Housekeeping: the model file is looked at, metrics are kept up.
-async fn tick(shelf: Arc<Shelf>, metrics: MetricsHandle, stop: CancellationToken) {
-    let mut interval = tokio::time::interval(Duration::from_secs(2));
-    while stop.run_until_cancelled(interval.tick()).await.is_some() {
-        metrics.run_upkeep();
-        let shelf = Arc::clone(&shelf);
-        match tokio::task::spawn_blocking(move || shelf.check()).await {
-            Ok(checked) => tell(&checked),
-            Err(_) => tracing::error!("loading the model broke"),
-        }
-    }
-}
-
-fn tell(checked: &Checked) {
-    match checked {
-        Checked::Swapped { sha256, engine } => tracing::info!(sha256, engine, "model in use"),
-        Checked::Refused(reason) => {
-            tracing::error!("model refused, the one before stays in use (if any): {reason}");
-        }
-        Checked::Unchanged => {}
-    }
+/// Opens the state directory, and keeps what scans are going to need of what is in use.
+fn open_journal(
+    settings: &Settings,
+    references: &ReferenceSet,
+    recipe: &Recipe,
+) -> Result<(Arc<Store>, Pins), JournalError> {
+    let store = Store::open(&settings.daemon.state_dir)?;
+    let pins = Pins {
+        references: store.keep(references)?,
+        recipe: serde_json::to_value(recipe).unwrap_or_default(),
+        settings: serde_json::to_value(settings).unwrap_or_default(),
+        sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
+    };
+    Ok((Arc::new(store), pins))
 }
 
 fn endpoint(source: &SourceSettings) -> Endpoint {
@@ -300,36 +332,72 @@ impl Threads {
         app: &App,
         receiver: super::queue::QueueReceiver<crate::source::frames::RawMessage>,
         stop: &CancellationToken,
+        resumed: oneshot::Sender<()>,
+        at_work: AtWork,
     ) -> Result<Self, AppError> {
         let settings = &app.settings;
+        let health = app.http.health();
         let workboard = Arc::new(Workboard::default());
-        let (orders, ordered) = sync_channel(settings.limits.open_scans.max(1));
+        let orders = Orders::new(settings.limits.open_scans);
+        let recipes = Recipes::default();
+        let sources: Vec<String> = settings.sources.iter().map(|source| source.name.clone()).collect();
         let outlet = Outlet::new(app.board.clone(), app.handle.clone());
         let archiver = Archiver::new(
             settings.archive.root.clone(),
             serde_json::to_value(settings).unwrap_or_default(),
             outlet,
             ModelHand::new(Arc::clone(&app.shelf), Reader::Archive),
+            health.clone(),
+            at_work,
         );
         let mapper = Mapper::new(
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),
                 recipe: app.recipe.clone(),
                 advice: advice(settings),
-                sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
+                sources: sources.clone(),
+                recipes: recipes.clone(),
+                journals: app.journal.as_ref().map(|(store, _)| Arc::clone(store)),
             },
             Arc::clone(&workboard),
             app.board.clone(),
             app.handle.clone(),
             ModelHand::new(Arc::clone(&app.shelf), Reader::Live),
-            orders,
+            orders.clone(),
         );
-        let ingest = Ingest::new(lines(settings), scans(settings), workboard);
-        let handles = vec![
-            ("archive", spawn("archive", stop, move || archiver.run(&ordered))?),
-            ("map", spawn("map", stop, move || mapper.run())?),
-            ("receive", spawn("receive", stop, move || ingest.run(receiver))?),
-        ];
+        let mut ingest = Ingest::new(lines(settings), scans(settings), workboard);
+        let mut handles = Vec::new();
+        if let Some((store, pins)) = &app.journal {
+            let (syncer, work) = syncer(Duration::from_secs_f64(settings.journal.sync_s), health.clone());
+            handles.push(("sync", spawn("sync", stop, move || work.run())?));
+            let resumer = Resumer {
+                sources,
+                references: pins.references.clone(),
+                recipe: pins.recipe.clone(),
+                recipes,
+                health: health.clone(),
+            };
+            let shelf = Arc::clone(&app.shelf);
+            let keeping = KeeperSettings {
+                pins: pins.clone(),
+                model: Box::new(move || shelf.in_use()),
+                limit_bytes: settings.limits.queue_bytes,
+            };
+            let now = (Instant::now(), Utc::now());
+            let keeper = Keeper::new(Arc::clone(store), keeping, syncer, health.clone(), now);
+            let seconds = |source: &SourceSettings| Duration::from_secs_f64(source.reopen_s);
+            let reopen = settings.sources.iter().map(seconds).collect();
+            ingest = ingest.with_journal(Journal { keeper, resumer, reopen, looked_for: HashMap::new() });
+        }
+        handles.push(("archive", spawn("archive", stop, move || archiver.run(&orders))?));
+        handles.push(("map", spawn("map", stop, move || mapper.run())?));
+        let receive = move || {
+            ingest.resume();
+            // Nobody waits any more where the daemon was stopped meanwhile.
+            _ = resumed.send(());
+            ingest.run(receiver);
+        };
+        handles.push(("receive", spawn("receive", stop, receive)?));
         Ok(Self { handles })
     }
 

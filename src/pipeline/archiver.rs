@@ -1,31 +1,44 @@
 //! The archiving thread: an ended scan becomes its settled map and its folder in the archive.
 //!
-//! One scan at a time, in the order they ended. What cannot be written is said on the board and in the log; the
-//! next scan is archived all the same.
+//! One scan at a time, in the order they ended. What cannot be written is said on the board, in the log and by `/readyz`, and
+//! tried again with growing pauses, from its journal: the stack is not kept in memory for it. The next scan is archived all the
+//! same. A scan whose journal says that it is not archived is archived after the next start.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
 use super::mapper::Outlet;
+use super::orders::{Next, Orders};
 use super::shelf::ModelHand;
 use crate::absorption::mean_i0;
-use crate::archive::{self, ArchiveJob, EnergyRow};
+use crate::archive::{self, ArchiveError, ArchiveJob, EnergyRow, Placed};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
+use crate::journal::{Archived, JournalError};
 use crate::publish::MeanSpectra;
 use crate::publish::board::{ScanState, ScanSummary};
 use crate::publish::message::ScanNews;
 use crate::scan::Outcome;
 use crate::stack::Stack;
-use crate::telemetry::names;
+use crate::telemetry::{Health, names};
+
+/// Between two tries of a scan that could not be archived: at first, doubled each time, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+/// After so long a write that does not end is said to be stalled.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// A scan to be archived.
 #[derive(Debug)]
 pub struct ArchiveOrder {
-    /// What was measured.
-    pub stack: Stack,
+    /// What was measured; `None`: it is read from the journal.
+    pub stack: Option<Stack>,
+    /// The folder of its journal, where there is one.
+    pub journal: Option<PathBuf>,
+    /// Which closing of the scan this is.
+    pub closing: u32,
     /// How the scan ended.
     pub outcome: Outcome,
     /// Whether a later archive may take its place.
@@ -40,6 +53,58 @@ pub struct ArchiveOrder {
     pub recipe: Recipe,
 }
 
+/// Why a scan was not archived, this time.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// It could not be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Its journal could not be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It has neither stack nor plan.
+    #[error("its journal has no plan")]
+    Empty,
+}
+
+/// What the archiving thread does right now, for others to look at.
+#[derive(Clone, Debug, Default)]
+pub struct AtWork {
+    since: Arc<Mutex<Option<(Instant, String)>>>,
+}
+
+impl AtWork {
+    fn set(&self, scan_id: Option<&str>) {
+        let since = scan_id.map(|scan_id| (Instant::now(), scan_id.to_owned()));
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Says so where a write takes too long, as on a mount that does not answer.
+    pub fn watch(&self, health: &Health, now: Instant) {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match since {
+            Some((since, scan_id)) if now.saturating_duration_since(since) > STALLED => {
+                let what = format!(
+                    "archiving scan {scan_id} does not come to an end: does the disk or mount of archive.root answer? Scans that end \
+                     meanwhile wait in their journals"
+                );
+                if health.trouble("archive stalled", true, what.clone()) {
+                    tracing::error!("{what}");
+                }
+            }
+            _ => _ = health.well("archive stalled"),
+        }
+    }
+}
+
+/// A scan that waits for its next try.
+#[derive(Debug)]
+struct Parked {
+    order: ArchiveOrder,
+    next: Instant,
+    pause: Duration,
+}
+
 /// The archiving thread.
 #[derive(Debug)]
 pub struct Archiver {
@@ -47,26 +112,105 @@ pub struct Archiver {
     settings: serde_json::Value,
     outlet: Outlet,
     model: ModelHand,
+    health: Health,
+    at_work: AtWork,
+    parked: BTreeMap<String, Parked>,
 }
 
 impl Archiver {
     /// The thread's state, not yet running. `settings` go into every manifest.
     #[must_use]
-    pub fn new(root: PathBuf, settings: serde_json::Value, outlet: Outlet, model: ModelHand) -> Self {
-        Self { root, settings, outlet, model }
+    pub fn new(
+        root: PathBuf,
+        settings: serde_json::Value,
+        outlet: Outlet,
+        model: ModelHand,
+        health: Health,
+        at_work: AtWork,
+    ) -> Self {
+        Self { root, settings, outlet, model, health, at_work, parked: BTreeMap::new() }
     }
 
-    /// Archives until nobody orders any more.
-    pub fn run(mut self, orders: &Receiver<ArchiveOrder>) {
-        while let Ok(order) = orders.recv() {
-            self.model.renew();
-            self.archive(order);
+    /// Archives until nobody orders any more; returns the scans that could not be archived.
+    pub fn run(mut self, orders: &Orders) {
+        loop {
+            let due = self.parked.values().map(|parked| parked.next).min();
+            match orders.take(due) {
+                Next::Order(order) => self.attempt(*order, RETRY.0),
+                Next::TimedOut => self.retry(Instant::now()),
+                Next::Closed => break,
+            }
+        }
+        // Once more each: what fails again is left to the next start.
+        for (_, parked) in std::mem::take(&mut self.parked) {
+            self.attempt(parked.order, RETRY.1);
+        }
+        for scan_id in self.parked.keys() {
+            tracing::error!(scan_id, "not archived; the next start tries again");
         }
     }
 
-    fn archive(&mut self, order: ArchiveOrder) {
-        let mut settled = settle(&order.stack, &order.recipe, self.model.model());
-        let mut summary = order.summary;
+    fn retry(&mut self, now: Instant) {
+        let due: Vec<String> =
+            self.parked.iter().filter(|(_, parked)| parked.next <= now).map(|(id, _)| id.clone()).collect();
+        for scan_id in due {
+            if let Some(parked) = self.parked.remove(&scan_id) {
+                self.attempt(parked.order, (parked.pause * 2).min(RETRY.1));
+            }
+        }
+    }
+
+    /// Archives a scan, or parks it for `pause`.
+    fn attempt(&mut self, mut order: ArchiveOrder, pause: Duration) {
+        self.model.renew();
+        self.at_work.set(Some(&order.summary.scan_id));
+        let result = self.archive(&mut order);
+        self.at_work.set(None);
+        let scan_id = order.summary.scan_id.clone();
+        // A later closing of a scan takes an earlier one's place.
+        self.parked.remove(&scan_id);
+        match result {
+            Ok(()) => {}
+            Err(failure) => {
+                tracing::error!(scan_id, "not archived: {failure}");
+                let note = format!("not archived yet: {failure}");
+                if !order.summary.notes.contains(&note) {
+                    order.summary.notes.push(note);
+                }
+                self.outlet.board.update(order.summary.clone());
+                if order.journal.is_some() {
+                    order.stack = None;
+                }
+                self.parked.insert(scan_id, Parked { order, next: Instant::now() + pause, pause });
+            }
+        }
+        metrics::gauge!(names::ARCHIVE_WAITING).set(self.parked.len() as f64);
+        if self.parked.is_empty() {
+            if self.health.well("archive") {
+                tracing::info!("everything is archived again");
+            }
+        } else {
+            let what = format!(
+                "{} scans could not be archived and are tried again, the first is {}: is archive.root writable and has room?",
+                self.parked.len(),
+                self.parked.keys().next().map_or("", String::as_str)
+            );
+            self.health.trouble("archive", true, what);
+        }
+    }
+
+    fn archive(&mut self, order: &mut ArchiveOrder) -> Result<(), Failure> {
+        let read;
+        let stack = match (&order.stack, &order.journal) {
+            (Some(stack), _) => stack,
+            (None, Some(journal)) => {
+                read = stack_of(journal)?.ok_or(Failure::Empty)?;
+                &read
+            }
+            (None, None) => return Err(Failure::Empty),
+        };
+        let mut settled = settle(stack, &order.recipe, self.model.model());
+        let mut summary = order.summary.clone();
         if let Some(failure) = &settled.model_failure {
             tracing::error!(
                 scan_id = summary.scan_id,
@@ -74,23 +218,23 @@ impl Archiver {
             );
             summary.notes.push(format!("the model failed: {failure}"));
         }
-        let mut spectra = spectra_of(&order.stack, &settled, order.recipe.absorption.max_od);
-        for (flaw, values) in &settled.map.origin.incident.flawed {
-            metrics::counter!(names::VALUES_FLAWED, "flaw" => *flaw).increment(*values as u64);
-        }
-        let outcome = order.outcome.clone();
+        let mut spectra = spectra_of(stack, &settled, order.recipe.absorption.max_od);
         let job = ArchiveJob {
-            stack: &order.stack,
+            stack,
             map: &settled.map,
             spectra: &spectra,
-            energies: energy_rows(&order.stack, &settled),
-            outcome: order.outcome,
+            energies: energy_rows(stack, &settled),
+            outcome: order.outcome.clone(),
             provisional: order.provisional,
             settings: self.settings.clone(),
             reopen: order.reopened,
             archived_at: Utc::now(),
         };
-        let placed = archive::write(&self.root, &job);
+        let placed = archive::write(&self.root, &job)?;
+        mark(order, &placed, &settled.map.origin.model_sha256);
+        for (flaw, values) in &settled.map.origin.incident.flawed {
+            metrics::counter!(names::VALUES_FLAWED, "flaw" => *flaw).increment(*values as u64);
+        }
         // The files say nothing of how the scan came in; who follows it live is told in the order of events.
         settled.map.origin.generation = order.generation;
         settled.map.origin.revision_reason =
@@ -98,35 +242,49 @@ impl Archiver {
         spectra.generation = order.generation;
         summary.describe(&settled.map);
         summary.last_update = Utc::now();
-        let path = placed.as_ref().ok().map(|placed| placed.path().display().to_string());
-        match &placed {
-            Ok(_) => {
-                summary.state = ScanState::Archived;
-                summary.archive_path.clone_from(&path);
-                let label = match outcome {
-                    Outcome::Complete => "complete",
-                    Outcome::Aborted { .. } => "aborted",
-                    Outcome::Partial { .. } => "partial",
-                };
-                metrics::counter!(names::SCANS_ARCHIVED, "outcome" => label).increment(1);
-                tracing::info!(scan_id = summary.scan_id, path, "scan archived");
-            }
-            Err(error) => {
-                let note = format!("not archived: {error}");
-                tracing::error!(scan_id = summary.scan_id, "{note}");
-                summary.notes.push(note);
-            }
-        }
+        summary.state = ScanState::Archived;
+        summary.notes.retain(|note| !note.starts_with("not archived yet"));
+        let path = placed.path().display().to_string();
+        summary.archive_path = Some(path.clone());
+        let label = match order.outcome {
+            Outcome::Complete => "complete",
+            Outcome::Aborted { .. } => "aborted",
+            Outcome::Partial { .. } => "partial",
+        };
+        metrics::counter!(names::SCANS_ARCHIVED, "outcome" => label).increment(1);
+        tracing::info!(scan_id = summary.scan_id, path, "scan archived");
+        let gaps = stack.sequence().gaps();
         let scan_id = summary.scan_id.clone();
         // The map first: who sees `archived` finds the settled map.
         self.outlet.map(&Arc::new(settled.map));
         self.outlet.spectra(Arc::new(spectra));
         self.outlet.board.update(summary);
-        if let Some(path) = path {
-            let gaps = order.stack.sequence().gaps();
-            self.outlet.news(&scan_id, &ScanNews::Archived { archive_path: &path, gaps: &gaps });
-        }
+        self.outlet.news(&scan_id, &ScanNews::Archived { archive_path: &path, gaps: &gaps });
+        Ok(())
     }
+}
+
+/// Says in the journal that its scan is archived.
+fn mark(order: &ArchiveOrder, placed: &Placed, model_sha256: &str) {
+    let Some(journal) = &order.journal else { return };
+    let archived = Archived {
+        closing: order.closing,
+        path: placed.path().display().to_string(),
+        at: Utc::now(),
+        model: (!model_sha256.is_empty()).then(|| model_sha256.to_owned()),
+    };
+    // Without the mark the scan is archived once more after the next start, to the same bytes.
+    if let Err(error) = archived.write(journal) {
+        tracing::warn!(scan_id = order.summary.scan_id, "the journal does not learn of the archive: {error}");
+    }
+}
+
+/// The stack that a journal holds.
+///
+/// # Errors
+/// Where it cannot be read; what is damaged is left out.
+pub fn stack_of(journal: &Path) -> Result<Option<Stack>, JournalError> {
+    Ok(super::replayed::Replayed::read(journal)?.stack)
 }
 
 /// Mean spectra of a settled map.

@@ -1,15 +1,22 @@
 //! The receiving thread: raw messages off the queue, through the adapter of their source, into the scans.
 //!
-//! It never waits for anything but the queue. What is refused is counted under its reason and logged at most once
+//! What was accepted goes into the journal before anybody is told of it: messages count as received, and maps change, once
+//! their lines are with the operating system. Where the journal cannot be written the scan goes on in memory, and `/readyz` says
+//! so; where too much waits there, nothing more is received until it can.
+//!
+//! It never waits for anything else but the queue. What is refused is counted under its reason and logged at most once
 //! a second per source and reason, with the number of the message; the stream goes on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::keeper::{COMMIT_BYTES, Keeper};
 use super::queue::{Popped, QueueReceiver};
+use super::resume::Resumer;
 use super::scans::{Accepted, EventRefusal, Scans};
 use super::workboard::Workboard;
+use crate::scan::{ScanEvent, ScanUpdate};
 use crate::source::frames::RawMessage;
 use crate::source::stxm_stream::{self, Framing};
 use crate::telemetry::names;
@@ -33,6 +40,8 @@ struct Books {
     skipped: metrics::Counter,
     stale: metrics::Counter,
     messages: u64,
+    /// Taken in, and not counted before the journal has them: messages and bytes.
+    uncounted: (u64, u64),
     last_logged: HashMap<&'static str, (Instant, u64)>,
 }
 
@@ -46,9 +55,23 @@ impl Books {
             skipped: counter(names::MESSAGES_SKIPPED),
             stale: counter(names::MESSAGES_STALE),
             messages: 0,
+            uncounted: (0, 0),
             last_logged: HashMap::new(),
         }
     }
+}
+
+/// The journal's side of receiving.
+#[derive(Debug)]
+pub struct Journal {
+    /// What keeps it.
+    pub keeper: Keeper,
+    /// What brings scans back.
+    pub resumer: Resumer,
+    /// How long late samples open an archived scan again, by source.
+    pub reopen: Vec<Duration>,
+    /// When a scan that is not in memory was last looked for on the disk: a flood of stale messages shall not look for each.
+    pub looked_for: HashMap<String, Instant>,
 }
 
 /// The receiving thread.
@@ -57,6 +80,9 @@ pub struct Ingest {
     books: Vec<Books>,
     scans: Scans,
     workboard: Arc<Workboard>,
+    journal: Option<Journal>,
+    /// When the oldest message came that nobody was told of yet.
+    untold_since: Option<Instant>,
     queue_waited_us: u64,
     last_watched: Option<Instant>,
 }
@@ -72,7 +98,33 @@ impl Ingest {
     #[must_use]
     pub fn new(lines: Vec<SourceLine>, scans: Scans, workboard: Arc<Workboard>) -> Self {
         let books = lines.iter().map(|line| Books::new(&line.name)).collect();
-        Self { lines, books, scans, workboard, queue_waited_us: 0, last_watched: None }
+        Self {
+            lines,
+            books,
+            scans,
+            workboard,
+            journal: None,
+            untold_since: None,
+            queue_waited_us: 0,
+            last_watched: None,
+        }
+    }
+
+    /// The same, with a journal.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { scans: self.scans.with_journal(), journal: Some(journal), ..self }
+    }
+
+    /// Brings back what the journal says is not done yet, and tells of it. Call it before [`Ingest::run`].
+    pub fn resume(&mut self) {
+        let now = Instant::now();
+        let Some(journal) = &mut self.journal else { return };
+        let resumed = journal.resumer.resume(&mut self.scans, &mut journal.keeper, now);
+        if !resumed.scans.is_empty() || resumed.held > 0 {
+            tracing::info!(scans = resumed.scans.len(), held = resumed.held, "resumed from the journal");
+        }
+        self.tell(now);
     }
 
     /// Receives until the queue closes, then ends every open scan.
@@ -80,23 +132,86 @@ impl Ingest {
         const TICK: Duration = Duration::from_millis(500);
         let mut messages = Vec::new();
         loop {
-            let tick = Instant::now() + TICK;
-            let deadline = self.scans.next_deadline().map_or(tick, |deadline| deadline.min(tick));
+            let now = Instant::now();
+            let due = self.journal.as_ref().and_then(|journal| journal.keeper.due(now));
+            let wake = [self.scans.next_deadline(), due].into_iter().flatten().min();
+            let deadline = wake.map_or(now + TICK, |wake| wake.min(now + TICK));
+            if self.journal.as_ref().is_some_and(|journal| journal.keeper.is_full()) && !queue.is_closed() {
+                // The queue fills, and TCP holds the senders back.
+                std::thread::park_timeout(deadline.saturating_duration_since(now));
+                self.tell(now);
+                continue;
+            }
             let popped = queue.pop_all(&mut messages, Some(deadline));
-            let oldest = messages.first().map_or_else(Instant::now, |message| message.received);
+            if let Some(first) = messages.first() {
+                self.untold_since.get_or_insert(first.received);
+            }
             for message in messages.drain(..) {
                 self.message(message);
+                if self.scans.kept_bytes() > COMMIT_BYTES {
+                    self.commit(Instant::now(), true);
+                }
             }
-            self.scans.poll(Instant::now());
-            self.post(oldest);
-            self.watch(&queue, Instant::now());
+            let now = Instant::now();
+            self.scans.poll(now);
             if popped == Popped::Closed {
-                self.scans.stop(Instant::now());
-                self.post(Instant::now());
+                self.scans.stop(now);
+                self.commit(now, true);
+                self.post(now);
                 self.workboard.close();
                 return;
             }
+            self.tell(now);
+            self.watch(&queue, now);
         }
+    }
+
+    /// Commits what is due, and tells of what the journal has.
+    fn tell(&mut self, now: Instant) {
+        if self.commit(now, false) {
+            self.post(now);
+        }
+    }
+
+    /// Hands the journal its lines, and commits them where that is due, or `at_once`. Returns whether they may be told of.
+    fn commit(&mut self, now: Instant, at_once: bool) -> bool {
+        let Some(Journal { keeper, .. }) = &mut self.journal else { return true };
+        keeper.take(self.scans.take_kept());
+        let Some(due) = keeper.due(now) else { return true };
+        if due > now && !at_once {
+            // What cannot be written is no reason to keep the maps waiting; that it is at risk was said.
+            return keeper.is_failing();
+        }
+        let done = keeper.commit(now);
+        if done {
+            let held = self.scans.held();
+            keeper.release_held(|scan_id| held.holds(scan_id));
+        }
+        done || keeper.is_failing()
+    }
+
+    /// Brings back a scan that is not in memory any more, where something comes for it.
+    fn revive(&mut self, source: usize, event: &ScanEvent, now: Instant) {
+        const LOOK_AGAIN: Duration = Duration::from_secs(10);
+        const MOST_LOOKED_FOR: usize = 1024;
+        let Some(Journal { keeper, resumer, reopen, looked_for }) = &mut self.journal else { return };
+        let in_memory =
+            self.scans.get(&event.scan_id).is_some_and(|scan| scan.stack().is_some() || scan.is_open());
+        if in_memory || self.scans.held().holds(&event.scan_id) {
+            return;
+        }
+        let plan = match &event.update {
+            ScanUpdate::Started(plan) => Some(&**plan),
+            _ => None,
+        };
+        if plan.is_none() && looked_for.get(&event.scan_id).is_some_and(|last| now < *last + LOOK_AGAIN) {
+            return;
+        }
+        if looked_for.len() >= MOST_LOOKED_FOR {
+            looked_for.clear();
+        }
+        looked_for.insert(event.scan_id.clone(), now);
+        resumer.revive(&mut self.scans, keeper, &event.scan_id, plan, reopen[source], now);
     }
 
     /// Takes one raw message in.
@@ -105,14 +220,15 @@ impl Ingest {
         let line = &self.lines[source];
         let books = &mut self.books[source];
         books.messages += 1;
-        books.received.increment(1);
-        books.bytes.increment(message.parts.iter().map(|part| part.len() as u64).sum());
+        books.uncounted.0 += 1;
+        books.uncounted.1 += message.parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let event = match stxm_stream::decode(&message.parts, line.framing, line.beamline.as_deref()) {
             Ok(event) => event,
             Err(refusal) => return self.refuse(source, refusal.reason(), &refusal, None),
         };
         let scan_id = event.scan_id.clone();
         let seq = event.seq;
+        self.revive(source, &event, message.received);
         match self.scans.push(source, event, cost, message.received) {
             Ok(Accepted::Used | Accepted::Held) => {}
             Ok(Accepted::Duplicate) => self.books[source].duplicate.increment(1),
@@ -169,7 +285,13 @@ impl Ingest {
         );
     }
 
-    fn post(&mut self, received: Instant) {
+    fn post(&mut self, now: Instant) {
+        for books in &mut self.books {
+            let (messages, bytes) = std::mem::take(&mut books.uncounted);
+            books.received.increment(messages);
+            books.bytes.increment(bytes);
+        }
+        let received = self.untold_since.take().unwrap_or(now);
         let left_out = self.workboard.post(self.scans.take_notices(), received);
         if left_out > 0 {
             tracing::warn!(left_out, "too much happens to scans at once; some of it is not shown");

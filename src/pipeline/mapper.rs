@@ -8,17 +8,19 @@ mod scan;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
 use super::archiver::ArchiveOrder;
-use super::scans::{ScanNotice, lock};
+use super::orders::Orders;
+use super::resume::Recipes;
+use super::scans::{ScanNotice, ScanOrigin, lock};
 use super::shelf::ModelHand;
 use super::workboard::{Work, Workboard};
 use crate::advice::AdviceSettings;
 use crate::classify::{Recipe, RevisionReason};
+use crate::journal::{Place, Store};
 use crate::publish::board::{Board, ScanState, ScanSummary};
 use crate::publish::message::ScanNews;
 use crate::publish::zmq::PublisherHandle;
@@ -41,6 +43,10 @@ pub struct MapperSettings {
     pub advice: AdviceSettings,
     /// Names of the sources.
     pub sources: Vec<String>,
+    /// Recipes of scans that were begun under others.
+    pub recipes: Recipes,
+    /// Where the journals are, where there are any.
+    pub journals: Option<Arc<Store>>,
 }
 
 /// The mapping thread.
@@ -50,7 +56,7 @@ pub struct Mapper {
     workboard: Arc<Workboard>,
     outlet: Outlet,
     model: ModelHand,
-    archive: SyncSender<ArchiveOrder>,
+    archive: Orders,
     scans: BTreeMap<String, MappedScan>,
     pending: BTreeMap<String, Instant>,
 }
@@ -64,7 +70,7 @@ impl Mapper {
         board: Board,
         publisher: PublisherHandle,
         model: ModelHand,
-        archive: SyncSender<ArchiveOrder>,
+        archive: Orders,
     ) -> Self {
         let outlet = Outlet::new(board, publisher);
         Self { settings, workboard, outlet, model, archive, scans: BTreeMap::new(), pending: BTreeMap::new() }
@@ -94,6 +100,7 @@ impl Mapper {
             }
             self.map_due(Instant::now());
             if closed {
+                self.archive.close();
                 return;
             }
         }
@@ -112,9 +119,14 @@ impl Mapper {
 
     fn notice(&mut self, notice: ScanNotice) {
         match notice {
-            ScanNotice::Started { plan, source, stack, note } => {
+            ScanNotice::Started { plan, source, stack, note, origin } => {
                 let mut summary = ScanSummary::started(&plan, Utc::now());
                 summary.source = self.settings.sources.get(source).cloned();
+                let says = match &origin {
+                    ScanOrigin::Sender => "scan started",
+                    ScanOrigin::Journal => "scan resumed",
+                    ScanOrigin::Archived(_) => "archived scan looked at again: something came for it",
+                };
                 match &note {
                     Some(note) => tracing::warn!(scan_id = plan.scan_id, "scan is not mapped: {note}"),
                     None => tracing::info!(
@@ -124,15 +136,19 @@ impl Mapper {
                         rows = plan.grid.ny(),
                         columns = plan.grid.nx(),
                         simulated = plan.simulated,
-                        "scan started"
+                        "{says}"
                     ),
                 }
                 summary.notes.extend(note);
                 self.outlet.news(&plan.scan_id, &ScanNews::Started { plan: &plan });
                 if let Some(stack) = stack {
                     self.scans.retain(|_, scan| !scan.is_over());
-                    let mut scan =
-                        MappedScan::new(stack, self.settings.recipe.clone(), self.settings.advice, summary);
+                    if let ScanOrigin::Archived(path) = origin {
+                        summary.state = ScanState::Archived;
+                        summary.archive_path = Some(path);
+                    }
+                    let recipe = self.recipe(&plan.scan_id);
+                    let mut scan = MappedScan::new(stack, recipe, self.settings.advice, summary);
                     scan.note_targets(&plan.energies_ev);
                     summary = scan.summary.clone();
                     self.scans.insert(plan.scan_id.clone(), scan);
@@ -150,10 +166,15 @@ impl Mapper {
                 }
                 self.set_state(&scan_id, ScanState::Running);
             }
-            ScanNotice::Ended { scan_id, outcome, provisional, reopened } => {
-                self.ended(&scan_id, outcome, provisional, reopened);
+            ScanNotice::Ended { scan_id, outcome, provisional, reopened, closing } => {
+                self.ended(&scan_id, outcome, provisional, reopened, closing);
             }
         }
+    }
+
+    /// How maps of a scan are made.
+    fn recipe(&self, scan_id: &str) -> Recipe {
+        self.settings.recipes.get(scan_id).unwrap_or_else(|| self.settings.recipe.clone())
     }
 
     fn set_state(&mut self, scan_id: &str, state: ScanState) {
@@ -166,7 +187,7 @@ impl Mapper {
         self.outlet.board.update(scan.summary.clone());
     }
 
-    fn ended(&mut self, scan_id: &str, outcome: Outcome, provisional: bool, reopened: bool) {
+    fn ended(&mut self, scan_id: &str, outcome: Outcome, provisional: bool, reopened: bool, closing: u32) {
         self.pending.remove(scan_id);
         let Some(scan) = self.scans.get_mut(scan_id) else {
             // Not mapped: it is only shown.
@@ -196,19 +217,21 @@ impl Mapper {
         self.outlet
             .news(scan_id, &ScanNews::Ended { outcome: &outcome, progress: scan.progress(), gaps: &gaps });
         self.outlet.board.update(scan.summary.clone());
+        let recipe = self.recipe(scan_id);
+        let Some(scan) = self.scans.get_mut(scan_id) else { return };
         let order = ArchiveOrder {
-            stack,
+            stack: Some(stack),
+            journal: self.settings.journals.as_ref().map(|store| store.folder(Place::Scans, scan_id)),
+            closing,
             outcome,
             provisional,
             reopened,
             generation: scan.close() + 1,
             summary: scan.summary.clone(),
-            recipe: self.settings.recipe.clone(),
+            recipe,
         };
-        // Blocks while the archive is behind by more scans than may be open: stacks are memory.
-        if self.archive.send(order).is_err() {
-            tracing::error!(scan_id, "the archiving thread is gone; the scan is not archived");
-        }
+        // Waits while the archive is behind by more scans than may be open, and they have no journals: stacks are memory.
+        self.archive.push(order);
     }
 
     fn map_due(&mut self, now: Instant) {

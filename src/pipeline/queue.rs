@@ -292,6 +292,12 @@ impl<T> QueueReceiver<T> {
         Popped::Items(count)
     }
 
+    /// Whether all senders are gone; something may still be there.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().senders == 0
+    }
+
     /// What the queue holds and has seen.
     #[must_use]
     pub fn stats(&self) -> QueueStats {

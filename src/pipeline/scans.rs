@@ -9,16 +9,19 @@
 
 mod held;
 mod open;
+mod output;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use held::Held;
-pub use open::{Ending, Phase, Scan};
+pub use open::{Ending, Phase, STOPPED, Scan, Standing};
+pub use output::{Kept, Output, ScanNotice, ScanOrigin};
 
 use crate::detector::{self, DetectorError, FrameSettings, Tally};
-use crate::scan::{Outcome, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
+use crate::journal::What;
+use crate::scan::{BadPixels, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackCounters, StackError, check_seq};
 
 /// A stack that the receiving side fills and the mapping side reads.
@@ -129,46 +132,6 @@ pub enum Accepted {
     Skipped,
 }
 
-/// What the rest of the pipeline is told.
-#[derive(Clone, Debug)]
-pub enum ScanNotice {
-    /// A scan began. `stack` is `None` where it is not mapped; `note` then says why.
-    Started {
-        /// The plan.
-        plan: Box<ScanPlan>,
-        /// Index of the source.
-        source: usize,
-        /// Where its values go.
-        stack: Option<SharedStack>,
-        /// Why it is not mapped.
-        note: Option<String>,
-    },
-    /// Values came.
-    Changed(String),
-    /// The sender waits.
-    Paused(String),
-    /// The sender goes on.
-    Resumed(String),
-    /// No more values are expected.
-    Ended {
-        /// The scan.
-        scan_id: String,
-        /// How it ended.
-        outcome: Outcome,
-        /// Whether a later archive of it may follow.
-        provisional: bool,
-        /// Whether it had been archived before.
-        reopened: bool,
-    },
-    /// Values came after the end.
-    Reopened {
-        /// The scan.
-        scan_id: String,
-        /// Where they went.
-        stack: SharedStack,
-    },
-}
-
 /// All scans.
 #[derive(Debug)]
 pub struct Scans {
@@ -177,7 +140,7 @@ pub struct Scans {
     frames: Arc<FrameSettings>,
     scans: BTreeMap<String, Scan>,
     held: Held,
-    notices: Vec<ScanNotice>,
+    out: Output,
     /// Counters of stacks that are no longer kept.
     retired: StackCounters,
 }
@@ -193,7 +156,7 @@ impl Scans {
             frames: Arc::default(),
             scans: BTreeMap::new(),
             held,
-            notices: Vec::new(),
+            out: Output::default(),
             retired: StackCounters::default(),
         }
     }
@@ -202,6 +165,13 @@ impl Scans {
     #[must_use]
     pub fn with_frames(self, frames: FrameSettings) -> Self {
         Self { frames: Arc::new(frames), ..self }
+    }
+
+    /// The same, handing over a line for the journal for whatever is accepted.
+    #[must_use]
+    pub fn with_journal(mut self) -> Self {
+        self.out.keeping = true;
+        self
     }
 
     /// Takes an event in. `source` is the index of its source, `bytes` what holding it would take.
@@ -216,15 +186,20 @@ impl Scans {
         now: Instant,
     ) -> Result<Accepted, EventRefusal> {
         if let ScanUpdate::Started(plan) = event.update {
-            return self.start(source, event.seq, *plan, now);
+            return self.start(source, event.seq, *plan, now, ScanOrigin::Sender);
         }
         let Some(scan) = self.scans.get_mut(&event.scan_id) else {
+            if self.out.keeping {
+                let (seq, what) = (event.seq.unwrap_or(0), What::Update(event.update.clone()));
+                self.out.keep(&event.scan_id.as_str().into(), source, now, seq, what);
+                self.out.kept.last_mut().into_iter().for_each(|kept| kept.held = true);
+            }
             self.held.push(event, bytes, now);
             return Ok(Accepted::Held);
         };
-        let accepted = scan.take(event, now, self.patience[source], &mut self.notices);
+        let accepted = scan.take(event, now, self.patience[source], &mut self.out);
         if accepted == Ok(Accepted::Used) {
-            for refusal in scan.retry(now, self.patience[source], &mut self.notices) {
+            for refusal in scan.retry(now, self.patience[source], &mut self.out) {
                 self.held.note_refused(&refusal);
             }
         }
@@ -237,13 +212,17 @@ impl Scans {
         seq: Option<u64>,
         plan: ScanPlan,
         now: Instant,
+        origin: ScanOrigin,
     ) -> Result<Accepted, EventRefusal> {
         if let Some(scan) = self.scans.get_mut(&plan.scan_id) {
-            return scan.start_again(seq, &plan, now);
+            return scan.start_again(seq, &plan, now, &mut self.out);
         }
         check_seq(seq.unwrap_or(0))?;
-        for other in self.scans.values_mut().filter(|other| other.source() == source) {
-            other.supersede(&plan.scan_id);
+        // A scan that was archived is back for a late message only.
+        if !matches!(origin, ScanOrigin::Archived(_)) {
+            for other in self.scans.values_mut().filter(|other| other.source() == source) {
+                other.supersede(&plan.scan_id);
+            }
         }
         let verdict = if plan.scan_kind == ScanKind::Stack { self.fits(&plan) } else { Ok(()) };
         let note = match &verdict {
@@ -257,19 +236,16 @@ impl Scans {
         let mapped = note.is_none();
         let mut scan =
             Scan::new(source, seq, plan.clone(), mapped, now).with_frames(Arc::clone(&self.frames));
-        self.notices.push(ScanNotice::Started {
-            plan: Box::new(plan),
-            source,
-            stack: scan.stack().cloned(),
-            note,
-        });
+        self.out.notices.push(scan.started(origin, note));
+        let first = What::Update(ScanUpdate::Started(Box::new(plan)));
+        scan.keep(now, seq.unwrap_or(0), first, &mut self.out);
         for event in self.held.take(&scan_id) {
             // What turns out not to fit is counted by the caller through `refused_held`.
-            if let Err(refusal) = scan.take(event, now, self.patience[source], &mut self.notices) {
+            if let Err(refusal) = scan.take(event, now, self.patience[source], &mut self.out) {
                 self.held.note_refused(&refusal);
             }
         }
-        for refusal in scan.retry(now, self.patience[source], &mut self.notices) {
+        for refusal in scan.retry(now, self.patience[source], &mut self.out) {
             self.held.note_refused(&refusal);
         }
         self.scans.insert(scan_id, scan);
@@ -320,7 +296,7 @@ impl Scans {
     pub fn poll(&mut self, now: Instant) {
         for scan in self.scans.values_mut() {
             let patience = self.patience[scan.source()];
-            scan.poll(now, patience, &mut self.notices);
+            scan.poll(now, patience, &mut self.out);
         }
         self.held.expire(now, Duration::from_secs(600));
     }
@@ -334,7 +310,7 @@ impl Scans {
     /// Ends every open scan: the daemon stops.
     pub fn stop(&mut self, now: Instant) {
         for scan in self.scans.values_mut() {
-            scan.stop(now, &mut self.notices);
+            scan.stop(now, &mut self.out);
         }
     }
 
@@ -364,9 +340,67 @@ impl Scans {
         self.scans.get(scan_id)
     }
 
+    /// Takes in what a journal says of a scan, in the order of its lines: nothing of it is handed over for a journal again.
+    /// `archived`: the folder of a scan that lies in the archive.
+    ///
+    /// # Errors
+    /// As [`Scans::push`].
+    pub fn restore(
+        &mut self,
+        source: usize,
+        event: ScanEvent,
+        archived: Option<&str>,
+        now: Instant,
+    ) -> Result<Accepted, EventRefusal> {
+        let keeping = std::mem::take(&mut self.out.keeping);
+        let result = match event.update {
+            ScanUpdate::Started(plan) => {
+                let origin =
+                    archived.map_or(ScanOrigin::Journal, |path| ScanOrigin::Archived(path.to_owned()));
+                self.start(source, event.seq, *plan, now, origin)
+            }
+            _ => {
+                // What has no plan is held, and has to count.
+                let bytes = What::Update(event.update.clone()).bytes();
+                self.push(source, event, bytes, now)
+            }
+        };
+        self.out.keeping = keeping;
+        result
+    }
+
+    /// Says how the journal leaves a scan, when all its lines were restored.
+    pub fn restored(&mut self, scan_id: &str, standing: &Standing, now: Instant) {
+        let keeping = std::mem::take(&mut self.out.keeping);
+        if let Some(scan) = self.scans.get_mut(scan_id) {
+            let patience = self.patience[scan.source()];
+            scan.restored(standing, now, patience, &mut self.out);
+        }
+        self.out.keeping = keeping;
+    }
+
+    /// Forgets a closed scan whose stack is gone, so that it can be restored from its journal.
+    pub fn forget(&mut self, scan_id: &str) {
+        if self.scans.get(scan_id).is_some_and(|scan| scan.stack().is_none() && !scan.is_open()) {
+            self.scans.remove(scan_id);
+        }
+    }
+
+    /// Bytes of the lines that wait for [`Scans::take_kept`], about.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.out.kept_bytes
+    }
+
+    /// The lines for the journal since the last call.
+    pub fn take_kept(&mut self) -> Vec<Kept> {
+        self.out.kept_bytes = 0;
+        std::mem::take(&mut self.out.kept)
+    }
+
     /// What has happened since the last call.
     pub fn take_notices(&mut self) -> Vec<ScanNotice> {
-        std::mem::take(&mut self.notices)
+        std::mem::take(&mut self.out.notices)
     }
 }
 
@@ -382,16 +416,20 @@ fn samples_of(
     update: ScanUpdate,
     settings: &FrameSettings,
     tally: &mut Tally,
-) -> Result<Option<crate::scan::SampleBatch>, EventRefusal> {
+) -> Result<Option<(crate::scan::SampleBatch, Option<BadPixels>)>, EventRefusal> {
     match update {
         ScanUpdate::Samples(batch) => {
             detector::check_samples(plan, &batch)?;
-            Ok(Some(batch))
+            Ok(Some((batch, None)))
         }
         ScanUpdate::Frames(frames) => {
             let (batch, bad) = detector::reduce(plan, settings, tally, frames)?;
             tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
-            Ok(Some(batch))
+            Ok(Some((batch, Some(bad))))
+        }
+        ScanUpdate::Reduced(batch, bad) => {
+            tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
+            Ok(Some((batch, Some(bad))))
         }
         _ => Ok(None),
     }

@@ -55,7 +55,7 @@ pub struct Composition {
 }
 
 /// One reference spectrum.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// Identifier, title and colour.
     pub label: PhaseLabel,
@@ -95,7 +95,7 @@ impl Reference {
 }
 
 /// The references of one edge: at least two, at most 64, with distinct identifiers, in display order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReferenceSet {
     /// The references.
     pub references: Vec<Reference>,

@@ -28,6 +28,8 @@ pub enum ScanUpdate {
     Samples(SampleBatch),
     /// Area-detector frames of one energy; the detector stage turns them into [`ScanUpdate::Samples`].
     Frames(FrameBatch),
+    /// What the detector stage made of frames, and the detector pixels that it found bad in them: from a journal.
+    Reduced(SampleBatch, BadPixels),
     /// Further energies, appended to the plan. Each list is as long as `energies_ev` or absent.
     Extended {
         /// Set-points, eV.
@@ -193,6 +195,15 @@ pub struct FrameBatch {
     pub dtype: DType,
     /// All frames, one after the other, little-endian.
     pub bytes: Bytes,
+}
+
+/// Pixels of an area detector that were found bad in one message, row-major indices, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadPixels {
+    /// Without signal where their neighbours have some.
+    pub dead: Vec<usize>,
+    /// With far more signal than any neighbour.
+    pub hot: Vec<usize>,
 }
 
 #[cfg(test)]

@@ -12,9 +12,13 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 51] = [
+pub(super) const KEYS: [(&str, &str, Kind); 55] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
+    ("journal", "enabled", Toml),
+    ("journal", "sync_s", Toml),
+    ("journal", "kept_bytes", Toml),
+    ("journal", "record_bytes", Toml),
     ("references", "dir", Text),
     ("model", "path", Text),
     ("model", "backend", Text),

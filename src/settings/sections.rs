@@ -17,6 +17,19 @@ pub struct DaemonSettings {
     pub drain_s: f64,
 }
 
+/// `[journal]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct JournalSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Time within which what was received is on the disk, s.
+    pub sync_s: f64,
+    /// Most bytes of the journals of archived scans.
+    pub kept_bytes: usize,
+    /// Most bytes of raw messages that are recorded of each source; 0: none are.
+    pub record_bytes: usize,
+}
+
 /// Wire formats that can be listened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum SourceKind {

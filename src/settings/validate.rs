@@ -22,6 +22,12 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         state_dir: reader.need_path("daemon.state_dir")?,
         drain_s: reader.seconds("daemon.drain_s")?,
     };
+    let journal = JournalSettings {
+        enabled: reader.flag("journal.enabled")?,
+        sync_s: reader.seconds("journal.sync_s")?,
+        kept_bytes: reader.whole("journal.kept_bytes", 0, usize::MAX)?,
+        record_bytes: reader.whole("journal.record_bytes", 0, usize::MAX)?,
+    };
     let (sources, effective) = source::sources(sources)?;
     reader.extend_effective(effective);
     let references = ReferencesSettings { dir: reader.path("references.dir")? };
@@ -43,6 +49,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
     };
     let mut settings = Settings {
         daemon,
+        journal,
         sources,
         references,
         model,

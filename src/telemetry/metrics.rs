@@ -73,6 +73,13 @@ fn describe() {
     describe_counter!(names::SAMPLES_STORED, "values stored");
     describe_counter!(names::SAMPLES_REPLACED, "values that replaced one of a lower seq");
     describe_counter!(names::SAMPLES_OUTDATED, "values dropped for one of a higher seq");
+    describe_counter!(names::JOURNAL_BYTES, Unit::Bytes, "bytes written to journals");
+    describe_gauge!(names::JOURNAL_UNWRITTEN_BYTES, Unit::Bytes, "accepted, but not in the journal yet");
+    describe_counter!(names::JOURNAL_FAILURES, "commits of a journal that failed, tried again");
+    describe_counter!(names::JOURNAL_DAMAGED, "places of journals that were damaged, left out");
+    describe_histogram!(names::JOURNAL_SYNC_SECONDS, Unit::Seconds, "one round of syncing journals");
+    describe_counter!(names::SCANS_RESUMED, "scans resumed from their journal");
+    describe_gauge!(names::ARCHIVE_WAITING, "ended scans that wait to be archived");
     describe_gauge!(names::SCANS_OPEN, "scans open");
     describe_counter!(names::SCANS_ARCHIVED, "scans archived");
     describe_gauge!(names::STACK_BYTES, Unit::Bytes, "memory of all open stacks");

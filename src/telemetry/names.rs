@@ -44,6 +44,20 @@ pub const SAMPLES_OUTDATED: &str = "phasewatch_samples_outdated_total";
 pub const VALUES_FLAWED: &str = "phasewatch_values_flawed_total";
 /// Counter, label `kind` (dead, hot): detector pixels left out of frames, message by message.
 pub const DETECTOR_PIXELS_LEFT_OUT: &str = "phasewatch_detector_pixels_left_out_total";
+/// Counter: bytes written to journals.
+pub const JOURNAL_BYTES: &str = "phasewatch_journal_bytes_total";
+/// Gauge: bytes of accepted events that are in memory because the journal cannot be written.
+pub const JOURNAL_UNWRITTEN_BYTES: &str = "phasewatch_journal_unwritten_bytes";
+/// Counter: commits of a journal that failed, and are tried again.
+pub const JOURNAL_FAILURES: &str = "phasewatch_journal_failures_total";
+/// Counter: places of journals that were found damaged, and left out.
+pub const JOURNAL_DAMAGED: &str = "phasewatch_journal_damaged_total";
+/// Histogram, seconds: one round of syncing journals to the disk.
+pub const JOURNAL_SYNC_SECONDS: &str = "phasewatch_journal_sync_seconds";
+/// Counter: scans that were resumed from their journal.
+pub const SCANS_RESUMED: &str = "phasewatch_scans_resumed_total";
+/// Gauge: ended scans that could not be archived yet, and are tried again.
+pub const ARCHIVE_WAITING: &str = "phasewatch_archive_waiting";
 /// Gauge: scans open now.
 pub const SCANS_OPEN: &str = "phasewatch_scans_open";
 /// Counter, label `outcome` (complete, aborted, partial): scans archived.

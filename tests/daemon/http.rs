@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// An answer.
+#[derive(Debug)]
 pub struct Answer {
     /// Status code.
     pub status: u16,

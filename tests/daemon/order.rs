@@ -12,7 +12,8 @@ use crate::rig::{Rig, Setup};
 use crate::script::{Message, Script};
 use crate::table::{folder, manifest};
 
-const FILES: [&str; 5] =
+/// Every file of an archived scan but its manifest.
+pub const FILES: [&str; 5] =
     ["energies.parquet", "phase_map.parquet", "phase_map.png", "spectra.parquet", "stack.parquet"];
 const WHOLE: u64 = 12 * 24;
 
@@ -20,16 +21,21 @@ fn rig() -> Rig {
     Setup::bare().source("beam", "bind = \"tcp://127.0.0.1:0\"\ngrace_s = 0.3").start()
 }
 
-fn messages() -> Vec<Message> {
+/// The messages of the whole scan.
+pub fn messages() -> Vec<Message> {
     Script::new("same").whole()
 }
 
-fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+/// The files of an archived scan.
+pub fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
     FILES.iter().map(|file| (*file, std::fs::read(folder.join(file)).unwrap())).collect()
 }
 
-/// The archive of the whole scan: its files, and what its manifest says of plan, map and gaps.
-fn archived(rig: &Rig) -> (Vec<(&'static str, Vec<u8>)>, [Value; 4]) {
+/// An archive: its files, and what its manifest says of plan, map and gaps.
+pub type Archive = (Vec<(&'static str, Vec<u8>)>, [Value; 4]);
+
+/// The archive of the whole scan.
+pub fn archived(rig: &Rig) -> Archive {
     let scan = rig.wait_scan("same", "archived whole", |scan| {
         scan["state"] == "archived"
             && scan["measured_values"] == WHOLE
@@ -40,13 +46,15 @@ fn archived(rig: &Rig) -> (Vec<(&'static str, Vec<u8>)>, [Value; 4]) {
     (files(&folder), ["plan", "map", "gaps", "files"].map(|key| manifest[key].clone()))
 }
 
-fn straight() -> (Vec<(&'static str, Vec<u8>)>, [Value; 4]) {
+/// The archive of an undisturbed run.
+pub fn straight() -> Archive {
     let rig = rig();
     Feed::push(rig.source()).send_all(&messages());
     archived(&rig)
 }
 
-fn assert_same(one: &(Vec<(&str, Vec<u8>)>, [Value; 4]), other: &(Vec<(&str, Vec<u8>)>, [Value; 4])) {
+/// Both are the same, to the byte.
+pub fn assert_same(one: &Archive, other: &Archive) {
     for ((file, one), (_, other)) in one.0.iter().zip(&other.0) {
         assert!(one == other, "{file} differs");
     }

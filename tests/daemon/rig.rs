@@ -296,6 +296,15 @@ impl Rig {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
+    /// Kills it where it stands, as a power cut would; returns its folder.
+    pub fn kill(mut self) -> TempDir {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     /// Sends it a signal (`TERM`, `INT`) and waits for its end.
     pub fn stop(mut self, signal: &str) -> Ended {
         let mut child = self.child.take().unwrap();

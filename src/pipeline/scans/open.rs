@@ -3,13 +3,20 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::{Accepted, EventRefusal, Patience, ScanNotice, SharedStack, lock, planned_bytes, samples_of};
+use super::{
+    Accepted, EventRefusal, Output, Patience, ScanNotice, ScanOrigin, SharedStack, lock, planned_bytes,
+    samples_of,
+};
 use crate::detector::{FrameSettings, Tally};
+use crate::journal::What;
 use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackError, check_seq};
 
 /// Most messages of one scan that wait for one before them.
 const MAX_WAITING: usize = 4096;
+
+/// Why a scan is partial that was open when the daemon was stopped: it goes on with the next start.
+pub const STOPPED: &str = "the daemon was stopped";
 
 /// How a scan is going to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +45,36 @@ pub enum Phase {
     },
 }
 
+/// How a journal leaves its scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Values are expected; it was closed so often before.
+    Open {
+        /// How often.
+        closings: u32,
+    },
+    /// It was closed, and what was closed last is not archived.
+    Closed {
+        /// How often, this time included.
+        closings: u32,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// It was closed and archived.
+    Archived {
+        /// How often.
+        closings: u32,
+        /// How it ended.
+        outcome: Outcome,
+        /// When it was closed.
+        at: Instant,
+    },
+}
+
 /// One scan.
 #[derive(Debug)]
 pub struct Scan {
+    id: Arc<str>,
     source: usize,
     /// The plan as it came first: a repeat has to be equal to it.
     first_plan: ScanPlan,
@@ -51,6 +85,8 @@ pub struct Scan {
     superseded_by: Option<String>,
     /// Whether it was archived before.
     reopened: bool,
+    /// How often it was closed.
+    closings: u32,
     arrivals: u64,
     /// Messages that wait for one of a lower seq: energies that are not in the plan yet.
     waiting: Vec<ScanEvent>,
@@ -67,6 +103,7 @@ impl Scan {
             Arc::new(Mutex::new(stack))
         });
         Self {
+            id: plan.scan_id.as_str().into(),
             source,
             first_plan: plan,
             stack,
@@ -74,6 +111,7 @@ impl Scan {
             last_message: now,
             superseded_by: None,
             reopened: false,
+            closings: 0,
             arrivals: 1,
             waiting: Vec::new(),
             frames: Arc::default(),
@@ -91,6 +129,7 @@ impl Scan {
         seq: Option<u64>,
         plan: &ScanPlan,
         now: Instant,
+        out: &mut Output,
     ) -> Result<Accepted, EventRefusal> {
         // A repeat may carry a new time; nothing else may differ.
         let same = ScanPlan { started: self.first_plan.started, ..plan.clone() } == self.first_plan;
@@ -105,6 +144,9 @@ impl Scan {
         check_seq(seq)?;
         self.last_message = now;
         let new = lock(stack).note_seq(seq);
+        if new {
+            self.keep(now, seq, What::Update(ScanUpdate::Skipped), out);
+        }
         Ok(if new { Accepted::Used } else { Accepted::Duplicate })
     }
 
@@ -113,13 +155,13 @@ impl Scan {
         event: ScanEvent,
         now: Instant,
         patience: Patience,
-        notices: &mut Vec<ScanNotice>,
+        out: &mut Output,
     ) -> Result<Accepted, EventRefusal> {
         let Some(stack) = self.stack.clone() else {
             if let ScanUpdate::Ended(outcome) = event.update
                 && self.is_open()
             {
-                self.close(now, outcome, notices);
+                self.close(now, outcome, out);
                 return Ok(Accepted::Used);
             }
             return Err(if self.closed_at().is_some() {
@@ -141,7 +183,7 @@ impl Scan {
                 return Err(EventRefusal::Stale);
             }
         }
-        let result = self.apply(&stack, seq, event, now, patience, notices);
+        let result = self.apply(&stack, seq, event, now, patience, out);
         if result == Ok(Accepted::Used) || result == Ok(Accepted::Skipped) {
             lock(&stack).note_seq(seq);
         }
@@ -159,18 +201,19 @@ impl Scan {
         event: ScanEvent,
         now: Instant,
         patience: Patience,
-        notices: &mut Vec<ScanNotice>,
+        out: &mut Output,
     ) -> Result<Accepted, EventRefusal> {
         let scan_id = event.scan_id.clone();
         match &event.update {
-            ScanUpdate::Samples(_) | ScanUpdate::Frames(_) => {}
+            ScanUpdate::Samples(_) | ScanUpdate::Frames(_) | ScanUpdate::Reduced(..) => {}
             ScanUpdate::Extended { .. } if self.is_behind_a_gap(stack, seq) => {
-                return self.wait(seq, event);
+                return self.wait(seq, event, now, out);
             }
             ScanUpdate::Extended { energies_ev, dwell_ms, flux_ph_per_s } => {
                 lock(stack).extend(energies_ev, dwell_ms.as_deref(), flux_ph_per_s.as_deref())?;
-                self.reopen(now, patience, notices, &scan_id);
-                notices.push(ScanNotice::Changed(scan_id));
+                self.reopen(now, patience, out, &scan_id);
+                out.notices.push(ScanNotice::Changed(scan_id));
+                self.keep(now, seq, What::Update(event.update), out);
                 return Ok(Accepted::Used);
             }
             ScanUpdate::Paused | ScanUpdate::Resumed => {
@@ -178,8 +221,9 @@ impl Scan {
                 if matches!(self.phase, Phase::Running | Phase::Paused) {
                     self.phase = if paused { Phase::Paused } else { Phase::Running };
                     let notice = if paused { ScanNotice::Paused } else { ScanNotice::Resumed };
-                    notices.push(notice(scan_id));
+                    out.notices.push(notice(scan_id));
                 }
+                self.keep(now, seq, What::Update(event.update), out);
                 return Ok(Accepted::Used);
             }
             ScanUpdate::Ended(outcome) => {
@@ -191,33 +235,42 @@ impl Scan {
                     let deadline = now + patience.grace;
                     self.phase = Phase::Ending(Ending { outcome: outcome.clone(), deadline });
                 }
+                self.keep(now, seq, What::Update(event.update), out);
                 return Ok(Accepted::Used);
             }
-            ScanUpdate::Skipped | ScanUpdate::Started(_) => return Ok(Accepted::Skipped),
+            ScanUpdate::Skipped | ScanUpdate::Started(_) => {
+                self.keep(now, seq, What::Update(ScanUpdate::Skipped), out);
+                return Ok(Accepted::Skipped);
+            }
         }
         let energies = lock(stack).plan().energies_ev.len();
         let index = match &event.update {
-            ScanUpdate::Samples(batch) => batch.energy_index,
+            ScanUpdate::Samples(batch) | ScanUpdate::Reduced(batch, _) => batch.energy_index,
             ScanUpdate::Frames(frames) => frames.batch.energy_index,
             _ => 0,
         };
         if index as usize >= energies {
             // The extension of the plan may still be on its way.
             return if self.is_behind_a_gap(stack, seq) {
-                self.wait(seq, event)
+                self.wait(seq, event, now, out)
             } else {
                 Err(StackError::Energy { index, energies }.into())
             };
         }
         let plan = lock(stack).plan().clone();
-        let Some(batch) = samples_of(&plan, event.update, &self.frames, &mut self.bad_pixels)? else {
+        let Some((batch, bad)) = samples_of(&plan, event.update, &self.frames, &mut self.bad_pixels)? else {
             return Ok(Accepted::Skipped);
         };
         lock(stack).push(seq, &batch)?;
-        self.reopen(now, patience, notices, &scan_id);
+        let update = match bad {
+            Some(bad) => ScanUpdate::Reduced(batch, bad),
+            None => ScanUpdate::Samples(batch),
+        };
+        self.keep(now, seq, What::Update(update), out);
+        self.reopen(now, patience, out, &scan_id);
         // One notice says it for a whole burst.
-        if !matches!(notices.last(), Some(ScanNotice::Changed(last)) if *last == scan_id) {
-            notices.push(ScanNotice::Changed(scan_id));
+        if !matches!(out.notices.last(), Some(ScanNotice::Changed(last)) if *last == scan_id) {
+            out.notices.push(ScanNotice::Changed(scan_id));
         }
         Ok(Accepted::Used)
     }
@@ -228,9 +281,18 @@ impl Scan {
         reached < seq || stack.sequence().gaps().first().is_some_and(|gap| gap.first < seq)
     }
 
-    fn wait(&mut self, seq: u64, event: ScanEvent) -> Result<Accepted, EventRefusal> {
+    fn wait(
+        &mut self,
+        seq: u64,
+        event: ScanEvent,
+        now: Instant,
+        out: &mut Output,
+    ) -> Result<Accepted, EventRefusal> {
         if self.waiting.len() >= MAX_WAITING {
             return Err(EventRefusal::Waiting);
+        }
+        if out.keeping {
+            self.keep(now, seq, What::Update(event.update.clone()), out);
         }
         let event = ScanEvent { seq: Some(seq), ..event };
         let at = self.waiting.partition_point(|other| other.seq <= event.seq);
@@ -240,12 +302,7 @@ impl Scan {
 
     /// Takes what waited for a message before it, if that has come. Returns what is refused at last: an energy
     /// that is in no plan.
-    pub(super) fn retry(
-        &mut self,
-        now: Instant,
-        patience: Patience,
-        notices: &mut Vec<ScanNotice>,
-    ) -> Vec<EventRefusal> {
+    pub(super) fn retry(&mut self, now: Instant, patience: Patience, out: &mut Output) -> Vec<EventRefusal> {
         let mut refused = Vec::new();
         while let Some(stack) = self.stack.clone().filter(|_| !self.waiting.is_empty()) {
             let seq = self.waiting[0].seq.unwrap_or(0);
@@ -253,12 +310,23 @@ impl Scan {
                 break;
             }
             let event = self.waiting.remove(0);
-            refused.extend(self.take(event, now, patience, notices).err());
+            // It is in the journal since it came.
+            let kept = out.kept.len();
+            refused.extend(self.take(event, now, patience, out).err());
+            out.kept.truncate(kept);
         }
         refused
     }
 
-    fn reopen(&mut self, now: Instant, patience: Patience, notices: &mut Vec<ScanNotice>, scan_id: &str) {
+    /// Hands a line over for the journal.
+    pub(super) fn keep(&self, now: Instant, seq: u64, what: What, out: &mut Output) {
+        // A scan that is not mapped has nothing that could be lost.
+        if self.stack.is_some() {
+            out.keep(&self.id, self.source, now, seq, what);
+        }
+    }
+
+    fn reopen(&mut self, now: Instant, patience: Patience, out: &mut Output, scan_id: &str) {
         if let Phase::Closed { outcome, .. } = &self.phase {
             self.phase = match outcome {
                 Outcome::Partial { .. } => Phase::Running,
@@ -266,7 +334,7 @@ impl Scan {
             };
             self.reopened = true;
             if let Some(stack) = self.stack.clone() {
-                notices.push(ScanNotice::Reopened { scan_id: scan_id.to_owned(), stack });
+                out.notices.push(ScanNotice::Reopened { scan_id: scan_id.to_owned(), stack });
             }
         }
     }
@@ -300,7 +368,7 @@ impl Scan {
         }
     }
 
-    pub(super) fn poll(&mut self, now: Instant, patience: Patience, notices: &mut Vec<ScanNotice>) {
+    pub(super) fn poll(&mut self, now: Instant, patience: Patience, out: &mut Output) {
         if self.deadline(patience).is_none_or(|deadline| now < deadline) {
             return;
         }
@@ -309,28 +377,71 @@ impl Scan {
             (_, Some(other)) => Outcome::Partial { reason: format!("scan {other} began") },
             (_, None) => Outcome::Partial { reason: "the sender fell silent".to_owned() },
         };
-        self.close(now, outcome, notices);
+        self.close(now, outcome, out);
     }
 
-    pub(super) fn stop(&mut self, now: Instant, notices: &mut Vec<ScanNotice>) {
+    pub(super) fn stop(&mut self, now: Instant, out: &mut Output) {
         let outcome = match &self.phase {
             Phase::Closed { .. } => return,
             Phase::Ending(ending) => ending.outcome.clone(),
-            Phase::Running | Phase::Paused => {
-                Outcome::Partial { reason: "the daemon was stopped".to_owned() }
-            }
+            Phase::Running | Phase::Paused => Outcome::Partial { reason: STOPPED.to_owned() },
         };
-        self.close(now, outcome, notices);
+        self.close(now, outcome, out);
     }
 
-    fn close(&mut self, now: Instant, outcome: Outcome, notices: &mut Vec<ScanNotice>) {
-        notices.push(ScanNotice::Ended {
+    fn close(&mut self, now: Instant, outcome: Outcome, out: &mut Output) {
+        self.closings += 1;
+        self.keep(now, u64::from(self.closings), What::Closed(outcome.clone()), out);
+        out.notices.push(ScanNotice::Ended {
             scan_id: self.first_plan.scan_id.clone(),
             provisional: matches!(outcome, Outcome::Partial { .. }),
             outcome: outcome.clone(),
             reopened: self.reopened,
+            closing: self.closings,
         });
         self.phase = Phase::Closed { at: now, outcome };
+    }
+
+    /// Puts a scan whose journal was read into the state in which the journal leaves it.
+    pub(super) fn restored(
+        &mut self,
+        standing: &Standing,
+        now: Instant,
+        patience: Patience,
+        out: &mut Output,
+    ) {
+        self.last_message = now;
+        if let Phase::Ending(ending) = &mut self.phase {
+            ending.deadline = now + patience.grace;
+        }
+        match standing {
+            Standing::Open { closings } => {
+                (self.closings, self.reopened) = (*closings, *closings > 0);
+                if let Some(stack) = self.stack.clone() {
+                    self.hasten(now, &stack);
+                }
+            }
+            Standing::Closed { closings, outcome } => {
+                self.closings = closings.saturating_sub(1);
+                self.reopened = self.closings > 0;
+                self.close(now, outcome.clone(), out);
+            }
+            Standing::Archived { closings, outcome, at } => {
+                (self.closings, self.reopened) = (*closings, true);
+                self.phase = Phase::Closed { at: *at, outcome: outcome.clone() };
+            }
+        }
+    }
+
+    /// Whether it may be told as a scan that starts, and where it comes from.
+    pub(super) fn started(&self, origin: ScanOrigin, note: Option<String>) -> ScanNotice {
+        ScanNotice::Started {
+            plan: Box::new(self.first_plan.clone()),
+            source: self.source,
+            stack: self.stack.clone(),
+            note,
+            origin,
+        }
     }
 
     /// Index of the source.
@@ -351,7 +462,9 @@ impl Scan {
         &self.phase
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether it is not closed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Closed { .. })
     }
 

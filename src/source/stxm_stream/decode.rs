@@ -1,7 +1,7 @@
 //! One multipart message in, one event out.
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use serde::Deserialize;
 
 use super::header::{
@@ -64,7 +64,9 @@ pub fn decode(parts: &[Bytes], framing: Framing, beamline: Option<&str>) -> Resu
         Some(text) => Some(
             DateTime::parse_from_rfc3339(text)
                 .map_err(|_| Refusal::Time(text.chars().take(64).collect()))?
-                .with_timezone(&Utc),
+                .with_timezone(&Utc)
+                // As far as journal and tables keep it, so that what is read back is the same.
+                .trunc_subsecs(6),
         ),
         // Samples may do without; elsewhere it is one of the common fields.
         None if common.kind == "samples" => None,

@@ -1,0 +1,204 @@
+//! The state directory: who has it, which journals it holds, and copies of references and models by their content.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{Archived, JournalError, Pinned, pinned};
+use crate::scan::is_valid_id;
+
+/// Which journals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Of scans whose plan is known.
+    Scans,
+    /// Of scans that have not started: what is held until they do.
+    Held,
+}
+
+/// A journal that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What it says of itself.
+    pub pinned: Result<Pinned, JournalError>,
+    /// Whether its scan was archived.
+    pub archived: Option<Archived>,
+}
+
+/// A locked state directory.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    /// The lock goes with the file, also when the process is killed.
+    _lock: File,
+}
+
+impl Store {
+    /// Locks the state directory, which is made.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`] where another process has it, or what the operating system says.
+    pub fn open(root: &Path) -> Result<Self, JournalError> {
+        for folder in [
+            root.to_owned(),
+            root.join("content"),
+            Self::all(root, Place::Scans),
+            Self::all(root, Place::Held),
+        ] {
+            std::fs::create_dir_all(&folder).map_err(JournalError::io("creating", &folder))?;
+        }
+        let path = root.join("lock");
+        let failed = || JournalError::io("locking", &path);
+        let mut lock = File::options()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed())?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Whatever it says, the lock is what counts.
+                drop((&lock).take(64).read_to_string(&mut holder));
+                let holder = if holder.is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
+                return Err(JournalError::Locked { path: root.to_owned(), holder });
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed()(error)),
+        }
+        let written = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(format!("process {}\n", std::process::id()).as_bytes()));
+        written.map_err(failed())?;
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    fn all(root: &Path, place: Place) -> PathBuf {
+        root.join(match place {
+            Place::Scans => "journal",
+            Place::Held => "held",
+        })
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of a scan's journal, there or not.
+    #[must_use]
+    pub fn folder(&self, place: Place, scan_id: &str) -> PathBuf {
+        Self::all(&self.root, place).join(scan_id)
+    }
+
+    /// Every journal there is, by name. What is no journal is left alone.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn found(&self, place: Place) -> Result<Vec<Found>, JournalError> {
+        let all = Self::all(&self.root, place);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&all).map_err(JournalError::io("reading", &all))? {
+            let entry = entry.map_err(JournalError::io("reading", &all))?;
+            let folder = entry.path();
+            let name = entry.file_name();
+            let is_journal =
+                name.to_str().is_some_and(|name| is_valid_id(name.split('~').next().unwrap_or_default()))
+                    && folder.join(super::EVENTS).is_file();
+            if is_journal {
+                let (pinned, archived) = (Pinned::read(&folder), Archived::read(&folder));
+                found.push(Found { folder, pinned, archived });
+            } else if std::fs::remove_dir(&folder).is_ok() {
+                // Empty: the daemon died before it wrote anything into it.
+            }
+        }
+        found.sort_by(|one, other| one.folder.cmp(&other.folder));
+        Ok(found)
+    }
+
+    /// Moves a scan's journal aside, for another scan with its id.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn set_aside(&self, scan_id: &str) -> Result<(), JournalError> {
+        let folder = self.folder(Place::Scans, scan_id);
+        let aside = (2_u32..).map(|number| self.folder(Place::Scans, &format!("{scan_id}~{number}")));
+        let Some(aside) = aside.into_iter().find(|aside| !aside.exists()) else { return Ok(()) };
+        std::fs::rename(&folder, &aside).map_err(JournalError::io("setting aside", &folder))
+    }
+
+    /// Removes a journal.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn remove(&self, folder: &Path) -> Result<(), JournalError> {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(JournalError::io("removing", folder)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps a copy of `value` as JSON, under its SHA-256, which is returned.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn keep(&self, value: &impl Serialize) -> Result<String, JournalError> {
+        let path = self.root.join("content");
+        let bytes = serde_json::to_vec(value).map_err(|error| JournalError::Json { path, error })?;
+        self.keep_bytes(&bytes, "json")
+    }
+
+    /// Keeps a copy of `bytes` under their SHA-256, which is returned.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn keep_bytes(&self, bytes: &[u8], extension: &str) -> Result<String, JournalError> {
+        let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{sha256}.{extension}");
+        if !self.root.join("content").join(&name).is_file() {
+            pinned::write_bytes(&self.root.join("content"), &name, bytes)?;
+        }
+        Ok(sha256)
+    }
+
+    /// Removes copies that are not among `needed` and were not made just now.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn release_content(&self, needed: &[String]) -> Result<(), JournalError> {
+        /// A copy is made before the journal that needs it.
+        const JUST_NOW: std::time::Duration = std::time::Duration::from_secs(3600);
+        let content = self.root.join("content");
+        for entry in std::fs::read_dir(&content).map_err(JournalError::io("reading", &content))? {
+            let entry = entry.map_err(JournalError::io("reading", &content))?;
+            let path = entry.path();
+            let is_needed = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .is_some_and(|stem| needed.iter().any(|own| own == stem));
+            let age =
+                entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+            if !is_needed && age.is_some_and(|age| age > JUST_NOW) {
+                std::fs::remove_file(&path).map_err(JournalError::io("removing", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the copy of that content is, in the state directory that a journal's folder belongs to.
+    #[must_use]
+    pub fn content(journal: &Path, sha256: &str, extension: &str) -> Option<PathBuf> {
+        let root = journal.parent()?.parent()?;
+        Some(root.join("content").join(format!("{sha256}.{extension}")))
+    }
+}

@@ -1,0 +1,395 @@
+//! Lines as columns, and back.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, BinaryArray, Float32Array, Float64Array, ListArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray, UInt8Array, UInt32Array, UInt64Array,
+};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    DataType, Field, Float32Type, Float64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    UInt8Type, UInt32Type, UInt64Type,
+};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Line, What};
+use crate::scan::{BadPixels, Channel, DType, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanUpdate};
+
+/// The columns.
+pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let stamp = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, false)));
+    let fields = vec![
+        Field::new("batch", DataType::UInt32, false),
+        Field::new("previous_crc", DataType::UInt32, false),
+        Field::new("kind", DataType::UInt8, false),
+        Field::new("seq", DataType::UInt64, false),
+        Field::new("received", stamp.clone(), false),
+        Field::new("time", stamp, true),
+        Field::new("energy_index", DataType::UInt32, false),
+        Field::new("first_pixel", DataType::UInt32, false),
+        Field::new("count", DataType::UInt32, false),
+        Field::new("pixels", list(DataType::UInt32), false),
+        Field::new("values", list(DataType::Float32), false),
+        Field::new("i0", DataType::Float32, true),
+        Field::new("i0_each", list(DataType::Float32), false),
+        Field::new("ring_current_ma", DataType::Float64, true),
+        Field::new("energy_ev", DataType::Float64, true),
+        Field::new("text", DataType::Utf8, true),
+        Field::new("payload", DataType::Binary, true),
+    ];
+    let meaning = "0 started, 1 samples, 2 reduced from frames, 3 frames, 4 extended, 5 paused, 6 resumed, 7 ended, 8 skipped, 9 closed";
+    let metadata = [("phasewatch.format", super::FORMAT), ("phasewatch.kind", meaning)];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    Arc::new(Schema::new(fields).with_metadata(metadata))
+});
+
+/// What the column `kind` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Started,
+    Samples,
+    Reduced,
+    Frames,
+    Extended,
+    Paused,
+    Resumed,
+    Ended,
+    Skipped,
+    Closed,
+}
+
+impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Started,
+        Self::Samples,
+        Self::Reduced,
+        Self::Frames,
+        Self::Extended,
+        Self::Paused,
+        Self::Resumed,
+        Self::Ended,
+        Self::Skipped,
+        Self::Closed,
+    ];
+}
+
+/// What the column `text` holds, as JSON, of a line that is no samples.
+#[derive(Serialize, Deserialize)]
+struct Extension {
+    energies_ev: Vec<f64>,
+    dwell_ms: Option<Vec<f64>>,
+    flux_ph_per_s: Option<Vec<f64>>,
+}
+
+/// Lines that are becoming a batch.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    kind: Vec<u8>,
+    seq: Vec<u64>,
+    received: Vec<i64>,
+    time: Vec<Option<i64>>,
+    energy_index: Vec<u32>,
+    first_pixel: Vec<u32>,
+    count: Vec<u32>,
+    pixels: Lists<u32>,
+    values: Lists<f32>,
+    i0: Vec<Option<f32>>,
+    i0_each: Lists<f32>,
+    ring_current_ma: Vec<Option<f64>>,
+    energy_ev: Vec<Option<f64>>,
+    text: Vec<Option<String>>,
+    payload: Vec<Option<Bytes>>,
+    bytes: usize,
+}
+
+/// A column of lists.
+#[derive(Debug)]
+struct Lists<T> {
+    ends: Vec<i32>,
+    items: Vec<T>,
+}
+
+impl<T> Default for Lists<T> {
+    fn default() -> Self {
+        Self { ends: vec![0], items: Vec::new() }
+    }
+}
+
+impl<T: Copy> Lists<T> {
+    fn push(&mut self, items: &[T]) {
+        self.items.extend_from_slice(items);
+        // A batch is closed long before it has so many; `Columns::bytes` says when.
+        self.ends.push(self.items.len() as i32);
+    }
+
+    fn finish(
+        self,
+        array: impl FnOnce(ScalarBuffer<T>) -> ArrayRef,
+        item: DataType,
+    ) -> Result<ArrayRef, ArrowError>
+    where
+        T: arrow::datatypes::ArrowNativeType,
+    {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.ends));
+        let field = Arc::new(Field::new("item", item, false));
+        Ok(Arc::new(ListArray::try_new(field, offsets, array(ScalarBuffer::from(self.items)), None)?))
+    }
+}
+
+impl Columns {
+    pub(super) fn rows(&self) -> usize {
+        self.kind.len()
+    }
+
+    /// About the bytes they will take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn push(&mut self, line: &Line) {
+        self.bytes += line.what.bytes();
+        self.seq.push(line.seq);
+        self.received.push(line.received.timestamp_micros());
+        let (kind, text) = match &line.what {
+            What::Update(ScanUpdate::Samples(batch)) => {
+                self.samples(batch, &batch.values);
+                return self.finish_row(Kind::Samples, None, None);
+            }
+            What::Update(ScanUpdate::Reduced(batch, bad)) => {
+                self.samples(batch, &batch.values);
+                let text = (*bad != BadPixels::default()).then(|| json(bad));
+                return self.finish_row(Kind::Reduced, text, None);
+            }
+            What::Update(ScanUpdate::Frames(frames)) => {
+                self.samples(&frames.batch, &[]);
+                return self.finish_row(Kind::Frames, Some(json(&frames.dtype)), Some(frames.bytes.clone()));
+            }
+            What::Update(ScanUpdate::Started(plan)) => (Kind::Started, Some(json(plan))),
+            What::Update(ScanUpdate::Extended { energies_ev, dwell_ms, flux_ph_per_s }) => {
+                let extension = Extension {
+                    energies_ev: energies_ev.clone(),
+                    dwell_ms: dwell_ms.clone(),
+                    flux_ph_per_s: flux_ph_per_s.clone(),
+                };
+                (Kind::Extended, Some(json(&extension)))
+            }
+            What::Update(ScanUpdate::Paused) => (Kind::Paused, None),
+            What::Update(ScanUpdate::Resumed) => (Kind::Resumed, None),
+            What::Update(ScanUpdate::Skipped) => (Kind::Skipped, None),
+            What::Update(ScanUpdate::Ended(outcome)) => (Kind::Ended, Some(json(outcome))),
+            What::Closed(outcome) => (Kind::Closed, Some(json(outcome))),
+        };
+        self.bytes += text.as_ref().map_or(0, String::len);
+        self.no_samples();
+        self.finish_row(kind, text, None);
+    }
+
+    fn samples(&mut self, batch: &SampleBatch, values: &[f32]) {
+        self.time.push(batch.time.map(|time| time.timestamp_micros()));
+        self.energy_index.push(batch.energy_index);
+        let (first, count, list) = match &batch.pixels {
+            Pixels::Run { first, count } => (*first, *count, &[][..]),
+            Pixels::List(list) => (0, list.len() as u32, list.as_slice()),
+        };
+        self.first_pixel.push(first);
+        self.count.push(count);
+        self.pixels.push(list);
+        self.values.push(values);
+        let (one, each) = match &batch.i0 {
+            I0::None => (None, &[][..]),
+            I0::One(i0) => (Some(*i0), &[][..]),
+            I0::Each(list) => (None, list.as_slice()),
+        };
+        self.i0.push(one);
+        self.i0_each.push(each);
+        self.ring_current_ma.push(batch.ring_current_ma);
+        self.energy_ev.push(batch.energy_ev);
+        self.bytes += 4 * (list.len() + each.len());
+    }
+
+    fn no_samples(&mut self) {
+        self.time.push(None);
+        self.energy_index.push(0);
+        self.first_pixel.push(0);
+        self.count.push(0);
+        self.pixels.push(&[]);
+        self.values.push(&[]);
+        self.i0.push(None);
+        self.i0_each.push(&[]);
+        self.ring_current_ma.push(None);
+        self.energy_ev.push(None);
+    }
+
+    fn finish_row(&mut self, kind: Kind, text: Option<String>, payload: Option<Bytes>) {
+        self.kind.push(kind as u8);
+        self.text.push(text);
+        self.payload.push(payload);
+    }
+
+    /// All of it as batch `number`, behind a message of that checksum.
+    pub(super) fn finish(self, number: u32, previous_crc: u32) -> Result<RecordBatch, ArrowError> {
+        let rows = self.rows();
+        let stamps = |array: TimestampMicrosecondArray| Arc::new(array.with_timezone("UTC")) as ArrayRef;
+        let floats = |items| Arc::new(Float32Array::new(items, None)) as ArrayRef;
+        let pixels = |items| Arc::new(UInt32Array::new(items, None)) as ArrayRef;
+        RecordBatch::try_new(
+            Arc::clone(&SCHEMA),
+            vec![
+                Arc::new(UInt32Array::from_value(number, rows)),
+                Arc::new(UInt32Array::from_value(previous_crc, rows)),
+                Arc::new(UInt8Array::from(self.kind)),
+                Arc::new(UInt64Array::from(self.seq)),
+                stamps(self.received.into()),
+                stamps(self.time.into()),
+                Arc::new(UInt32Array::from(self.energy_index)),
+                Arc::new(UInt32Array::from(self.first_pixel)),
+                Arc::new(UInt32Array::from(self.count)),
+                self.pixels.finish(pixels, DataType::UInt32)?,
+                self.values.finish(floats, DataType::Float32)?,
+                Arc::new(Float32Array::from(self.i0)),
+                self.i0_each.finish(floats, DataType::Float32)?,
+                Arc::new(Float64Array::from(self.ring_current_ma)),
+                Arc::new(Float64Array::from(self.energy_ev)),
+                Arc::new(StringArray::from(self.text)),
+                Arc::new(BinaryArray::from_iter(self.payload)),
+            ],
+        )
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Plans, outcomes and lists of numbers have no keys that JSON could not write.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The checksum that a batch says the message before it has.
+pub(super) fn previous_crc(batch: &RecordBatch) -> Option<u32> {
+    let column = batch.column_by_name("previous_crc")?.as_primitive_opt::<UInt32Type>()?;
+    (!column.is_empty()).then(|| column.value(0))
+}
+
+/// The lines of a batch; those that are none are left out and counted.
+pub(super) fn lines(batch: &RecordBatch) -> (Vec<Line>, usize) {
+    if batch.schema_ref().fields() != SCHEMA.fields() {
+        return (Vec::new(), batch.num_rows());
+    }
+    let rows = Rows { batch };
+    let lines: Vec<Line> = (0..batch.num_rows()).filter_map(|row| rows.line(row)).collect();
+    let bad = batch.num_rows() - lines.len();
+    (lines, bad)
+}
+
+/// Reads rows of a batch that has the columns of [`SCHEMA`].
+struct Rows<'a> {
+    batch: &'a RecordBatch,
+}
+
+impl Rows<'_> {
+    fn column(&self, name: &str) -> &ArrayRef {
+        // The fields were compared, so that the column is there and of its type.
+        &self.batch.columns()[SCHEMA.index_of(name).unwrap_or_default()]
+    }
+
+    fn u32(&self, name: &str, row: usize) -> u32 {
+        self.column(name).as_primitive::<UInt32Type>().value(row)
+    }
+
+    fn f64(&self, name: &str, row: usize) -> Option<f64> {
+        let column = self.column(name).as_primitive::<Float64Type>();
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    fn stamp(&self, name: &str, row: usize) -> Option<DateTime<Utc>> {
+        let column = self.column(name).as_primitive::<TimestampMicrosecondType>();
+        column.is_valid(row).then(|| column.value(row)).and_then(DateTime::from_timestamp_micros)
+    }
+
+    fn floats(&self, name: &str, row: usize) -> Vec<f32> {
+        let list = self.column(name).as_list::<i32>().value(row);
+        list.as_primitive::<Float32Type>().values().to_vec()
+    }
+
+    fn text<'b>(&'b self, row: usize) -> Option<&'b str> {
+        let column = self.column("text").as_string::<i32>();
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    fn line(&self, row: usize) -> Option<Line> {
+        let kind = self.column("kind").as_primitive::<UInt8Type>().value(row);
+        let parsed = || self.text(row);
+        let update = match *Kind::ALL.get(usize::from(kind))? {
+            Kind::Started => ScanUpdate::Started(serde_json::from_str(parsed()?).ok()?),
+            Kind::Samples => ScanUpdate::Samples(self.samples(row, true)?),
+            Kind::Reduced => {
+                let bad =
+                    parsed().map_or(Some(BadPixels::default()), |text| serde_json::from_str(text).ok())?;
+                ScanUpdate::Reduced(self.samples(row, true)?, bad)
+            }
+            Kind::Frames => {
+                let payload = self.column("payload").as_binary::<i32>();
+                let dtype: DType = serde_json::from_str(parsed()?).ok()?;
+                let bytes = payload.is_valid(row).then(|| Bytes::copy_from_slice(payload.value(row)))?;
+                ScanUpdate::Frames(FrameBatch { batch: self.samples(row, false)?, dtype, bytes })
+            }
+            Kind::Extended => {
+                let Extension { energies_ev, dwell_ms, flux_ph_per_s } =
+                    serde_json::from_str(parsed()?).ok()?;
+                ScanUpdate::Extended { energies_ev, dwell_ms, flux_ph_per_s }
+            }
+            Kind::Paused => ScanUpdate::Paused,
+            Kind::Resumed => ScanUpdate::Resumed,
+            Kind::Ended => ScanUpdate::Ended(serde_json::from_str(parsed()?).ok()?),
+            Kind::Skipped => ScanUpdate::Skipped,
+            Kind::Closed => {
+                let outcome: Outcome = serde_json::from_str(parsed()?).ok()?;
+                return self.stamped(row, What::Closed(outcome));
+            }
+        };
+        self.stamped(row, What::Update(update))
+    }
+
+    fn stamped(&self, row: usize, what: What) -> Option<Line> {
+        let seq = self.column("seq").as_primitive::<UInt64Type>().value(row);
+        Some(Line { seq, received: self.stamp("received", row)?, what })
+    }
+
+    fn samples(&self, row: usize, with_values: bool) -> Option<SampleBatch> {
+        let listed = self.column("pixels").as_list::<i32>().value(row);
+        let listed = listed.as_primitive::<UInt32Type>().values();
+        let count = self.u32("count", row);
+        let pixels = if listed.is_empty() {
+            let first = self.u32("first_pixel", row);
+            first.checked_add(count)?;
+            Pixels::Run { first, count }
+        } else {
+            Pixels::List(listed.to_vec())
+        };
+        let one = self.column("i0").as_primitive::<Float32Type>();
+        let each = self.floats("i0_each", row);
+        let i0 = match one.is_valid(row).then(|| one.value(row)) {
+            Some(i0) => I0::One(i0),
+            None if each.is_empty() => I0::None,
+            None => I0::Each(each),
+        };
+        let values = self.floats("values", row);
+        let fits = |found: usize| found == count as usize;
+        let good = pixels.len() == count as usize
+            && (if with_values { fits(values.len()) } else { values.is_empty() })
+            && !matches!(&i0, I0::Each(list) if !fits(list.len()));
+        good.then(|| SampleBatch {
+            energy_index: self.u32("energy_index", row),
+            pixels,
+            channel: Channel::Intensity,
+            values,
+            i0,
+            ring_current_ma: self.f64("ring_current_ma", row),
+            energy_ev: self.f64("energy_ev", row),
+            time: self.stamp("time", row),
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! Housekeeping: the model file is looked at, metrics are kept up, journals that are not needed go, a stalled archive is told of.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::archiver::AtWork;
+use super::shelf::{Checked, Shelf};
+use super::sweep::sweep;
+use crate::journal::Store;
+use crate::settings::Settings;
+use crate::telemetry::{Health, MetricsHandle};
+
+/// What has to be done every now and then.
+pub(super) struct Household {
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) metrics: MetricsHandle,
+    pub(super) health: Health,
+    pub(super) at_work: AtWork,
+    pub(super) store: Option<Arc<Store>>,
+    pub(super) settings: Settings,
+}
+
+impl Household {
+    /// Does it until `stop`.
+    pub(super) async fn keep(self, stop: CancellationToken) {
+        /// Looks at the model for each sweep of the journals.
+        const SWEEP_EVERY: u64 = 150;
+        let mut interval = tokio::time::interval(Duration::from_secs(2));
+        let this = Arc::new(self);
+        let mut round = 0_u64;
+        while stop.run_until_cancelled(interval.tick()).await.is_some() {
+            this.metrics.run_upkeep();
+            this.at_work.watch(&this.health, Instant::now());
+            let work = Arc::clone(&this);
+            let sweeps = round.is_multiple_of(SWEEP_EVERY);
+            round += 1;
+            let done = tokio::task::spawn_blocking(move || {
+                work.look_at_model();
+                if sweeps {
+                    work.sweep();
+                }
+            });
+            if done.await.is_err() {
+                tracing::error!("housekeeping broke");
+            }
+        }
+    }
+
+    fn look_at_model(&self) {
+        let checked = self.shelf.check();
+        tell(&checked);
+        if let Some(store) = &self.store {
+            keep_model(store, &self.settings, &checked);
+        }
+    }
+
+    fn sweep(&self) {
+        let Some(store) = &self.store else { return };
+        let longest = self.settings.sources.iter().map(|source| source.reopen_s).fold(0.0, f64::max);
+        let reopen = |name: &str| {
+            let of = self.settings.sources.iter().find(|source| source.name == name);
+            Duration::from_secs_f64(of.map_or(longest, |source| source.reopen_s))
+        };
+        match sweep(store, reopen, self.settings.journal.kept_bytes as u64, Utc::now()) {
+            Ok(gone) => {
+                for folder in gone {
+                    tracing::info!(journal = %folder.display(), "removed: its scan is archived");
+                }
+            }
+            Err(error) => tracing::warn!("journals are not swept: {error}"),
+        }
+    }
+}
+
+/// Keeps a copy of a model that came into use, for replays.
+pub(super) fn keep_model(store: &Store, settings: &Settings, checked: &Checked) {
+    let (Checked::Swapped { .. }, Some(path)) = (checked, &settings.model.path) else { return };
+    let kept = std::fs::read(path).map_err(|error| error.to_string());
+    if let Err(error) = kept.and_then(|bytes| store.keep_bytes(&bytes, "onnx").map_err(|e| e.to_string())) {
+        tracing::warn!("no copy of the model is kept, so that replays cannot ask it: {error}");
+    }
+}
+
+/// Says what a look at the model led to.
+pub(super) fn tell(checked: &Checked) {
+    match checked {
+        Checked::Swapped { sha256, engine } => tracing::info!(sha256, engine, "model in use"),
+        Checked::Refused(reason) => {
+            tracing::error!("model refused, the one before stays in use (if any): {reason}");
+        }
+        Checked::Unchanged => {}
+    }
+}

@@ -1,0 +1,112 @@
+//! Removes journals that nobody needs any more: of scans that are archived and can no longer be opened again, and, beyond a number
+//! of bytes, the oldest of archived scans. A journal whose scan is not archived is never removed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::resume::{closed_at, is_done};
+use crate::journal::{EVENTS, Found, JournalError, LEDGER, Pinned, Place, Store};
+
+/// Later than this after the last moment a scan may be opened again, so that nobody just does.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// A journal of an archived scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    folder: PathBuf,
+    closed: DateTime<Utc>,
+    bytes: u64,
+    reopen: Duration,
+}
+
+/// Removes what may go; `reopen` says how long scans of a source may be opened again. Returns the folders.
+///
+/// # Errors
+/// Where the state directory cannot be read. A journal that cannot be removed is logged and left.
+pub fn sweep(
+    store: &Store,
+    reopen: impl Fn(&str) -> Duration,
+    kept_bytes: u64,
+    now: DateTime<Utc>,
+) -> Result<Vec<PathBuf>, JournalError> {
+    let mut kept = Vec::new();
+    let mut pinned = Vec::new();
+    let mut all_known = true;
+    for Found { folder, pinned: own, archived } in store.found(Place::Scans)? {
+        let Ok(own) = own else {
+            all_known = false;
+            continue;
+        };
+        if is_done(&folder, archived.as_ref()).unwrap_or(false)
+            && let Some(closed) = closed_at(&folder)
+        {
+            let bytes = [EVENTS, LEDGER].iter().map(|name| size(&folder.join(name))).sum();
+            kept.push(Kept { folder: folder.clone(), closed, bytes, reopen: reopen(&own.source) });
+        }
+        pinned.push((folder, own));
+    }
+    let mut gone = Vec::new();
+    for folder in surplus(kept, kept_bytes, now) {
+        match store.remove(&folder) {
+            Ok(()) => gone.push(folder),
+            Err(error) => tracing::warn!("a journal that is not needed any more stays: {error}"),
+        }
+    }
+    pinned.retain(|(folder, _)| !gone.contains(folder));
+    if all_known {
+        store.release_content(&needed(&pinned, store)?)?;
+    }
+    Ok(gone)
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+/// Digests of the copies that journals need.
+fn needed(pinned: &[(PathBuf, Pinned)], store: &Store) -> Result<Vec<String>, JournalError> {
+    let held = store.found(Place::Held)?;
+    let held = held.iter().filter_map(|found| found.pinned.as_ref().ok());
+    let of = |pinned: &Pinned| [Some(pinned.references.clone()), pinned.model.clone()];
+    Ok(pinned.iter().map(|(_, pinned)| pinned).chain(held).flat_map(of).flatten().collect())
+}
+
+/// Which of the journals may go: the old ones, then the oldest until the rest is small enough.
+fn surplus(mut kept: Vec<Kept>, kept_bytes: u64, now: DateTime<Utc>) -> Vec<PathBuf> {
+    kept.sort_by_key(|journal| journal.closed);
+    let mut bytes: u64 = kept.iter().map(|journal| journal.bytes).sum();
+    let mut gone = Vec::new();
+    for journal in kept {
+        let age = (now - journal.closed).to_std().unwrap_or_default();
+        if age > journal.reopen + MARGIN || bytes > kept_bytes {
+            bytes -= journal.bytes;
+            gone.push(journal.folder);
+        }
+    }
+    gone
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn journal(name: &str, hours_ago: i64, bytes: u64, now: DateTime<Utc>) -> Kept {
+        let reopen = Duration::from_secs(12 * 3600);
+        Kept { folder: name.into(), closed: now - TimeDelta::hours(hours_ago), bytes, reopen }
+    }
+
+    #[test]
+    fn the_old_go_and_then_the_oldest_until_the_rest_is_small() {
+        let now = Utc::now();
+        let all = || vec![journal("b", 5, 10, now), journal("a", 13, 10, now), journal("c", 1, 10, now)];
+        assert_eq!(surplus(all(), 100, now), [PathBuf::from("a")]);
+        assert_eq!(surplus(all(), 19, now), [PathBuf::from("a"), "b".into()]);
+        assert_eq!(surplus(all(), 0, now).len(), 3);
+        // A clock that was set back makes nothing old.
+        assert_eq!(surplus(all(), 100, now - TimeDelta::days(2)), Vec::<PathBuf>::new());
+    }
+}
