@@ -12,6 +12,7 @@ mod demo;
 mod evaluate;
 pub mod model;
 pub mod references;
+mod replay;
 mod run;
 pub mod simulate;
 pub mod train;
@@ -60,6 +61,8 @@ pub enum Command {
     },
     /// Publish a simulated or recorded scan over stxm-stream/1, with faults on demand.
     Simulate(Box<simulate::SimulateArgs>),
+    /// Map once more what a journal or a recording of the wire holds: the same bytes, at once or at the pace of the microscope.
+    Replay(Box<replay::ReplayArgs>),
     /// List, show and verify what is archived.
     Archive(archive::ArchiveArgs),
     /// Train a GMVAE for a set of references and export it as ONNX.
@@ -126,7 +129,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    if let Command::Run(_) | Command::Demo(_) = cli.command {
+    if let Command::Run(_) | Command::Demo(_) | Command::Replay(_) = cli.command {
         allocator::return_large_blocks();
     }
     match run(cli.command, cli.log_format) {
@@ -146,6 +149,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Classify(args) => classify::run(&args),
         Command::Config { command } => config::run(&command),
         Command::References { command } => references::run(&command),
+        Command::Replay(args) => replay::run(&args, log_format),
         Command::Simulate(args) => simulate::run(&args),
         Command::Archive(args) => archive::run(args),
         Command::Train(args) => train::run(&args),

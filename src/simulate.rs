@@ -11,6 +11,7 @@ mod messages;
 mod microscope;
 mod mismatch;
 pub mod nvpf;
+mod playback;
 mod publish;
 mod sampling;
 mod scenario;
@@ -20,6 +21,7 @@ pub use faults::{FaultCounters, Faults, Faulty};
 pub use messages::{MessageKind, MessageSettings, ScanMessages, ScanSource, WireMessage};
 pub use microscope::Microscope;
 pub use mismatch::mismatched;
+pub use playback::Playback;
 pub use publish::{
     Endpoint, MAX_IN_FLIGHT_BYTES, PublishError, PublishEvent, PublishReport, PublishSettings, SocketKind,
     publish,

@@ -23,6 +23,7 @@ use crate::simulate::{
 };
 use crate::telemetry::{self, LogFormat, LogLevel};
 use stage::Stage;
+pub(super) use stage::port as free_or_any;
 
 /// About how long a demo takes where no speed is asked for.
 const DEFAULT_DURATION_S: f64 = 20.0;
@@ -134,7 +135,8 @@ async fn play(
     Ok(())
 }
 
-fn tell(entry: &BoardEntry, truth: Option<&crate::simulate::Truth>, addresses: &Addresses) {
+/// Prints what came of a scan.
+pub(super) fn tell(entry: &BoardEntry, truth: Option<&crate::simulate::Truth>, addresses: &Addresses) {
     if let Some(map) = &entry.map {
         super::classify::tell_map(map);
         if let Some(truth) = truth {
@@ -154,7 +156,8 @@ fn tell(entry: &BoardEntry, truth: Option<&crate::simulate::Truth>, addresses: &
     ));
 }
 
-fn bar(energies: usize) -> ProgressBar {
+/// A bar of energies.
+pub(super) fn bar(energies: usize) -> ProgressBar {
     let bar = ProgressBar::new(energies as u64);
     let style = ProgressStyle::with_template("{bar:30} energy {pos}/{len}  {elapsed}  {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -162,7 +165,7 @@ fn bar(energies: usize) -> ProgressBar {
 }
 
 /// Follows the scan on the board until it is archived. Without a terminal it prints a line per energy instead.
-async fn watch(
+pub(super) async fn watch(
     board: &Board,
     scan_id: &str,
     bar: &ProgressBar,

@@ -39,6 +39,7 @@ use crate::recording::RecordingError;
 use crate::reference::ReferenceSet;
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceSettings};
 use crate::source::frames::{Attach, Endpoint, FrameError, SocketKind, SourceStatus, ZmqFrameSource};
+use crate::source::raw_log::RawLog;
 use crate::source::stxm_stream::Framing;
 use crate::telemetry::MetricsHandle;
 
@@ -199,6 +200,12 @@ impl App {
             journal,
             metrics,
         })
+    }
+
+    /// The same, making maps by another recipe, with its references.
+    #[must_use]
+    pub fn with_recipe(self, recipe: Recipe) -> Self {
+        Self { recipe, ..self }
     }
 
     /// Where the daemon can be reached.
@@ -389,6 +396,9 @@ impl Threads {
             let reopen = settings.sources.iter().map(seconds).collect();
             ingest = ingest.with_journal(Journal { keeper, resumer, reopen, looked_for: HashMap::new() });
         }
+        if settings.journal.record_bytes > 0 {
+            ingest = ingest.with_raw_logs(raw_logs(settings));
+        }
         handles.push(("archive", spawn("archive", stop, move || archiver.run(&orders))?));
         handles.push(("map", spawn("map", stop, move || mapper.run())?));
         let receive = move || {
@@ -433,6 +443,18 @@ fn spawn(
         work();
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(AppError::Thread)
+}
+
+/// Recordings of the wire; a source that cannot be recorded is received all the same.
+fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
+    let folder = settings.daemon.state_dir.join("raw");
+    let log = |source: &SourceSettings| {
+        let limit = settings.journal.record_bytes as u64;
+        let log = RawLog::create(&folder, &source.name, source.socket == Socket::Sub, limit);
+        log.inspect_err(|error| tracing::error!(source = source.name, "the wire is not recorded: {error}"))
+            .ok()
+    };
+    settings.sources.iter().map(log).collect()
 }
 
 fn lines(settings: &Settings) -> Vec<SourceLine> {

@@ -18,6 +18,7 @@ use super::scans::{Accepted, EventRefusal, Scans};
 use super::workboard::Workboard;
 use crate::scan::{ScanEvent, ScanUpdate};
 use crate::source::frames::RawMessage;
+use crate::source::raw_log::RawLog;
 use crate::source::stxm_stream::{self, Framing};
 use crate::telemetry::names;
 
@@ -81,6 +82,8 @@ pub struct Ingest {
     scans: Scans,
     workboard: Arc<Workboard>,
     journal: Option<Journal>,
+    /// Recordings of the wire, by source.
+    raw: Vec<Option<RawLog>>,
     /// When the oldest message came that nobody was told of yet.
     untold_since: Option<Instant>,
     queue_waited_us: u64,
@@ -104,6 +107,7 @@ impl Ingest {
             scans,
             workboard,
             journal: None,
+            raw: Vec::new(),
             untold_since: None,
             queue_waited_us: 0,
             last_watched: None,
@@ -114,6 +118,12 @@ impl Ingest {
     #[must_use]
     pub fn with_journal(self, journal: Journal) -> Self {
         Self { scans: self.scans.with_journal(), journal: Some(journal), ..self }
+    }
+
+    /// The same, recording what comes from the wire: one log for each source.
+    #[must_use]
+    pub fn with_raw_logs(self, raw: Vec<Option<RawLog>>) -> Self {
+        Self { raw, ..self }
     }
 
     /// Brings back what the journal says is not done yet, and tells of it. Call it before [`Ingest::run`].
@@ -217,6 +227,12 @@ impl Ingest {
     /// Takes one raw message in.
     pub fn message(&mut self, message: RawMessage) {
         let (source, cost) = (message.source, message.cost_bytes());
+        if let Some(Some(log)) = self.raw.get_mut(source) {
+            log.push(message.received_at, &message.parts);
+            if log.is_due() {
+                self.flush_raw();
+            }
+        }
         let line = &self.lines[source];
         let books = &mut self.books[source];
         books.messages += 1;
@@ -285,7 +301,19 @@ impl Ingest {
         );
     }
 
+    /// Writes what was recorded of the wire; a log that cannot be written is given up.
+    fn flush_raw(&mut self) {
+        for (source, log) in self.raw.iter_mut().enumerate() {
+            if let Some(Err(error)) = log.as_mut().map(RawLog::flush) {
+                let source = &self.lines[source].name;
+                tracing::error!(source, "the wire is not recorded any more: {error}");
+                *log = None;
+            }
+        }
+    }
+
     fn post(&mut self, now: Instant) {
+        self.flush_raw();
         for books in &mut self.books {
             let (messages, bytes) = std::mem::take(&mut books.uncounted);
             books.received.increment(messages);

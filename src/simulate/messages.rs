@@ -304,7 +304,8 @@ pub(super) fn first_energies(mut plan: ScanPlan, count: usize) -> ScanPlan {
     plan
 }
 
-fn sums_as_points(mut plan: ScanPlan) -> ScanPlan {
+/// The plan with sums of frames as a point detector's values.
+pub(super) fn sums_as_points(mut plan: ScanPlan) -> ScanPlan {
     plan.detector.dark = plan.dark();
     if plan.detector.kind == DetectorKind::Area {
         // The level was that of one frame pixel; the sums do not tell.

@@ -264,3 +264,37 @@ fn a_scan_keeps_the_settings_and_references_it_began_with() {
     let next = manifest(&folder(&rig.archived("next")));
     assert_eq!(next["map"]["fractions"].as_object().unwrap().len(), 3);
 }
+
+#[test]
+fn a_replay_gives_the_same_bytes_at_once_and_through_a_daemon() {
+    let rig = Setup::bare().source("beam", BIND).set("journal", "record_bytes = 100_000_000").start();
+    Feed::push(rig.source()).send_all(&messages());
+    let straight = files(&folder(&archived_scan(&rig)));
+    let dir = rig.kill();
+    let out = dir.path().join("replayed");
+    let out = out.to_str().unwrap();
+    let scan = journal(dir.path(), "same");
+    let replayed = phasewatch(&["replay", scan.to_str().unwrap(), "--out", out]);
+    assert_eq!(replayed.status.code(), Some(0), "{}", String::from_utf8_lossy(&replayed.stderr));
+    assert_eq!(files(Path::new(out)), straight);
+    let raw = dir.path().join("state/raw/beam.arrows");
+    for (journal, speed) in [(&scan, "1000"), (&raw, "0")] {
+        let root = dir.path().join(format!("played-{speed}"));
+        let references = references();
+        let mut args =
+            vec!["replay", journal.to_str().unwrap(), "--speed", speed, "--out", root.to_str().unwrap()];
+        if journal.is_file() {
+            args.extend(["--references", references.to_str().unwrap()]);
+        }
+        let played = phasewatch(&args);
+        assert_eq!(played.status.code(), Some(0), "{}", String::from_utf8_lossy(&played.stderr));
+        assert_eq!(files(&root.join("beamline=test-1/date=2026-05-04/scan=same")), straight, "speed {speed}");
+    }
+    // What is no journal is said to be none.
+    let none = phasewatch(&["replay", dir.path().to_str().unwrap(), "--out", out]);
+    assert_eq!(none.status.code(), Some(65));
+}
+
+fn archived_scan(rig: &Rig) -> Value {
+    rig.wait_scan("same", "archived", |scan| scan["state"] == "archived")
+}

@@ -89,7 +89,7 @@ fn write_truth(out: &Path, truth: &Truth) -> Result<(), Failure> {
 }
 
 /// The usual port where it is free, else any.
-fn port(usual: u16) -> u16 {
+pub(in crate::cli) fn port(usual: u16) -> u16 {
     TcpListener::bind(("127.0.0.1", usual)).map_or(0, |_| usual)
 }
 

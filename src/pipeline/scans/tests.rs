@@ -1,5 +1,5 @@
 use super::*;
-use crate::scan::{Channel, I0, Pixels, SampleBatch};
+use crate::scan::{Channel, I0, Outcome, Pixels, SampleBatch};
 use crate::stack::test_plan;
 
 const GRACE: Duration = Duration::from_secs(10);

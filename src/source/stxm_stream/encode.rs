@@ -161,6 +161,15 @@ pub fn scan_end(
     Ok(vec![header(stamp, HeaderBody::ScanEnd(body), MAX_HEADER_BYTES)?])
 }
 
+/// `scan_pause`, or `scan_resume` where the scan goes on.
+///
+/// # Errors
+/// Where the header would be too long.
+pub fn scan_pause(stamp: Stamp<'_>, goes_on: bool) -> Result<Vec<Bytes>, EncodeError> {
+    let body = if goes_on { HeaderBody::ScanResume } else { HeaderBody::ScanPause };
+    Ok(vec![header(stamp, body, MAX_HEADER_BYTES)?])
+}
+
 fn per_energy(list: &[f64]) -> PerEnergy {
     match list.split_first() {
         Some((first, rest)) if rest.iter().all(|value| value == first) => PerEnergy::One(*first),

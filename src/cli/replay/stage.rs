@@ -1,0 +1,123 @@
+//! What a replay needs: recipe and model as they were, or as they are asked for, and the messages.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ReplayArgs;
+use crate::classify::{Oracle, Recipe};
+use crate::cli::Failure;
+use crate::journal::{Archived, Pinned, Store};
+use crate::model::Model;
+use crate::pipeline::resume::recipe_of;
+use crate::pipeline::{backend, recipe};
+use crate::reference::ReferenceSet;
+use crate::settings::Settings;
+use crate::simulate::{MessageKind, Playback, WireMessage};
+use crate::source::raw_log::read_raw;
+use crate::source::stxm_stream::encode::EncodeError;
+
+type Messages = Box<dyn Iterator<Item = Result<WireMessage, EncodeError>> + Send>;
+
+/// What a replay needs.
+pub(super) struct Stage {
+    /// The scan, where it is known beforehand.
+    pub(super) scan_id: Option<String>,
+    pub(super) energies: usize,
+    pub(super) recipe: Recipe,
+    pub(super) oracle: Option<Oracle>,
+    pub(super) settings: Settings,
+    pub(super) messages: Messages,
+}
+
+impl Stage {
+    /// For a journal or a recording, with its messages.
+    pub(super) fn of(args: &ReplayArgs) -> Result<Self, Failure> {
+        if !args.journal.is_file() {
+            let pinned = Pinned::read(&args.journal).map_err(Failure::data)?;
+            let mut stage = Self::of_journal(args, &pinned)?;
+            let playback = Playback::open(&args.journal).map_err(Failure::data)?;
+            stage.energies = playback.plan().energies_ev.len();
+            stage.scan_id = Some(pinned.scan_id);
+            stage.messages = Box::new(playback);
+            return Ok(stage);
+        }
+        let Some(dir) = &args.references else {
+            return Err(Failure::usage(
+                "a recording of the wire does not tell its references: give --references",
+            ));
+        };
+        let settings = settings(args, args.model.as_deref())?;
+        let references = Arc::new(ReferenceSet::load(dir).map_err(Failure::data)?);
+        let recipe = recipe(&settings, references).map_err(Failure::data)?;
+        let mut last = None;
+        let records = read_raw(&args.journal).map_err(Failure::data)?;
+        let messages = records.map(move |record| {
+            let waited = last.replace(record.received).map_or(0.0, |last| {
+                (record.received - last).num_microseconds().unwrap_or(0).max(0) as f64 / 1e3
+            });
+            Ok(WireMessage { kind: MessageKind::Garbage, parts: record.parts, exposure_ms: waited })
+        });
+        let messages = Box::new(messages);
+        Ok(Self { scan_id: None, energies: 0, recipe, oracle: None, settings, messages })
+    }
+
+    /// For a journal, without its messages.
+    pub(super) fn of_journal(args: &ReplayArgs, pinned: &Pinned) -> Result<Self, Failure> {
+        let asked =
+            Archived::read(&args.journal).map_or_else(|| pinned.model.clone(), |archived| archived.model);
+        let kept = asked.map(|sha256| {
+            let copy = Store::content(&args.journal, &sha256, "onnx").filter(|copy| copy.is_file());
+            copy.ok_or_else(|| {
+                Failure::data(format_args!(
+                    "the model {sha256} that was asked is not kept beside the journal: give --model"
+                ))
+            })
+        });
+        let model = match (&args.model, kept) {
+            (Some(model), _) => Some(model.clone()),
+            (None, kept) => kept.transpose()?,
+        };
+        let settings = settings(args, model.as_deref())?;
+        let mut used = recipe_of(&args.journal, pinned).or_else(|error| match &args.references {
+            // They are given: what was kept is not needed.
+            Some(_) => serde_json::from_value(pinned.recipe.clone()).map_err(Failure::data),
+            None => Err(Failure::data(format_args!("{error}; give --references"))),
+        })?;
+        if let Some(dir) = &args.references {
+            used.references = Arc::new(ReferenceSet::load(dir).map_err(Failure::data)?);
+        }
+        if args.config.is_some() {
+            used = recipe(&settings, Arc::clone(&used.references)).map_err(Failure::data)?;
+        }
+        let oracle = match &model {
+            Some(path) => {
+                let model = Model::open(path, &backend(&settings.model), Some(&used.references.sha256));
+                let model =
+                    model.map_err(|error| Failure::data(format_args!("{}: {error}", path.display())))?;
+                Some(Oracle::new(model, settings.model.batch))
+            }
+            None => None,
+        };
+        let messages: Messages = Box::new(std::iter::empty());
+        Ok(Self { scan_id: None, energies: 0, recipe: used, oracle, settings, messages })
+    }
+}
+
+/// Settings of a daemon that listens to nobody but the replay.
+fn settings(args: &ReplayArgs, model: Option<&Path>) -> Result<Settings, Failure> {
+    let mut settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
+    let source =
+        "[[source]]\nkind = \"stxm-stream\"\nname = \"replay\"\nbind = \"tcp://127.0.0.1:1\"\ngrace_s = 2\n";
+    let own =
+        Settings::from_layers(&[("replay.toml".into(), source.to_owned())], []).map_err(Failure::bug)?;
+    settings.sources = own.sources;
+    for source in &mut settings.sources {
+        source.endpoint = crate::settings::Endpoint::Bind("tcp://127.0.0.1:0".to_owned());
+    }
+    settings.publish.bind = "tcp://127.0.0.1:0".to_owned();
+    settings.http.listen.set_port(super::super::demo::free_or_any(settings.http.listen.port()));
+    settings.journal.enabled = false;
+    settings.archive.root.clone_from(&args.out);
+    settings.model.path = model.map(Path::to_owned);
+    Ok(settings)
+}
