@@ -24,3 +24,4 @@ pub mod simulate;
 pub mod source;
 pub mod stack;
 pub mod telemetry;
+pub mod zmtp;
