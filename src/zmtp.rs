@@ -6,7 +6,8 @@
 //! - [`Decoder`]: bytes to frames and multipart messages, with every limit applied before anything is allocated.
 //! - [`Session`]: one side of a connection: greeting, READY, subscriptions, heartbeats. Both are pure; bytes
 //!   come in through an [`Inlet`] and leave through [`Session::output`].
-//! - [`Wire`]: a session on a TCP stream, the only part that knows a socket.
+//! - [`Wire`]: a session on a TCP stream; [`Lobby`]: those who connect to a port, until they have said who they are. The
+//!   only parts that know a socket.
 //! - [`drive`]: all of it from a plain slice of bytes, for fuzzing.
 //!
 //! Format: <https://rfc.zeromq.org/spec/23/> (3.0) and <https://rfc.zeromq.org/spec/37/> (3.1), mechanism NULL only:
@@ -22,12 +23,14 @@ mod decoder;
 mod drive;
 mod error;
 mod greeting;
+mod lobby;
 mod session;
 mod wire;
 
 pub use decoder::{Decoder, Inlet, Item, Limits};
 pub use drive::{Driven, drive};
 pub use error::ZmtpError;
+pub use lobby::{Arrival, Lobby};
 pub use session::{Event, Role, Session};
 pub use wire::{Wire, WireError, message_chunks};
 

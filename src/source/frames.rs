@@ -19,7 +19,6 @@
 
 mod address;
 mod idle;
-mod lobby;
 mod peers;
 mod status;
 mod zmq;

@@ -12,10 +12,9 @@ use tokio::time::Sleep;
 
 use super::address::Address;
 use super::idle::{Due, IdleClock};
-use super::lobby::{Arrival, Lobby};
 use super::peers::{MAX_PEERS, PeerStep, Peers};
 use super::{Attach, Endpoint, FrameError, FrameSource, PeerCause, SocketKind, SourceNotice};
-use crate::zmtp::{Role, Session, Wire, WireError};
+use crate::zmtp::{Arrival, Lobby, Role, Session, Wire, WireError};
 
 /// Between attempts to connect: this at first, doubled each time, up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -182,7 +181,7 @@ impl ZmqFrameSource {
             return Poll::Ready(Step::Dialled(dialled));
         }
         match self.lobby.as_mut().map(|lobby| lobby.poll(context)) {
-            Some(Poll::Ready(Some(arrival))) => Poll::Ready(Step::Arrival(arrival)),
+            Some(Poll::Ready(arrival)) => Poll::Ready(Step::Arrival(arrival)),
             _ => Poll::Pending,
         }
     }
@@ -213,7 +212,11 @@ impl ZmqFrameSource {
 
     fn arrival(&mut self, arrival: Arrival) -> SourceNotice {
         match arrival {
-            Arrival::Trouble(cause, detail) => SourceNotice::PeerError { cause, detail },
+            Arrival::Stranger(detail) => SourceNotice::PeerError { cause: PeerCause::Handshake, detail },
+            Arrival::Failed(error) => {
+                let detail = format!("accepting: {error}");
+                SourceNotice::PeerError { cause: PeerCause::Connect, detail }
+            }
             Arrival::Peer(wire, address) => {
                 if !self.peers.add(*wire, address.clone()) {
                     let detail = format!("{address} was refused: {MAX_PEERS} senders are connected");
