@@ -167,9 +167,10 @@ pub struct Endpoint {
     pub topic: String,
     /// Silence after which [`SourceNotice::Idle`] is told.
     pub idle_after: Duration,
-    /// Connect only: silence after which a fresh connection takes the place of the old one. ZeroMQ would wait for ever for
-    /// a sender whose machine lost power, since nothing is ever sent toward it. A PUSH sender that sends in just that
-    /// millisecond may lose what it put on the old connection, hence `None` to switch it off; SUB loses nothing.
+    /// Connect only: silence after which a fresh connection takes the place of the old one. A machine that lost power is
+    /// found by the kernel's probes within two minutes; a sender that hangs, or whose connection a firewall has forgotten on
+    /// one side only, is not. A PUSH sender that sends in just that millisecond may lose what it put on the old
+    /// connection, hence `None` to switch it off; SUB loses nothing.
     pub redial_after: Option<Duration>,
     /// Larger messages, all parts together, are dropped and counted.
     pub max_message_bytes: usize,

@@ -134,7 +134,7 @@ impl Decoder {
             + self.parts.capacity() * size_of::<Bytes>()
     }
 
-    /// Reads from `inlet` once, straight to where the bytes are wanted. To be called when [`Decoder::next`] has nothing.
+    /// Reads from `inlet` once, straight to where the bytes are wanted. To be called when [`Decoder::next_item`] has nothing.
     pub fn fill(&mut self, inlet: &mut impl Inlet) -> Poll<io::Result<usize>> {
         if let State::Large { bytes, .. } = self.state {
             let missing = bytes - self.block.len();
@@ -160,7 +160,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What is no ZMTP 3, or beyond a limit other than [`Limits::message_bytes`]. The decoder is of no use afterwards.
-    pub fn next(&mut self) -> Result<Option<Item>, ZmtpError> {
+    pub fn next_item(&mut self) -> Result<Option<Item>, ZmtpError> {
         loop {
             let item = match self.state {
                 State::Head => match self.head()? {

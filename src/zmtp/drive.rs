@@ -59,7 +59,7 @@ pub fn drive(data: &[u8]) -> Driven {
         + super::decoder::STEP_BYTES.min(MESSAGE_BYTES)
         + size_of::<Bytes>() * rest.len();
     loop {
-        match session.next() {
+        match session.next_event() {
             Ok(Some(event)) => driven.events.push(event),
             Ok(None) => {
                 driven.held_bytes = driven.held_bytes.max(session.held_bytes());

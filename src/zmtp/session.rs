@@ -127,7 +127,7 @@ impl Session {
         &mut self.output
     }
 
-    /// Reads once. To be called when [`Session::next`] has nothing.
+    /// Reads once. To be called when [`Session::next_event`] has nothing.
     pub fn fill(&mut self, inlet: &mut impl Inlet) -> Poll<io::Result<usize>> {
         self.decoder.fill(inlet)
     }
@@ -149,7 +149,7 @@ impl Session {
     ///
     /// # Errors
     /// What the peer does wrong. The session is of no use afterwards.
-    pub fn next(&mut self) -> Result<Option<Event>, ZmtpError> {
+    pub fn next_event(&mut self) -> Result<Option<Event>, ZmtpError> {
         if self.phase == Phase::Greeting {
             let Some(minor_version) = greeting::minor_version(self.decoder.unread())? else {
                 return Ok(None);
@@ -159,7 +159,7 @@ impl Session {
             command::put_ready(&mut self.output, self.role.socket_type());
             self.phase = Phase::Ready;
         }
-        while let Some(item) = self.decoder.next()? {
+        while let Some(item) = self.decoder.next_item()? {
             let event = match item {
                 Item::Command(body) => self.command(body)?,
                 Item::Message(parts) if self.role == Role::Pub => subscription(&parts),

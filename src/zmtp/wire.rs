@@ -24,9 +24,10 @@ const ANSWER_BYTES: usize = 16 << 10;
 /// Pieces that are written at once.
 const PIECES: usize = 8;
 
-/// A host that is gone without a word is found by the kernel: after this silence, and three probes at this interval.
+/// A host that is gone without a word is found by the kernel: after this silence, and so many probes at this interval.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,8 @@ impl Wire {
     /// Takes over a stream on which nothing was said yet.
     #[must_use]
     pub fn new(stream: TcpStream, session: Session) -> Self {
-        let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+        let probes =
+            TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
         // Without them the connection works as well; the answers are small and would wait for more to come.
         let set = stream.set_nodelay(true).and(SockRef::from(&stream).set_tcp_keepalive(&probes));
         if let Err(error) = set {
@@ -105,7 +107,7 @@ impl Wire {
     /// The next event. When this is pending, the waker is called once there may be more.
     pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, WireError>> {
         for _ in 0..READS {
-            if let Some(event) = self.session.next()? {
+            if let Some(event) = self.session.next_event()? {
                 return Poll::Ready(Ok(event));
             }
             match self.poll_flush(context) {

@@ -226,8 +226,7 @@ fn a_sender_that_dies_in_the_middle_of_a_message_spoils_that_message_only() {
         // Each connection brings four messages and dies a few bytes into the fifth, at another place each time.
         let mut peer = Raw::shaken(address, "PUSH");
         let mut sent = 0;
-        loop {
-            let Some(message) = next.as_ref().filter(|_| sent < 4) else { break };
+        while let Some(message) = next.as_ref().filter(|_| sent < 4) {
             peer.write(&raw::message(message));
             next = messages.next();
             sent += 1;

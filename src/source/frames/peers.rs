@@ -56,6 +56,9 @@ pub(super) struct Peers {
     in_row_bytes: usize,
     /// Somebody was not read from because of what others have in hand.
     waiting: bool,
+    stall: Duration,
+    /// When heartbeats may be answered unread again.
+    early_pong: tokio::time::Instant,
     tick: Pin<Box<Sleep>>,
 }
 
@@ -67,6 +70,8 @@ impl Peers {
             cursor: 0,
             in_row_bytes: 0,
             waiting: false,
+            stall: STALL,
+            early_pong: tokio::time::Instant::now(),
             tick: Box::pin(tokio::time::sleep(TICK)),
         }
     }
@@ -133,6 +138,9 @@ impl Peers {
     /// Sends answers to heartbeats that cannot be read yet, now and then; never ends. For while nobody takes messages.
     pub(super) async fn hold(&mut self) {
         while self.list.iter().any(|peer| peer.wire.session().has_heartbeats()) {
+            // Whoever waits for room before each message shall not send an answer with each.
+            tokio::time::sleep_until(self.early_pong).await;
+            self.early_pong = tokio::time::Instant::now() + EARLY_PONG;
             for peer in self.list.iter_mut().filter(|peer| peer.wire.session().has_heartbeats()) {
                 peer.wire.pong_early();
             }
@@ -144,7 +152,6 @@ impl Peers {
                 Poll::Ready(())
             })
             .await;
-            tokio::time::sleep(EARLY_PONG).await;
         }
         std::future::pending().await
     }
@@ -205,9 +212,12 @@ impl Peers {
         }
         let held = |index: &usize| self.list[*index].wire.session().held_bytes();
         let most = (0..self.list.len()).max_by_key(held)?;
-        (now.saturating_duration_since(self.list[most].moved) >= STALL).then(|| {
+        (now.saturating_duration_since(self.list[most].moved) >= self.stall).then(|| {
             let why = "it stopped in the middle of a message while others waited for the memory";
             self.remove(most, Some(why.to_owned()))
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ const MESSAGES_IN_ROW: u32 = 64;
 /// A timer that is not needed is set this far ahead.
 const FAR: Duration = Duration::from_secs(86_400);
 
-type Dialling = Pin<Box<dyn Future<Output = Result<Wire, DialError>> + Send>>;
+type Dialling = Pin<Box<dyn Future<Output = Result<Box<Wire>, DialError>> + Send>>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub struct ZmqFrameSource {
 enum Step {
     Peer(PeerStep),
     Arrival(Arrival),
-    Dialled(Result<Wire, DialError>),
+    Dialled(Result<Box<Wire>, DialError>),
     Timer,
 }
 
@@ -230,7 +230,7 @@ impl ZmqFrameSource {
         }
     }
 
-    fn dialled(&mut self, result: Result<Wire, DialError>) -> SourceNotice {
+    fn dialled(&mut self, result: Result<Box<Wire>, DialError>) -> SourceNotice {
         self.dialling = None;
         self.idle.dialled(Instant::now());
         match result {
@@ -238,7 +238,7 @@ impl ZmqFrameSource {
                 // A connection that was still there has been silent for long; the fresh one takes its place.
                 self.peers.clear();
                 let address = self.endpoint_address();
-                self.peers.add(wire, address.clone());
+                self.peers.add(*wire, address.clone());
                 let again = std::mem::replace(&mut self.connected_before, true);
                 SourceNotice::Connected { address, peers: 1, again }
             }
@@ -302,7 +302,8 @@ impl FrameSource for ZmqFrameSource {
 }
 
 /// Connects and shakes hands.
-async fn connect(endpoint: &Endpoint, address: &Address) -> Result<Wire, DialError> {
+async fn connect(endpoint: &Endpoint, address: &Address) -> Result<Box<Wire>, DialError> {
     let stream = TcpStream::connect(address.host_port()).await.map_err(DialError::Connect)?;
-    ZmqFrameSource::wire(endpoint, stream).open().await.map_err(DialError::Handshake)
+    let opened = ZmqFrameSource::wire(endpoint, stream).open().await;
+    opened.map(Box::new).map_err(DialError::Handshake)
 }

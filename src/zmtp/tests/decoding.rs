@@ -24,7 +24,7 @@ fn decode(limits: Limits, bytes: &[u8], sizes: &[usize]) -> Decoded {
     let mut decoder = Decoder::new(limits);
     let mut decoded = Decoded { items: Vec::new(), error: None, held_bytes: 0 };
     loop {
-        match decoder.next() {
+        match decoder.next_item() {
             Ok(Some(item)) => decoded.items.push(item),
             Ok(None) => match decoder.fill(&mut inlet) {
                 Poll::Ready(Ok(0)) => return decoded,
@@ -199,7 +199,7 @@ fn an_end_within_a_message_is_told_from_one_between() {
         let mut decoder = Decoder::new(LIMITS);
         let mut inlet = Pieces::new(&whole[..end], &[usize::MAX]);
         while !matches!(decoder.fill(&mut inlet), Poll::Ready(Ok(0))) {
-            while decoder.next().unwrap().is_some() {}
+            while decoder.next_item().unwrap().is_some() {}
         }
         assert_eq!(decoder.is_within(), end != 0 && end != whole.len(), "{end}");
     }

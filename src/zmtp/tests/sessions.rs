@@ -17,7 +17,7 @@ fn session(role: Role, bytes: &[u8]) -> (Vec<Event>, Option<ZmtpError>, Vec<u8>)
     let mut inlet = Pieces::new(bytes, &[3]);
     let mut events = Vec::new();
     let error = loop {
-        match session.next() {
+        match session.next_event() {
             Ok(Some(event)) => events.push(event),
             Ok(None) if matches!(session.fill(&mut inlet), Poll::Ready(Ok(0))) => break None,
             Ok(None) => {}
@@ -133,7 +133,7 @@ fn heartbeats_can_be_answered_before_they_are_read() {
     session.pong_early();
     assert!(!session.has_heartbeats());
     while !matches!(session.fill(&mut inlet), Poll::Ready(Ok(0))) {
-        while session.next().unwrap().is_some() {}
+        while session.next_event().unwrap().is_some() {}
     }
     session.output().clear();
     session.pong_early();
