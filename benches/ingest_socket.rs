@@ -2,7 +2,7 @@
 //! one process; the same with the zeromq crate's PULL in its place, and with a sender that costs nearly nothing; and
 //! the queue by itself. Run with `cargo bench --profile dev --bench ingest_socket`.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group};
 use phasewatch::pipeline::queue::{Limits, Popped, bounded};
 use phasewatch::pipeline::receive::run_source;
 use phasewatch::source::frames::{
@@ -158,40 +158,57 @@ fn shaken(address: &str) -> std::net::TcpStream {
     stream
 }
 
-/// Both receivers one after the other in each case, so that whatever else the machine does meets both.
-fn socket(criterion: &mut Criterion) {
-    let mut lines = [(Receiver::Ours, "ours"), (Receiver::Crate, "zeromq crate")]
-        .map(|(receiver, name)| (Line::open(receiver), name));
+/// Both receivers in turn, in many short rounds, so that whatever else the machine does meets both alike; criterion would
+/// measure one after the other.
+fn compare() {
+    const ROUNDS: usize = 40;
+    let mut lines = [Receiver::Ours, Receiver::Crate].map(Line::open);
+    println!("{:26} {:>14} {:>14} {:>8} {:>8}", "sender, message", "ours", "zeromq crate", "median", "best");
     for (sender, plain) in [("PUSH", false), ("plain", true)] {
-        for payload in [500, 128 << 10, 1 << 20] {
-            let mut group = criterion.benchmark_group(format!("ingest_socket, {sender} sender"));
-            group
-                .sample_size(10)
-                .measurement_time(Duration::from_secs(3))
-                .warm_up_time(Duration::from_secs(1));
-            group.throughput(if payload == 500 {
-                Throughput::Elements(1)
-            } else {
-                Throughput::Bytes(250 + payload as u64)
-            });
-            for (line, name) in &mut lines {
-                let id = BenchmarkId::new(format!("250 B + {payload} B"), *name);
-                group.bench_function(id, |bencher| {
-                    bencher.iter_custom(|count| {
-                        if plain {
-                            line.send_plain(count, 250, payload)
-                        } else {
-                            line.send(count, 250, payload)
-                        }
-                    });
-                });
+        for (payload, count) in [(500, 40_000), (128 << 10, 800), (1 << 20, 120)] {
+            let mut seconds = [Vec::new(), Vec::new()];
+            for round in 0..=ROUNDS {
+                for (line, seconds) in lines.iter_mut().zip(&mut seconds) {
+                    let took = if plain {
+                        line.send_plain(count, 250, payload)
+                    } else {
+                        line.send(count, 250, payload)
+                    };
+                    if round > 0 {
+                        seconds.push(took.as_secs_f64());
+                    }
+                }
             }
-            group.finish();
+            let ratio = |pick: fn(&[f64]) -> f64| pick(&seconds[1]) / pick(&seconds[0]);
+            let rate = |seconds: &[f64]| {
+                let messages = count as f64 / median(seconds);
+                if payload == 500 {
+                    format!("{messages:.0} /s")
+                } else {
+                    format!("{:.2} GB/s", messages * (payload + 250) as f64 * 1e-9)
+                }
+            };
+            println!(
+                "{:26} {:>14} {:>14} {:>8.2} {:>8.2}",
+                format!("{sender}, 250 B + {payload} B"),
+                rate(&seconds[0]),
+                rate(&seconds[1]),
+                ratio(median),
+                ratio(best)
+            );
         }
     }
-    for (line, _) in lines {
-        line.close();
-    }
+    lines.into_iter().for_each(Line::close);
+}
+
+fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn best(seconds: &[f64]) -> f64 {
+    seconds.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
 fn queue(criterion: &mut Criterion) {
@@ -221,5 +238,9 @@ fn queue(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, queue, socket);
-criterion_main!(benches);
+criterion_group!(benches, queue);
+
+fn main() {
+    compare();
+    benches();
+}

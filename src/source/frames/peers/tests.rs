@@ -61,18 +61,28 @@ async fn large_messages_of_many_at_once_share_memory_and_all_come_whole() {
     const SENDERS: usize = 12;
     let mut peers = Peers::new(8 << 20);
     let senders = connected(&mut peers, SENDERS).await;
+    let go = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let tasks: Vec<_> = senders
         .into_iter()
         .enumerate()
         .map(|(index, mut sender)| {
+            let go = std::sync::Arc::clone(&go);
             tokio::spawn(async move {
-                // All of them first bring half of a message, so that all are in the middle of one at once.
+                // All are in the middle of a message at once.
                 let body = vec![index as u8; LARGE];
-                sender.write_all(&[head(LARGE), body].concat()).await.unwrap();
+                sender.write_all(&[&head(LARGE), &body[..LARGE / 2]].concat()).await.unwrap();
+                drop(go.acquire().await.unwrap());
+                sender.write_all(&body[LARGE / 2..]).await.unwrap();
                 sender
             })
         })
         .collect();
+    let somebody_waits = std::future::poll_fn(|context| {
+        assert!(peers.poll(context).is_pending());
+        if peers.waiting { Poll::Ready(()) } else { Poll::Pending }
+    });
+    timeout(PATIENCE, somebody_waits).await.expect("more than all may have together");
+    go.add_permits(SENDERS);
     let mut seen = [false; SENDERS];
     let mut most_held = 0;
     for _ in 0..SENDERS {
