@@ -88,7 +88,8 @@ impl Wire {
     pub async fn open(mut self) -> Result<Self, WireError> {
         // The handshake comes before all other events.
         std::future::poll_fn(|context| self.poll_event(context)).await?;
-        std::future::poll_fn(|context| self.poll_flush(context)).await?;
+        // One who has hung up again may have said more, which is still to be read.
+        self.deaf |= std::future::poll_fn(|context| self.poll_flush(context)).await.is_err();
         Ok(self)
     }
 
@@ -128,13 +129,8 @@ impl Wire {
         Poll::Pending
     }
 
-    /// Whether another message may be given to [`Wire::send`].
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.outgoing.is_empty()
-    }
-
-    /// Sends a message, as [`message_chunks`] makes it; [`Wire::poll_flush`] does the work.
+    /// Takes a message to send, as [`message_chunks`] makes it; [`Wire::poll_flush`] does the work. It holds what it is
+    /// given, so the next one is for when all of this one is written.
     pub fn send(&mut self, chunks: &[Bytes]) {
         // Answers that wait go first: within a message there is no place for them.
         if !self.session.output().is_empty() {
