@@ -25,3 +25,4 @@ pub mod simulate;
 pub mod source;
 pub mod stack;
 pub mod telemetry;
+pub mod zmtp;

@@ -156,6 +156,51 @@ fn zmq_http_and_archive_give_other_readers_the_same_tables() {
     assert_eq!(ended.code, Some(0), "{}", ended.log.text());
 }
 
+/// libzmq with heartbeats that have to be answered before the next, as the sender of a whole scan and as a listener:
+/// no connection breaks, and nothing is lost.
+#[test]
+fn heartbeats_of_libzmq_cost_nothing() {
+    let Some(python) = python() else { return };
+    let (pull, sub) =
+        ("bind = \"tcp://127.0.0.1:0\"", "socket = \"sub\"\ntopic = \"stxm\"\nbind = \"tcp://127.0.0.1:0\"");
+    let rig = Setup::bare()
+        .source("push-100", pull)
+        .source("push-300", pull)
+        .source("pub-100", sub)
+        .source("pub-300", sub)
+        .start();
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for (kind, interval_ms) in [("push", "100"), ("push", "300"), ("pub", "100"), ("pub", "300")] {
+            let (rig, dir) = (&rig, dir.path());
+            scope.spawn(move || {
+                let scan_id = format!("{kind}-{interval_ms}");
+                let hex =
+                    |part: &bytes::Bytes| part.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let messages: Vec<Vec<String>> = Script::new(&scan_id)
+                    .whole()
+                    .iter()
+                    .map(|message| message.parts.iter().map(hex).collect())
+                    .collect();
+                let path = dir.join(&scan_id);
+                std::fs::write(&path, json!(messages).to_string()).unwrap();
+                let path = path.to_str().unwrap();
+                let args = [path, kind, &rig.sources[&scan_id], &rig.publish, &scan_id, interval_ms];
+                run(python, "tests/python/heartbeats.py", &args);
+                let scan = rig.archived(&scan_id);
+                assert_eq!(
+                    (&scan["outcome"]["status"], &scan["gaps"], &scan["measured_values"]),
+                    (&json!("complete"), &json!([]), &json!(12 * 24)),
+                    "{scan}"
+                );
+            });
+        }
+    });
+    for metric in ["phasewatch_source_peer_errors_total", "phasewatch_source_reconnects_total"] {
+        assert_eq!(rig.metric(metric, &[]), 0.0, "{metric}");
+    }
+}
+
 /// Spectra of the references and of mixtures, with a few values missing.
 fn spectra() -> Value {
     let set = ReferenceSet::load(&references()).unwrap();

@@ -153,7 +153,7 @@ impl App {
         let mut sources = Vec::new();
         let mut source_addresses = Vec::new();
         for source in &settings.sources {
-            let opened = ZmqFrameSource::open(endpoint(source)).await;
+            let opened = ZmqFrameSource::open(endpoint(source, settings.limits.message_bytes)).await;
             let (opened, address) =
                 opened.map_err(|error| AppError::Source { name: source.name.clone(), error })?;
             tracing::info!(source = source.name, address, "listening to the beamline");
@@ -317,7 +317,7 @@ fn open_journal(
     Ok((Arc::new(store), pins))
 }
 
-fn endpoint(source: &SourceSettings) -> Endpoint {
+fn endpoint(source: &SourceSettings, message_bytes: usize) -> Endpoint {
     let kind = match source.socket {
         Socket::Pull => SocketKind::Pull,
         Socket::Sub => SocketKind::Sub,
@@ -326,7 +326,7 @@ fn endpoint(source: &SourceSettings) -> Endpoint {
         Attachment::Connect(address) => Attach::Connect(address.clone()),
         Attachment::Bind(address) => Attach::Bind(address.clone()),
     };
-    Endpoint { topic: source.topic.clone(), ..Endpoint::new(kind, attach) }
+    Endpoint { topic: source.topic.clone(), max_message_bytes: message_bytes, ..Endpoint::new(kind, attach) }
 }
 
 /// The threads that do the work.

@@ -56,6 +56,7 @@ pub async fn run_source<S: FrameSource>(
             biased;
             slot = queue.reserve(cost_bytes) => Some(slot),
             () = &mut cancelled => None,
+            () = source.hold() => None,
         };
         let pushed = match slot {
             Some(slot) => slot.and_then(|slot| slot.fill(message)),
@@ -76,7 +77,6 @@ struct Desk {
     connected: Gauge,
     idle: Gauge,
     gate: LogGate<LogCause>,
-    heartbeat_told: bool,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -97,7 +97,6 @@ impl Desk {
             idle: metrics::gauge!(names::SOURCE_IDLE, "source" => name),
             status,
             gate: LogGate::new(),
-            heartbeat_told: false,
         }
     }
 
@@ -156,13 +155,6 @@ impl Desk {
         let source = self.status.name();
         metrics::counter!(names::SOURCE_PEER_ERRORS, "source" => source.to_owned(), "cause" => cause.as_str())
             .increment(1);
-        if cause == PeerCause::Heartbeat && !std::mem::replace(&mut self.heartbeat_told, true) {
-            tracing::warn!(
-                source,
-                "the sender uses ZMTP heartbeats, which cost the connection and data at each beat: \
-                 switch ZMTP heartbeats off at the sender (ZMQ_HEARTBEAT_IVL = 0)"
-            );
-        }
         if let Some(kept_back) = self.gate.admit(LogCause::Peer(cause), now) {
             tracing::warn!(source, %cause, detail, kept_back, "trouble with a sender");
         }

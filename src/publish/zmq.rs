@@ -4,39 +4,40 @@
 //! Two places hold bytes for subscribers, each bounded by `queue_bytes`:
 //! - the [`outbox`]: what the pipeline has handed over and the socket has not taken yet. Maps and spectra:
 //!   the latest of each topic wins. Events keep their order; too many drop the oldest, counted.
-//! - the socket: `zeromq` 0.7 queues up to 100 000 messages for each peer, whatever their size. So each part
-//!   handed to it carries a token of a byte [`budget`], given back when the last peer's queue has let go of
-//!   it. A message leaves the outbox only when the budget has room.
+//! - the queues of the [`subscribers`]: they share one copy of a message, and each of its parts carries a token of a byte
+//!   [`budget`], given back when the last of them has written it. A message leaves the outbox only when the
+//!   budget has room.
 //!
 //! A subscriber that takes nothing for [`PublisherSettings::stall`] is cut off by the kernel
 //! (`TCP_USER_TIMEOUT`, on Linux), which frees what it held; a dead host likewise.
+//!
+//! What a subscriber sends takes no memory worth the name: it is read by [`crate::zmtp`], which bounds what is announced, and
+//! answers heartbeats. Who does not keep to the protocol is cut off and counted; the others do not notice.
 //!
 //! # What remains
 //! - One budget for all: a subscriber that is slow, but not stalled, makes the others wait for its pace once
 //!   `queue_bytes` are in flight; they then get the latest map, with generations left out. A stalled one does
 //!   so for at most `stall`.
-//! - What a peer's writer has copied out of the queue is no longer counted: at most one message and 128 KiB for
-//!   each peer, besides the kernel's send buffer of 4 MiB. The number of peers is not limited: bind to a trusted
-//!   interface.
 //! - As with every PUB socket, a subscriber gets nothing from before it subscribed, and is not told what it
 //!   missed; generations say so.
 
 pub mod budget;
 pub mod outbox;
+mod subscribers;
 
-use std::collections::HashSet;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use zeromq::{PubSocket, Socket, SocketEvent, SocketSend, ZmqError, ZmqMessage};
 
 use super::message::Message;
+use crate::zmtp::{Arrival, Lobby, Role, Session, Wire, message_chunks};
 use budget::Budget;
 pub use outbox::Policy;
 use outbox::{Outbox, Parts};
+use subscribers::{MAX_SUBSCRIBERS, Subscribers};
 
 /// How often the number of subscribers is looked at, and how often a stop looks whether all has left.
 const TICK: Duration = Duration::from_millis(500);
@@ -74,27 +75,16 @@ pub enum PublisherError {
         /// What the operating system said.
         error: std::io::Error,
     },
-    /// The socket refused.
-    #[error("publish: {0}")]
-    Zmq(#[from] ZmqError),
 }
 
 /// The PUB socket, bound and not yet running.
 #[derive(Debug)]
 pub struct Publisher {
-    socket: SocketBox,
+    lobby: Lobby,
+    subscribers: Subscribers,
     shared: Arc<Shared>,
     budget: Arc<Budget>,
     endpoint: String,
-}
-
-/// `PubSocket` does not say what it is; this does.
-struct SocketBox(PubSocket);
-
-impl std::fmt::Debug for SocketBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PubSocket")
-    }
 }
 
 /// What the pipeline sends through. Clones share one outbox.
@@ -151,19 +141,22 @@ impl Publisher {
     /// Takes over a listener that is bound already.
     ///
     /// # Errors
-    /// [`PublisherError::Zmq`].
+    /// [`PublisherError::Bind`].
     pub async fn listen(
         listener: TcpListener,
         settings: PublisherSettings,
     ) -> Result<(Self, PublisherHandle), PublisherError> {
         cut_off_after(&listener, settings.stall);
-        let mut socket = PubSocket::new();
-        let endpoint = socket.bind_listener(listener).await?.to_string();
+        let failed = |error| PublisherError::Bind { address: "a listener".to_owned(), error };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let endpoint = format!("tcp://{}", listener.local_addr().map_err(failed)?);
+        let lobby = Lobby::open(listener, |stream| Wire::new(stream, Session::new(Role::Pub, 0)));
         let outbox = Mutex::new(Outbox::new(settings.queue_bytes, settings.max_events));
         let shared = Arc::new(Shared { outbox, filled: Notify::new() });
         let budget = Budget::new(settings.queue_bytes);
         let handle = PublisherHandle { shared: Some(Arc::clone(&shared)) };
-        Ok((Self { socket: SocketBox(socket), shared, budget, endpoint }, handle))
+        Ok((Self { lobby, subscribers: Subscribers::default(), shared, budget, endpoint }, handle))
     }
 
     /// Where subscribers connect to, `tcp://<address>:<port>`.
@@ -180,25 +173,18 @@ impl Publisher {
 
     /// Sends what is handed over until `stop`, then what is still queued, for at most two seconds.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut peers = HashSet::new();
-        let mut monitor = self.socket.0.monitor();
         let mut tick = tokio::time::interval(TICK);
         let mut give_up = None;
         loop {
             if give_up.is_none() && stop.is_cancelled() {
                 give_up = Some(tokio::time::Instant::now() + DRAIN);
             }
-            let sent = self.send_next().await;
-            while let Ok(event) = monitor.try_recv() {
-                match event {
-                    SocketEvent::Accepted(_, peer) => _ = peers.insert(peer),
-                    SocketEvent::Disconnected(peer) => _ = peers.remove(&peer),
-                    _ => {}
-                }
-            }
-            metrics::gauge!("phasewatch_publish_subscribers").set(peers.len() as f64);
+            let sent = self.send_next();
+            metrics::gauge!("phasewatch_publish_subscribers").set(self.subscribers.count() as f64);
             metrics::gauge!("phasewatch_publish_queued_bytes").set(self.budget.held() as f64);
             if sent {
+                // Whoever writes has a turn between two messages.
+                tokio::task::yield_now().await;
                 continue;
             }
             if let Some(give_up) = give_up {
@@ -208,16 +194,18 @@ impl Publisher {
                 }
             }
             tokio::select! {
+                arrival = std::future::poll_fn(|context| self.lobby.poll(context)) => {
+                    arrive(&mut self.subscribers, arrival);
+                }
                 () = self.shared.filled.notified() => {}
                 () = self.budget.released() => {}
                 _ = tick.tick() => {}
                 () = stop.cancelled(), if give_up.is_none() => {}
             }
         }
-        let errors = self.socket.0.close().await;
-        for error in errors {
-            tracing::warn!(%error, "closing the publishing socket");
-        }
+        let left =
+            give_up.map_or(Duration::ZERO, |at| at.saturating_duration_since(tokio::time::Instant::now()));
+        self.subscribers.close(left).await;
     }
 
     fn is_empty(&self) -> bool {
@@ -225,22 +213,34 @@ impl Publisher {
     }
 
     /// Sends the first message of the outbox where the budget has room for it; returns whether it did.
-    async fn send_next(&mut self) -> bool {
+    fn send_next(&mut self) -> bool {
         let room = self.budget.room();
         let next = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner).pop(room);
         let Some(parts) = next else { return false };
         let (kind, bytes) = (parts.kind(), parts.bytes());
-        let mut message = ZmqMessage::from(parts.topic);
-        message.push_back(self.budget.hold(parts.header));
-        message.push_back(self.budget.hold(parts.table));
-        match self.socket.0.send(message).await {
-            Ok(()) => {
-                metrics::counter!("phasewatch_publish_messages_total", "kind" => kind).increment(1);
-                metrics::counter!("phasewatch_publish_bytes_total", "kind" => kind).increment(bytes as u64);
-            }
-            Err(error) => tracing::warn!(%error, kind, "a message could not be published"),
+        let topic = parts.topic.clone();
+        let held = [parts.topic, self.budget.hold(parts.header), self.budget.hold(parts.table)];
+        let lost = self.subscribers.send(&topic, &message_chunks(&held).into());
+        metrics::counter!("phasewatch_publish_messages_total", "kind" => kind).increment(1);
+        metrics::counter!("phasewatch_publish_bytes_total", "kind" => kind).increment(bytes as u64);
+        if lost > 0 {
+            metrics::counter!("phasewatch_publish_dropped_total", "kind" => kind).increment(lost as u64);
+            tracing::warn!(kind, lost, "subscribers with full queues lost a message");
         }
         true
+    }
+}
+
+/// Takes a subscriber in, or tells why not.
+fn arrive(subscribers: &mut Subscribers, arrival: Arrival) {
+    match arrival {
+        Arrival::Peer(wire, address) => {
+            if !subscribers.add(*wire, address.clone()) {
+                subscribers::trouble(&format!("{address} was refused: {MAX_SUBSCRIBERS} are connected"));
+            }
+        }
+        Arrival::Stranger(what) => subscribers::trouble(&what),
+        Arrival::Failed(error) => subscribers::trouble(&format!("accepting: {error}")),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 55] = [
+pub(super) const KEYS: [(&str, &str, Kind); 56] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("journal", "enabled", Toml),
@@ -60,6 +60,7 @@ pub(super) const KEYS: [(&str, &str, Kind); 55] = [
     ("limits", "held_bytes", Toml),
     ("limits", "kept_bytes", Toml),
     ("limits", "pixels", Toml),
+    ("limits", "message_bytes", Toml),
     ("publish", "bind", Text),
     ("publish", "min_interval_ms", Toml),
     ("publish", "queue_bytes", Toml),

@@ -288,6 +288,8 @@ pub struct LimitsSettings {
     pub kept_bytes: usize,
     /// Most pixels of one scan.
     pub pixels: usize,
+    /// Most bytes of one message of a source, all parts together.
+    pub message_bytes: usize,
 }
 
 /// `[publish]`.

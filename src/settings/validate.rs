@@ -240,6 +240,7 @@ fn limits(reader: &mut Reader) -> Result<LimitsSettings> {
         held_bytes: reader.whole("limits.held_bytes", 0, TIB)?,
         kept_bytes: reader.whole("limits.kept_bytes", 0, TIB)?,
         pixels: reader.whole("limits.pixels", 1, MAX_AXIS * MAX_AXIS)?,
+        message_bytes: reader.whole("limits.message_bytes", 2 * KIB * KIB, TIB)?,
     };
     if limits.total_bytes < limits.stack_bytes {
         let stack = limits.stack_bytes;

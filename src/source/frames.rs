@@ -4,20 +4,22 @@
 //! page or a probe may ask meanwhile. The task that drives a source is [`crate::pipeline::receive`]. Nothing here looks into
 //! a message but for its size.
 //!
-//! Assumptions: ZMTP 3 over TCP, no ZMTP heartbeats at the sender, a network where only the instrument can reach the
-//! socket. What the library underneath (`zeromq` 0.7) cannot do is worked around or stated:
-//! - It reads only while it is polled and has no receive queue, so a full queue behind us reaches the sender through TCP.
-//!   A PUSH sender then waits; a PUB sender drops, which shows as gaps in `seq`.
-//! - A peer that announces a frame of many gigabytes can make the allocation abort the process, before any limit of ours
-//!   applies: [`Endpoint::max_message_bytes`] judges what has arrived. Never bind an open interface.
+//! Assumptions: ZMTP 3 over TCP ([`crate::zmtp`]), and a network where only the instrument can reach the socket: there is
+//! no authentication, and what comes is believed. ZMTP heartbeats are answered, also while nothing is read.
+//! - Nothing is read ahead of who asks, so a full queue behind us reaches the sender through TCP. A PUSH sender then
+//!   waits; a PUB sender drops, which shows as gaps in `seq`.
+//! - What a peer announces takes no memory before it comes. [`Endpoint::max_message_bytes`] is judged by what is
+//!   announced; the rest of such a message is passed over, and the connection stays.
+//! - Peers are read in turn and their number is bounded ([`peers`]); one that says nothing keeps nobody waiting.
 //! - Small parts of one burst share one receive buffer; who keeps a small part for long should copy it.
-//! - Security is NULL only.
 //!
 //! Bad input: an error of a peer (garbage, a reset, a foreign version of the protocol) is a [`SourceNotice::PeerError`],
 //! counted and logged at most once a second per cause, never an end. A message above the limit is dropped and counted.
+//! What cannot be told from a sender of measured values is not told: whoever speaks ZMTP can send any.
 
+mod address;
 mod idle;
-mod link;
+mod peers;
 mod status;
 mod zmq;
 
@@ -63,7 +65,7 @@ pub enum SourceNotice {
     Message(Vec<Bytes>),
     /// A message above the limit came and was dropped.
     Oversize {
-        /// Its size in bytes, all parts together.
+        /// Its size in bytes, all parts together, as far as they were announced when it went above.
         bytes: usize,
     },
     /// A peer is there.
@@ -89,7 +91,7 @@ pub enum SourceNotice {
     PeerError {
         /// The kind of trouble.
         cause: PeerCause,
-        /// What the library says about it.
+        /// What is wrong, and with whom.
         detail: String,
     },
 }
@@ -99,10 +101,8 @@ pub enum SourceNotice {
 pub enum PeerCause {
     /// No connection: refused, no route, no such name, or no answer in time.
     Connect,
-    /// Somebody connected who does not speak ZMTP 3, or is the wrong kind of socket.
+    /// Somebody connected who does not speak ZMTP 3, is the wrong kind of socket, or said nothing; or one too many.
     Handshake,
-    /// The peer sent a ZMTP command, which is how heartbeats begin; the connection is lost at each.
-    Heartbeat,
     /// A connection broke, or carried what is not ZMTP.
     Protocol,
 }
@@ -114,7 +114,6 @@ impl PeerCause {
         match self {
             Self::Connect => "connect",
             Self::Handshake => "handshake",
-            Self::Heartbeat => "heartbeat",
             Self::Protocol => "protocol",
         }
     }
@@ -131,6 +130,12 @@ pub trait FrameSource: Send {
     /// Waits for the next notice. Cancel-safe: what a dropped call had begun goes on in the next one, and no message is
     /// lost. It never ends: a source without peers waits for them.
     fn next(&mut self) -> impl Future<Output = SourceNotice> + Send;
+
+    /// Keeps peers content while nobody takes messages: to be polled instead of [`FrameSource::next`], for as long as
+    /// it takes. Never ends, and may be dropped at any time.
+    fn hold(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// Which kind of socket.
@@ -162,9 +167,10 @@ pub struct Endpoint {
     pub topic: String,
     /// Silence after which [`SourceNotice::Idle`] is told.
     pub idle_after: Duration,
-    /// Connect only: silence after which a fresh connection takes the place of the old one. ZeroMQ would wait for ever for
-    /// a sender whose machine lost power, since nothing is ever sent toward it. A PUSH sender that sends in just that
-    /// millisecond may lose what it put on the old connection, hence `None` to switch it off; SUB loses nothing.
+    /// Connect only: silence after which a fresh connection takes the place of the old one. A machine that lost power is
+    /// found by the kernel's probes within two minutes; a sender that hangs, or whose connection a firewall has forgotten on
+    /// one side only, is not. A PUSH sender that sends in just that millisecond may lose what it put on the old
+    /// connection, hence `None` to switch it off; SUB loses nothing.
     pub redial_after: Option<Duration>,
     /// Larger messages, all parts together, are dropped and counted.
     pub max_message_bytes: usize,

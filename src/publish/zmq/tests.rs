@@ -3,7 +3,7 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use serde_json::json;
-use zeromq::{SocketRecv, SubSocket};
+use zeromq::{Socket, SocketRecv, SubSocket, ZmqMessage};
 
 use super::*;
 

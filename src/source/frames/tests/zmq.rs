@@ -247,18 +247,6 @@ async fn garbage_on_a_bound_socket_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn a_peer_with_heartbeats_is_told_apart() {
-    let (mut source, address) = open(bind(SocketKind::Pull)).await;
-    let stream = TcpStream::connect(host_port(&address)).await.unwrap();
-    let mut peer = RawPeer::handshake(stream, "PUSH").await;
-    peer.frame(0, b"data").await;
-    peer.frame(4, b"\x04PING\0\0").await;
-    assert_eq!(next_text(&mut source).await, ["data"]);
-    let (notice, _) = until(&mut source, |notice| matches!(notice, SourceNotice::PeerError { .. })).await;
-    assert!(matches!(notice, SourceNotice::PeerError { cause: PeerCause::Heartbeat, .. }), "{notice:?}");
-}
-
-#[tokio::test]
 async fn the_wrong_kind_of_socket_is_an_event() {
     let (mut source, address) = open(bind(SocketKind::Pull)).await;
     let mut sender = PubSocket::new();
