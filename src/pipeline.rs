@@ -1,7 +1,7 @@
 //! Tasks, threads, queues and shutdown: what joins the stages. The stages themselves know nothing of it.
 //!
 //! ```text
-//! sources (tasks) -> queue, bounded in bytes -> receive thread: decode, detector, stack
+//! sources (tasks) -> queue, bounded in bytes -> receive thread: decode, detector, stack <-> resend (task)
 //!                                                  | workboard: a coalescing set of what changed
 //!                                               map thread: absorption, classify, publish
 //!                                                  | orders, bounded
@@ -15,6 +15,7 @@ pub mod mapper;
 pub mod queue;
 pub mod receive;
 mod recipe;
+pub mod resend;
 pub mod scans;
 pub mod shelf;
 pub mod workboard;

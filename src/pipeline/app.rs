@@ -18,6 +18,9 @@ use super::ingest::{Ingest, SourceLine};
 use super::mapper::{Mapper, MapperSettings, Outlet};
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
+use super::resend::desk::MOST_UNDER_WAY;
+use super::resend::rule::ResendRule;
+use super::resend::{Office, ResendLine, client};
 use super::scans::{Patience, ScanLimits, Scans};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::workboard::Workboard;
@@ -324,7 +327,8 @@ impl Threads {
             ModelHand::new(Arc::clone(&app.shelf), Reader::Live),
             orders,
         );
-        let ingest = Ingest::new(lines(settings), scans(settings), workboard);
+        let ingest = Ingest::new(lines(settings), scans(settings), workboard)
+            .with_resend(resend_office(settings, stop));
         let handles = vec![
             ("archive", spawn("archive", stop, move || archiver.run(&ordered))?),
             ("map", spawn("map", stop, move || mapper.run())?),
@@ -376,6 +380,19 @@ fn lines(settings: &Settings) -> Vec<SourceLine> {
     settings.sources.iter().map(line).collect()
 }
 
+/// Where missing messages are asked for; its client runs in a task, until `stop`.
+fn resend_office(settings: &Settings, stop: &CancellationToken) -> Office {
+    let line = |source: &SourceSettings| ResendLine {
+        name: source.name.clone(),
+        rule: ResendRule::of(source),
+        after: Duration::from_secs_f64(source.resend_after_s),
+    };
+    let (errands, to_carry) = tokio::sync::mpsc::channel(MOST_UNDER_WAY);
+    let (report, reports) = sync_channel(MOST_UNDER_WAY);
+    tokio::spawn(client::run(to_carry, report, stop.clone()));
+    Office::new(settings.sources.iter().map(line).collect(), errands, reports)
+}
+
 fn scans(settings: &Settings) -> Scans {
     let limits = ScanLimits {
         pixels: settings.limits.pixels,
@@ -389,6 +406,7 @@ fn scans(settings: &Settings) -> Scans {
         silence: Duration::from_secs_f64(source.silence_s),
         grace: Duration::from_secs_f64(source.grace_s),
         reopen: Duration::from_secs_f64(source.reopen_s),
+        resend: Duration::from_secs_f64(source.resend_wait_s),
     };
     let frames = FrameSettings {
         mask: settings.detector.mask.clone(),

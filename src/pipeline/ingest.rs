@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::queue::{Popped, QueueReceiver};
+use super::resend::Office;
 use super::scans::{Accepted, EventRefusal, Scans};
 use super::workboard::Workboard;
 use crate::source::frames::RawMessage;
@@ -57,6 +58,8 @@ pub struct Ingest {
     books: Vec<Books>,
     scans: Scans,
     workboard: Arc<Workboard>,
+    /// Where missing messages are asked for, if anywhere.
+    resend: Option<Office>,
     queue_waited_us: u64,
     last_watched: Option<Instant>,
 }
@@ -72,7 +75,13 @@ impl Ingest {
     #[must_use]
     pub fn new(lines: Vec<SourceLine>, scans: Scans, workboard: Arc<Workboard>) -> Self {
         let books = lines.iter().map(|line| Books::new(&line.name)).collect();
-        Self { lines, books, scans, workboard, queue_waited_us: 0, last_watched: None }
+        Self { lines, books, scans, workboard, resend: None, queue_waited_us: 0, last_watched: None }
+    }
+
+    /// The same, with messages that are missing asked for.
+    #[must_use]
+    pub fn with_resend(self, office: Office) -> Self {
+        Self { resend: Some(office), ..self }
     }
 
     /// Receives until the queue closes, then ends every open scan.
@@ -81,11 +90,16 @@ impl Ingest {
         let mut messages = Vec::new();
         loop {
             let tick = Instant::now() + TICK;
-            let deadline = self.scans.next_deadline().map_or(tick, |deadline| deadline.min(tick));
+            let asks = self.resend.as_ref().and_then(Office::next_turn);
+            let deadline = self.scans.next_deadline().into_iter().chain(asks).fold(tick, Instant::min);
             let popped = queue.pop_all(&mut messages, Some(deadline));
             let oldest = messages.first().map_or_else(Instant::now, |message| message.received);
             for message in messages.drain(..) {
                 self.message(message);
+            }
+            // Before the scans are polled: whether one ends depends on what may still come.
+            if let Some(office) = &mut self.resend {
+                office.turn(&mut self.scans, Instant::now());
             }
             self.scans.poll(Instant::now());
             self.post(oldest);
@@ -114,12 +128,22 @@ impl Ingest {
         let scan_id = event.scan_id.clone();
         let seq = event.seq;
         match self.scans.push(source, event, cost, message.received) {
-            Ok(Accepted::Used | Accepted::Held) => {}
+            Ok(Accepted::Used) => {}
+            Ok(Accepted::Held) => {
+                if let (Some(office), Some(seq)) = (&mut self.resend, seq) {
+                    office.held(source, &scan_id, seq, message.received);
+                }
+            }
             Ok(Accepted::Duplicate) => self.books[source].duplicate.increment(1),
             Ok(Accepted::Skipped) => self.books[source].skipped.increment(1),
             Err(refusal) => {
                 if refusal == EventRefusal::Stale {
                     self.books[source].stale.increment(1);
+                }
+                if let (Some(office), Some(seq)) = (&mut self.resend, seq)
+                    && refusal.is_final()
+                {
+                    office.refused(&scan_id, seq);
                 }
                 self.refuse(source, refusal.reason(), &refusal, Some((&scan_id, seq)));
             }
