@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::queue::{Popped, QueueReceiver};
 use super::resend::Office;
-use super::scans::{Accepted, EventRefusal, Scans};
+use super::scans::{Accepted, EventRefusal, ScanNotice, Scans, lock};
 use super::workboard::Workboard;
 use crate::source::frames::RawMessage;
 use crate::source::stxm_stream::{self, Framing};
@@ -194,9 +194,23 @@ impl Ingest {
     }
 
     fn post(&mut self, received: Instant) {
-        let left_out = self.workboard.post(self.scans.take_notices(), received);
+        let notices = self.scans.take_notices();
+        notices.iter().for_each(|notice| self.count_missing(notice));
+        let left_out = self.workboard.post(notices, received);
         if left_out > 0 {
             tracing::warn!(left_out, "too much happens to scans at once; some of it is not shown");
+        }
+    }
+
+    /// Counts what had not come when a scan ended for the first time.
+    fn count_missing(&self, notice: &ScanNotice) {
+        if let ScanNotice::Ended { scan_id, reopened: false, .. } = notice
+            && let Some(scan) = self.scans.get(scan_id)
+            && let Some(stack) = scan.stack()
+        {
+            let name = self.lines[scan.source()].name.clone();
+            let missing = lock(stack).sequence().missing();
+            metrics::counter!(names::MESSAGES_MISSING, "source" => name).increment(missing);
         }
     }
 

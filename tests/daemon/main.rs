@@ -11,6 +11,7 @@ mod models;
 mod oddities;
 mod order;
 mod refusals;
+mod resend;
 mod restart;
 mod rig;
 mod script;

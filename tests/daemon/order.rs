@@ -24,7 +24,7 @@ fn messages() -> Vec<Message> {
     Script::new("same").whole()
 }
 
-fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+pub fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
     FILES.iter().map(|file| (*file, std::fs::read(folder.join(file)).unwrap())).collect()
 }
 
