@@ -84,6 +84,14 @@ impl Ingest {
         Self { resend: Some(office), ..self }
     }
 
+    /// Says that a scan which is open again was being received when the daemon went down: what had been on its way is asked
+    /// for.
+    pub fn restarted(&mut self, scan_id: &str) {
+        if let Some(office) = &mut self.resend {
+            office.restarted(scan_id);
+        }
+    }
+
     /// Receives until the queue closes, then ends every open scan.
     pub fn run(mut self, mut queue: QueueReceiver<RawMessage>) {
         const TICK: Duration = Duration::from_millis(500);

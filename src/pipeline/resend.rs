@@ -76,7 +76,8 @@ impl Office {
         Self { lines, desk, held, errands, reports, next_look: None, put_off: false, told }
     }
 
-    /// The receiver of a scan was restarted: what lies above the highest number that is known is asked for, too.
+    /// The receiver of a scan was restarted: what lies above the highest number that is known is asked for, too. The scan
+    /// has to be open by the next turn.
     pub fn restarted(&mut self, scan_id: &str) {
         self.desk.restarted(scan_id);
         self.next_look = None;
@@ -224,3 +225,6 @@ impl Office {
 fn count_failed(source: &str, cause: &'static str) {
     metrics::counter!(names::RESEND_FAILED, "source" => source.to_owned(), "cause" => cause).increment(1);
 }
+
+#[cfg(test)]
+mod tests;
