@@ -7,6 +7,9 @@
 //! quiet for half of the time after which it is closed: until its end has come, the answer is that nothing was sent, or
 //! it was asked often enough.
 //!
+//! A scan whose requests bring nothing is asked about with growing waits too, whatever else of it is missing: a `seq` that
+//! jumps far ahead makes a gap of more requests than anybody should be sent.
+//!
 //! What came is never asked for; neither is what came and was refused. A scan that is not looked at any more is
 //! forgotten.
 
@@ -101,6 +104,10 @@ struct Case {
     asked: bool,
     /// Its request that is under way.
     under_way: Option<u64>,
+    /// Requests in a row that brought nothing, by what was answered.
+    in_vain: u32,
+    /// No request before this time, for that reason.
+    not_before: Option<Instant>,
 }
 
 /// The requests of all scans.
@@ -191,7 +198,9 @@ impl Desk {
             return;
         };
         case.under_way = None;
+        case.in_vain = if sent.is_some_and(|sent| sent > 0) { 0 } else { case.in_vain + 1 };
         let after = self.after.get(case.source).copied().unwrap_or_default();
+        case.not_before = (case.in_vain > 0).then(|| now + wait(after, case.in_vain.min(MOST_ATTEMPTS - 1)));
         case.holes.answered(|asked| now + wait(after, asked));
         case.tail = case.tail.take().and_then(|tail| match tail.due {
             Some(_) => Some(tail),
@@ -243,7 +252,8 @@ impl Case {
 
     fn next_due(&self) -> Option<Instant> {
         let tail = self.tail.and_then(|tail| tail.due);
-        self.holes.next_due().into_iter().chain(tail).min()
+        let due = self.holes.next_due().into_iter().chain(tail).min()?;
+        Some(self.not_before.map_or(due, |time| due.max(time)))
     }
 
     fn take_due(&mut self, now: Instant) -> Vec<[u64; 2]> {

@@ -49,7 +49,7 @@ impl Holes {
                     if from > next {
                         self.add_new(next, from - 1, due);
                     }
-                    self.ranges.insert(from, Hole { last: to, ..hole });
+                    self.keep(from, Hole { last: to, ..hole });
                     next = to + 1;
                 }
                 if hole.last > gap.last {
@@ -67,6 +67,18 @@ impl Holes {
             .iter()
             .filter(|(first, hole)| hole.state == State::Refused && highest.is_none_or(|h| **first > h));
         self.ranges.extend(ahead.map(|(first, hole)| (*first, *hole)));
+    }
+
+    /// Keeps a range that was known. What was given up is not told apart any more.
+    fn keep(&mut self, first: u64, hole: Hole) {
+        if hole.state == State::GivenUp
+            && let Some((_, before)) = self.ranges.range_mut(..first).next_back()
+            && (before.state, before.last + 1) == (State::GivenUp, first)
+        {
+            before.last = hole.last;
+            return;
+        }
+        self.ranges.insert(first, hole);
     }
 
     fn add_new(&mut self, first: u64, last: u64, due: Instant) {
@@ -118,34 +130,42 @@ impl Holes {
         messages
     }
 
-    /// Takes what is due, lowest first, and marks it as asked for: at most so many ranges and messages. Neighbours are
-    /// joined.
+    /// Takes what is due and marks it as asked for: at most so many ranges and messages, those first that were asked for
+    /// least often, then the lowest. They come in order, neighbours joined.
     pub(super) fn take_due(&mut self, most_ranges: usize, most_messages: u64, now: Instant) -> Vec<[u64; 2]> {
         let is_due = |hole: &Hole| matches!(hole.state, State::Due(due) if due <= now);
-        let mut taken: Vec<[u64; 2]> = Vec::new();
-        let mut left = most_messages;
-        let due: Vec<_> = self
+        let mut due: Vec<_> = self
             .ranges
             .iter()
             .filter(|(_, hole)| is_due(hole))
             .map(|(first, hole)| (*first, *hole))
             .collect();
-        for (first, hole) in due {
-            let joins = taken.last().is_some_and(|[_, last]| last + 1 == first);
-            if left == 0 || (!joins && taken.len() == most_ranges) {
+        due.sort_by_key(|(_, hole)| hole.asked);
+        let mut taken: Vec<[u64; 2]> = Vec::new();
+        let mut left = most_messages;
+        for (first, hole) in due.into_iter().take(most_ranges) {
+            if left == 0 {
                 break;
             }
             let last = hole.last.min(first + (left - 1));
-            left -= last - first + 1;
-            match taken.last_mut().filter(|_| joins) {
-                Some(range) => range[1] = last,
-                None => taken.push([first, last]),
-            }
             if last < hole.last {
+                if self.ranges.len() >= 2 * MOST_GAPS {
+                    continue;
+                }
                 self.ranges.insert(last + 1, hole);
             }
+            left -= last - first + 1;
             self.ranges.insert(first, Hole { last, state: State::Asked, asked: hole.asked + 1 });
+            taken.push([first, last]);
         }
+        taken.sort_unstable();
+        taken.dedup_by(|next, range| {
+            let joins = range[1] + 1 == next[0];
+            if joins {
+                range[1] = next[1];
+            }
+            joins
+        });
         taken
     }
 
@@ -155,5 +175,45 @@ impl Holes {
         for hole in self.ranges.values_mut().filter(|hole| hole.state == State::Asked) {
             hole.state = State::Due(due(hole.asked));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: SeqRange = SeqRange { first: 0, last: 4_000_000_000 };
+
+    #[test]
+    fn memory_is_bounded_however_long_a_range_is() {
+        let (mut holes, now) = (Holes::default(), Instant::now());
+        holes.update(&[ALL], None, now);
+        let taken = (0..10_000).filter(|_| !holes.take_due(1, 1, now).is_empty()).count();
+        assert_eq!((taken, holes.ranges.len()), (2 * MOST_GAPS - 1, 2 * MOST_GAPS));
+        // What was given up is one range again, and makes room.
+        holes.answered(|_| now);
+        assert_eq!(holes.give_up(1, now), taken as u64);
+        holes.update(&[ALL], None, now);
+        assert_eq!(holes.ranges.len(), 2);
+        assert_eq!(holes.take_due(1, 5, now), [[taken as u64, taken as u64 + 4]]);
+    }
+
+    #[test]
+    fn what_was_asked_for_least_often_comes_first_and_neighbours_are_joined() {
+        let (mut holes, now) = (Holes::default(), Instant::now());
+        let gap = |first, last| SeqRange { first, last };
+        let gaps = [gap(1, 9), gap(20, 21), gap(30, 31)];
+        holes.update(&gaps, None, now);
+        assert_eq!(holes.take_due(9, 4, now), [[1, 4]]);
+        holes.answered(|_| now);
+        assert_eq!(holes.take_due(2, 99, now), [[5, 9], [20, 21]]);
+        holes.answered(|_| now);
+        assert_eq!(holes.take_due(9, 99, now), [[1, 9], [20, 21], [30, 31]]);
+        // Each keeps what was done about it when a part of it comes.
+        holes.answered(|asked| now + std::time::Duration::from_secs(asked.into()));
+        holes.update(&[gap(1, 2), gap(4, 6), gap(30, 30), gap(33, 33)], None, now);
+        assert_eq!(holes.take_due(9, 99, now), [[33, 33]]);
+        assert_eq!(holes.take_due(9, 99, now + std::time::Duration::from_secs(1)), [[30, 30]]);
+        assert_eq!(holes.take_due(9, 99, now + std::time::Duration::from_secs(2)), [[1, 2], [4, 6]]);
     }
 }

@@ -111,8 +111,26 @@ fn requests_are_bounded_and_the_rest_follows_at_once() {
     let first = asked(&mut desk, &ragged, now + AFTER);
     assert_eq!((first[0].len(), first[0][0]), (MOST_RANGES, [1, 1]));
     desk.done(0, None, now + AFTER);
-    let second = asked(&mut desk, &ragged, now + AFTER);
+    assert!(asked(&mut desk, &ragged, now + AFTER).is_empty(), "that brought nothing");
+    let second = asked(&mut desk, &ragged, now + AFTER * 2);
     assert_eq!(second[0][0], [2 * MOST_RANGES as u64 + 1; 2], "what was asked for waits its time");
+}
+
+#[test]
+fn a_gap_of_millions_is_not_a_flood_of_requests() {
+    let (mut desk, now) = (desk(), Instant::now());
+    let jump = [view([0, LAST_SEQ])];
+    let mut requests = 0;
+    for step in 0..800 {
+        let now = now + AFTER * step;
+        desk.look(&jump, now);
+        for errand in desk.take_due(now) {
+            requests += 1;
+            desk.done(errand.id, Some(0), now);
+        }
+    }
+    // 400 s, and at last one every 4 s.
+    assert!((100..110).contains(&requests), "{requests}");
 }
 
 #[test]
