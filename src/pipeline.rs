@@ -1,7 +1,8 @@
 //! Tasks, threads, queues and shutdown: what joins the stages. The stages themselves know nothing of it.
 //!
 //! ```text
-//! sources (tasks) -> queue, bounded in bytes -> receive thread: decode, detector, stack, journal -> sync thread
+//! sources (tasks) -> queue, bounded in bytes -> receive thread: decode, detector, stack, journal <-> resend (task)
+//!                                                  |                                     -> sync thread
 //!                                                  | workboard: a coalescing set of what changed
 //!                                               map thread: absorption, classify, publish
 //!                                                  | orders, bounded
@@ -19,6 +20,7 @@ pub mod queue;
 pub mod receive;
 mod recipe;
 pub mod replayed;
+pub mod resend;
 pub mod resume;
 pub mod scans;
 pub mod shelf;

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use endpoint::Endpoint;
+pub(crate) use endpoint::{is_loopback, tcp};
 pub use error::{Origin, SettingsError};
 pub use reader::Effective;
 pub use sections::*;

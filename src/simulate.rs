@@ -1,16 +1,18 @@
 //! A simulated microscope, and the sender that publishes it, or a recorded stack, over `stxm-stream/1`.
 //!
 //! Pure in the core: a [`Scenario`] and reference spectra make a [`Microscope`]; a [`ScanSource`] (microscope or
-//! recording) makes [`WireMessage`]s in the order of the scan; [`Faulty`] drops, doubles and shuffles them.
-//! Only [`publish`] knows sockets and the clock. Simulated scans say so in their plan; recorded ones do not.
+//! recording) makes [`WireMessage`]s in the order of the scan; [`Faulty`] drops, doubles and shuffles them; [`Kept`]
+//! keeps them for who asks again. Only [`publish`] and [`Offer`] know sockets and the clock. Simulated scans say so in their plan; recorded ones do not.
 
 mod drift;
 mod faults;
 mod flaws;
+mod kept;
 mod messages;
 mod microscope;
 mod mismatch;
 pub mod nvpf;
+mod offer;
 mod playback;
 mod publish;
 mod sampling;
@@ -18,13 +20,15 @@ mod scenario;
 mod specimen;
 
 pub use faults::{FaultCounters, Faults, Faulty};
+pub use kept::{Keeper, Keeping, Kept};
 pub use messages::{MessageKind, MessageSettings, ScanMessages, ScanSource, WireMessage};
 pub use microscope::Microscope;
 pub use mismatch::mismatched;
+pub use offer::Offer;
 pub use playback::Playback;
 pub use publish::{
     Endpoint, MAX_IN_FLIGHT_BYTES, PublishError, PublishEvent, PublishReport, PublishSettings, SocketKind,
-    publish,
+    publish, publish_offering,
 };
 pub use scenario::{
     Beam, DetectorSettings, DriftSettings, EnergyRun, FlawSettings, IncidentSource, SamplingSettings,

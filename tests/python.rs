@@ -201,6 +201,17 @@ fn heartbeats_of_libzmq_cost_nothing() {
     }
 }
 
+#[test]
+fn a_sender_in_python_is_asked_for_what_it_lost() {
+    let Some(python) = python() else { return };
+    let rig = Setup::new().set("source", "grace_s = 0.3\nresend_after_s = 1.5").start();
+    let said = run(python, "tests/python/check_resend.py", &[rig.source(), "from-python"]);
+    assert!(said.starts_with("11 messages were lost and asked for in "), "{said}");
+    let scan = rig.archived("from-python");
+    assert_eq!((&scan["outcome"]["status"], &scan["gaps"]), (&json!("complete"), &json!([])));
+    assert_eq!(scan["measured_values"], 8 * 24);
+}
+
 /// Spectra of the references and of mixtures, with a few values missing.
 fn spectra() -> Value {
     let set = ReferenceSet::load(&references()).unwrap();

@@ -75,6 +75,7 @@ fn same_scan(one: &ScanPlan, other: &ScanPlan) -> bool {
         let mut plan = plan.clone();
         plan.energies_ev.truncate(energies);
         plan.dwell_ms.truncate(energies);
+        plan.resend = None;
         for list in [&mut plan.flux_ph_per_s, &mut plan.detector.counts_per_photon].into_iter().flatten() {
             list.truncate(energies);
         }

@@ -16,8 +16,9 @@ use super::{Failure, print, say};
 use crate::recording::{Recording, select_energies};
 use crate::scan::{DetectorKind, is_valid_id};
 use crate::simulate::{
-    Endpoint, Faults, Faulty, MessageKind, MessageSettings, Microscope, PublishError, PublishEvent,
-    PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario, SocketKind, nvpf, publish,
+    Endpoint, Faults, Faulty, Keeping, MessageKind, MessageSettings, Microscope, Offer, PublishError,
+    PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario, SocketKind, nvpf,
+    publish_offering,
 };
 
 /// Real time between two repeats of `scan_start` on PUB; the format wants one every 5 s at least.
@@ -66,10 +67,53 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
     #[command(flatten)]
+    offer: OfferArgs,
+    #[command(flatten)]
     faults: FaultArgs,
     /// Write the synthetic NVPF reference spectra into DIR, and do nothing else.
     #[arg(long, value_name = "DIR")]
     write_references: Option<PathBuf>,
+}
+
+/// Whether messages can be asked for again.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Sending again")]
+struct OfferArgs {
+    /// Offer to send messages again: bind a REP socket to this address, such as tcp://127.0.0.1:0, and name it in
+    /// scan_start. What the faults lose can be asked for there.
+    #[arg(long, value_name = "ADDR")]
+    resend: Option<String>,
+    /// After the last message, stay until so many seconds have passed without a request.
+    #[arg(long, value_name = "S", default_value_t = 10.0, requires = "resend")]
+    linger: f64,
+    /// Keep at most so many bytes of messages; the oldest give way.
+    #[arg(long, value_name = "N", default_value_t = 268_435_456, requires = "resend")]
+    keep_bytes: usize,
+}
+
+impl OfferArgs {
+    fn check(&self) -> Result<(), Failure> {
+        let is_open = |address: &str| {
+            ["tcp://*", "tcp://0.0.0.0:", "tcp://[::]:"].iter().any(|open| address.starts_with(open))
+        };
+        if let Some(address) = self.resend.as_deref().filter(|address| is_open(address)) {
+            return Err(Failure::usage(format_args!(
+                "--resend {address} must name the address that receivers are to connect to"
+            )));
+        }
+        if !(0.0..=86_400.0).contains(&self.linger) {
+            return Err(Failure::usage(format_args!("--linger {} must be 0 to 86400", self.linger)));
+        }
+        Ok(())
+    }
+
+    async fn bind(&self) -> Result<Option<Offer>, Failure> {
+        let Some(address) = &self.resend else { return Ok(None) };
+        let linger = Duration::from_secs_f64(self.linger);
+        let offer = Offer::bind(address, self.keep_bytes, linger).await.map_err(|error| failure(&error))?;
+        say(format_args!("sends again what is asked for at {}", offer.address()));
+        Ok(Some(offer))
+    }
 }
 
 /// What goes wrong on the way.
@@ -119,6 +163,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
         });
     }
     args.faults.check()?;
+    args.offer.check()?;
     let scans = Scans::load(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::unavailable(format_args!("no runtime: {error}")))?;
@@ -249,6 +294,8 @@ async fn send_all(args: &SimulateArgs, scans: &Scans) -> Result<(), Failure> {
             on_interrupt.cancel();
         }
     });
+    let offer = args.offer.bind().await?;
+    let resend = offer.as_ref().map(|offer| offer.address().to_owned());
     let mut messages = Vec::new();
     let mut started = Utc::now();
     for number in 1..=args.repeat {
@@ -261,19 +308,21 @@ async fn send_all(args: &SimulateArgs, scans: &Scans) -> Result<(), Failure> {
             let scan_ms = microscope.line_start_ms(microscope.plan().energies_ev.len(), 0) / args.speed;
             started += TimeDelta::milliseconds(scan_ms as i64);
         }
-        messages.push(scan_messages(args, source));
+        messages.push(scan_messages(args, source).with_resend(resend.clone()));
     }
     let energies: usize = messages.iter().map(ScanMessages::energies).sum();
     let ids: Vec<_> = messages.iter().map(|messages| messages.plan().scan_id.clone()).collect();
     let seed = args.seed.unwrap_or_default();
     let faults = args.faults.faults();
-    // Every scan has faults of its own, a late start too.
-    let with_faults = (0..)
-        .zip(messages)
-        .flat_map(move |(number, scan)| Faulty::new(scan, faults, seed.wrapping_add(number)));
+    let keeper = offer.as_ref().map(Offer::keeper);
+    // Every scan has faults of its own, a late start too. They lose messages on the way: kept are all.
+    let with_faults = (0..).zip(messages).flat_map(move |(number, scan)| {
+        Faulty::new(Keeping::new(scan, keeper.clone()), faults, seed.wrapping_add(number))
+    });
     let mut progress = Progress::new(energies);
     let settings = publish_settings(args);
-    let report = publish(settings, with_faults, cancel, move |event| progress.note(&event)).await;
+    let on_progress = move |event| progress.note(&event);
+    let report = publish_offering(settings, with_faults, offer, cancel, on_progress).await;
     tell(&report.map_err(|error| failure(&error))?, &ids);
     Ok(())
 }
@@ -315,6 +364,9 @@ fn failure(error: &PublishError) -> Failure {
 fn tell(report: &PublishReport, ids: &[String]) {
     let how = if report.cancelled { "interrupted; sent" } else { "sent" };
     print(format_args!("{how} {} messages, {} bytes, of {}", report.messages, report.bytes, ids.join(", ")));
+    if report.resent > 0 {
+        print(format_args!("sent {} messages again", report.resent));
+    }
     if report.unsent_bytes > 0 {
         say(format_args!("{} bytes had not left when we stopped waiting", report.unsent_bytes));
     }
@@ -354,6 +406,10 @@ impl Progress {
                 self.energy = None;
                 self.bar.inc(1);
             }
+            PublishEvent::Lingering => self.bar.suspend(|| say("all was sent; waiting for requests")),
+            PublishEvent::Resent { messages } => {
+                self.bar.suspend(|| say(format_args!("sent {messages} messages again")));
+            }
             PublishEvent::Sent { .. } => {}
         }
     }
@@ -388,6 +444,8 @@ mod tests {
             |line: &str| run(&parse(&format!("--bind tcp://127.0.0.1:0 {line}")).unwrap()).unwrap_err();
         assert_eq!(refused("--drop 1.5").code, 64);
         assert_eq!(refused("--garbage nan").code, 64);
+        assert!(refused("--resend tcp://*:5560").message.contains("receivers are to connect"));
+        assert_eq!(refused("--resend tcp://127.0.0.1:0 --linger=-1").code, 64);
         assert!(refused("--scan-id ../x").message.contains("../x"));
         assert_eq!(refused("--scenario /nowhere.toml").code, 64);
         assert_eq!(refused("--stack /nowhere.hdr").code, 65);

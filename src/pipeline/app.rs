@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ use super::mapper::{Mapper, MapperSettings, Outlet};
 use super::orders::Orders;
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
+use super::resend::desk::MOST_UNDER_WAY;
+use super::resend::rule::ResendRule;
+use super::resend::{Office, ResendLine, client};
 use super::resume::{Recipes, Resumer};
 use super::scans::{Patience, ScanLimits, Scans};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
@@ -372,7 +376,8 @@ impl Threads {
             ModelHand::new(Arc::clone(&app.shelf), Reader::Live),
             orders.clone(),
         );
-        let mut ingest = Ingest::new(lines(settings), scans(settings), workboard);
+        let mut ingest = Ingest::new(lines(settings), scans(settings), workboard)
+            .with_resend(resend_office(settings, stop));
         let mut handles = Vec::new();
         if let Some((store, pins)) = &app.journal {
             let (syncer, work) = syncer(Duration::from_secs_f64(settings.journal.sync_s), health.clone());
@@ -466,6 +471,19 @@ fn lines(settings: &Settings) -> Vec<SourceLine> {
     settings.sources.iter().map(line).collect()
 }
 
+/// Where missing messages are asked for; its client runs in a task, until `stop`.
+fn resend_office(settings: &Settings, stop: &CancellationToken) -> Office {
+    let line = |source: &SourceSettings| ResendLine {
+        name: source.name.clone(),
+        rule: ResendRule::of(source),
+        after: Duration::from_secs_f64(source.resend_after_s),
+    };
+    let (errands, to_carry) = tokio::sync::mpsc::channel(MOST_UNDER_WAY);
+    let (report, reports) = sync_channel(MOST_UNDER_WAY);
+    tokio::spawn(client::run(to_carry, report, stop.clone()));
+    Office::new(settings.sources.iter().map(line).collect(), errands, reports)
+}
+
 fn scans(settings: &Settings) -> Scans {
     let limits = ScanLimits {
         pixels: settings.limits.pixels,
@@ -479,6 +497,7 @@ fn scans(settings: &Settings) -> Scans {
         silence: Duration::from_secs_f64(source.silence_s),
         grace: Duration::from_secs_f64(source.grace_s),
         reopen: Duration::from_secs_f64(source.reopen_s),
+        resend: Duration::from_secs_f64(source.resend_wait_s),
     };
     let frames = FrameSettings {
         mask: settings.detector.mask.clone(),

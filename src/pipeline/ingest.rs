@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::keeper::{COMMIT_BYTES, Keeper};
 use super::queue::{Popped, QueueReceiver};
+use super::resend::Office;
 use super::resume::Resumer;
-use super::scans::{Accepted, EventRefusal, Scans};
+use super::scans::{Accepted, EventRefusal, ScanNotice, Scans, lock};
 use super::workboard::Workboard;
 use crate::scan::{ScanEvent, ScanUpdate};
 use crate::source::frames::RawMessage;
@@ -86,6 +87,8 @@ pub struct Ingest {
     raw: Vec<Option<RawLog>>,
     /// When the oldest message came that nobody was told of yet.
     untold_since: Option<Instant>,
+    /// Where missing messages are asked for, if anywhere.
+    resend: Option<Office>,
     queue_waited_us: u64,
     last_watched: Option<Instant>,
 }
@@ -108,10 +111,17 @@ impl Ingest {
             workboard,
             journal: None,
             raw: Vec::new(),
+            resend: None,
             untold_since: None,
             queue_waited_us: 0,
             last_watched: None,
         }
+    }
+
+    /// The same, with messages that are missing asked for.
+    #[must_use]
+    pub fn with_resend(self, office: Office) -> Self {
+        Self { resend: Some(office), ..self }
     }
 
     /// The same, with a journal.
@@ -134,6 +144,9 @@ impl Ingest {
         if !resumed.scans.is_empty() || resumed.held > 0 {
             tracing::info!(scans = resumed.scans.len(), held = resumed.held, "resumed from the journal");
         }
+        if let Some(office) = &mut self.resend {
+            resumed.scans.iter().for_each(|scan_id| office.restarted(scan_id));
+        }
         self.tell(now);
     }
 
@@ -144,7 +157,8 @@ impl Ingest {
         loop {
             let now = Instant::now();
             let due = self.journal.as_ref().and_then(|journal| journal.keeper.due(now));
-            let wake = [self.scans.next_deadline(), due].into_iter().flatten().min();
+            let asks = self.resend.as_ref().and_then(Office::next_turn);
+            let wake = [self.scans.next_deadline(), due, asks].into_iter().flatten().min();
             let deadline = wake.map_or(now + TICK, |wake| wake.min(now + TICK));
             if self.journal.as_ref().is_some_and(|journal| journal.keeper.is_full()) && !queue.is_closed() {
                 // The queue fills, and TCP holds the senders back.
@@ -163,6 +177,10 @@ impl Ingest {
                 }
             }
             let now = Instant::now();
+            // Before the scans are polled: whether one ends depends on what may still come.
+            if let Some(office) = &mut self.resend {
+                office.turn(&mut self.scans, now);
+            }
             self.scans.poll(now);
             if popped == Popped::Closed {
                 self.scans.stop(now);
@@ -246,12 +264,22 @@ impl Ingest {
         let seq = event.seq;
         self.revive(source, &event, message.received);
         match self.scans.push(source, event, cost, message.received) {
-            Ok(Accepted::Used | Accepted::Held) => {}
+            Ok(Accepted::Used) => {}
+            Ok(Accepted::Held) => {
+                if let (Some(office), Some(seq)) = (&mut self.resend, seq) {
+                    office.held(source, &scan_id, seq, message.received);
+                }
+            }
             Ok(Accepted::Duplicate) => self.books[source].duplicate.increment(1),
             Ok(Accepted::Skipped) => self.books[source].skipped.increment(1),
             Err(refusal) => {
                 if refusal == EventRefusal::Stale {
                     self.books[source].stale.increment(1);
+                }
+                if let (Some(office), Some(seq)) = (&mut self.resend, seq)
+                    && refusal.is_final()
+                {
+                    office.refused(&scan_id, seq);
                 }
                 self.refuse(source, refusal.reason(), &refusal, Some((&scan_id, seq)));
             }
@@ -320,9 +348,23 @@ impl Ingest {
             books.bytes.increment(bytes);
         }
         let received = self.untold_since.take().unwrap_or(now);
-        let left_out = self.workboard.post(self.scans.take_notices(), received);
+        let notices = self.scans.take_notices();
+        notices.iter().for_each(|notice| self.count_missing(notice));
+        let left_out = self.workboard.post(notices, received);
         if left_out > 0 {
             tracing::warn!(left_out, "too much happens to scans at once; some of it is not shown");
+        }
+    }
+
+    /// Counts what had not come when a scan ended for the first time.
+    fn count_missing(&self, notice: &ScanNotice) {
+        if let ScanNotice::Ended { scan_id, reopened: false, .. } = notice
+            && let Some(scan) = self.scans.get(scan_id)
+            && let Some(stack) = scan.stack()
+        {
+            let name = self.lines[scan.source()].name.clone();
+            let missing = lock(stack).sequence().missing();
+            metrics::counter!(names::MESSAGES_MISSING, "source" => name).increment(missing);
         }
     }
 

@@ -40,7 +40,7 @@ impl Replayed {
             kept_bytes: usize::MAX,
         };
         let for_ever = Duration::from_secs(86_400);
-        let patience = Patience { silence: for_ever, grace: for_ever, reopen: for_ever };
+        let patience = Patience { silence: for_ever, grace: for_ever, reopen: for_ever, resend: for_ever };
         let mut scans = Scans::new(limits, vec![patience]);
         let now = Instant::now();
         let mut outcome = Outcome::Partial { reason: "the journal has no end of the scan".to_owned() };

@@ -123,7 +123,7 @@ impl Resumer {
         let Ok(pinned) = Pinned::read(&folder) else { return };
         let same = |plan: &ScanPlan| {
             let first = pinned.plan.as_ref().map(|(_, first)| first);
-            first.is_some_and(|first| ScanPlan { started: first.started, ..plan.clone() } == *first)
+            first.is_some_and(|first| plan.is_repeat_of(first))
         };
         if plan.is_some_and(|plan| !same(plan)) {
             // Another scan that was given the same id: its journal will take this one's place.

@@ -1,13 +1,14 @@
 //! Which scans there are, and what state each is in: a pure state machine from events to notices.
 //!
 //! Messages of a scan whose `scan_start` has not come are held, bounded in bytes; the oldest give way. An end
-//! waits for late messages unless nothing is missing. A scan that falls silent, or whose source starts another,
+//! waits for late messages unless nothing is missing, and longer while there is hope that they are sent again. A scan that falls silent, or whose source starts another,
 //! ends as partial. Samples that come after that open it again, while its stack is still here; later they are
 //! stale. Everything that is not used is counted under a reason.
 //!
 //! Time is passed in, on the clock that never jumps; the senders' clocks order nothing.
 
 mod held;
+mod missing;
 mod open;
 mod output;
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use held::Held;
+pub use missing::{MOST_GAPS, Missing};
 pub use open::{Ending, Phase, STOPPED, Scan, Standing};
 pub use output::{Kept, Output, ScanNotice, ScanOrigin};
 
@@ -58,6 +60,8 @@ pub struct Patience {
     pub grace: Duration,
     /// How long late samples open a scan again.
     pub reopen: Duration,
+    /// Longest wait after an end while there is hope that missing messages are sent again.
+    pub resend: Duration,
 }
 
 /// Why an event was not used.
@@ -99,6 +103,12 @@ pub enum EventRefusal {
 }
 
 impl EventRefusal {
+    /// Whether the same message would be refused again, whenever it came.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Limit { .. } | Self::Waiting | Self::Stale)
+    }
+
     /// A short name for counters.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -221,7 +231,7 @@ impl Scans {
         // A scan that was archived is back for a late message only.
         if !matches!(origin, ScanOrigin::Archived(_)) {
             for other in self.scans.values_mut().filter(|other| other.source() == source) {
-                other.supersede(&plan.scan_id);
+                other.supersede(&plan.scan_id, now);
             }
         }
         let verdict = if plan.scan_kind == ScanKind::Stack { self.fits(&plan) } else { Ok(()) };
@@ -396,6 +406,26 @@ impl Scans {
     pub fn take_kept(&mut self) -> Vec<Kept> {
         self.out.kept_bytes = 0;
         std::mem::take(&mut self.out.kept)
+    }
+
+    /// The mapped scans that can take values without being opened again.
+    pub fn open(&self) -> impl Iterator<Item = (&str, &Scan)> {
+        let open = self.scans.iter().filter(|(_, scan)| scan.is_open() && scan.stack().is_some());
+        open.map(|(scan_id, scan)| (scan_id.as_str(), scan))
+    }
+
+    /// What is missing of a mapped scan.
+    #[must_use]
+    pub fn missing(&self, scan_id: &str, now: Instant) -> Option<Missing> {
+        let scan = self.scans.get(scan_id)?;
+        scan.missing(now, self.patience[scan.source()])
+    }
+
+    /// Says whether there is hope that messages which a scan misses are sent again.
+    pub fn set_hope(&mut self, scan_id: &str, hope: bool) {
+        if let Some(scan) = self.scans.get_mut(scan_id) {
+            scan.set_hope(hope);
+        }
     }
 
     /// What has happened since the last call.

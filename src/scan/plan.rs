@@ -281,6 +281,13 @@ impl ScanPlan {
         }
     }
 
+    /// Whether this is `first` told once more: a repeat may carry a new time, and, where the sender was restarted, another address to
+    /// ask for what is missing. Nothing else may differ.
+    #[must_use]
+    pub fn is_repeat_of(&self, first: &Self) -> bool {
+        Self { started: first.started, resend: first.resend.clone(), ..self.clone() } == *first
+    }
+
     /// Number of planned values, energies times pixels.
     #[must_use]
     pub fn planned_values(&self) -> usize {

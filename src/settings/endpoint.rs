@@ -25,7 +25,7 @@ impl Endpoint {
 }
 
 /// Host and port of `tcp://host:port`; an IPv6 host stands in brackets.
-pub(super) fn tcp(address: &str) -> Option<(&str, u16)> {
+pub(crate) fn tcp(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.strip_prefix("tcp://")?.rsplit_once(':')?;
     let bare = match host.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').filter(|host| host.parse::<IpAddr>().is_ok())?,
@@ -36,7 +36,7 @@ pub(super) fn tcp(address: &str) -> Option<(&str, u16)> {
 }
 
 /// Whether only this machine reaches a socket that listens on `host`.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

@@ -72,7 +72,7 @@ pub(super) const KEYS: [(&str, &str, Kind); 56] = [
 ];
 
 /// Keys of a `[[source]]`.
-pub(super) const SOURCE_KEYS: [&str; 13] = [
+pub(super) const SOURCE_KEYS: [&str; 17] = [
     "kind",
     "socket",
     "connect",
@@ -84,10 +84,15 @@ pub(super) const SOURCE_KEYS: [&str; 13] = [
     "silence_s",
     "grace_s",
     "reopen_s",
+    "resend",
+    "resend_hosts",
+    "resend_after_s",
+    "resend_wait_s",
     "sockets",
     "geometry_from",
 ];
 
 /// Defaults of a `[[source]]`, as `config/default.toml` documents them.
 pub(super) const SOURCE_DEFAULTS: &str = "socket = \"pull\"\nallow_open_bind = false\ntopic = \"\"\n\
-                                          silence_s = 1800\ngrace_s = 10\nreopen_s = 43200\n";
+                                          silence_s = 1800\ngrace_s = 10\nreopen_s = 43200\n\
+                                          resend_after_s = 0.5\nresend_wait_s = 60\n";

@@ -48,6 +48,18 @@ pub enum SocketKind {
     Sub,
 }
 
+/// Whom a source asks to send messages again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResendTo {
+    /// Whom the stream names, within the rule of hosts.
+    AsTold,
+    /// Nobody.
+    Nobody,
+    /// Always this `tcp://host:port`.
+    Address(String),
+}
+
 /// One `[[source]]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourceSettings {
@@ -69,6 +81,14 @@ pub struct SourceSettings {
     pub grace_s: f64,
     /// How long late samples reopen an archived scan, s.
     pub reopen_s: f64,
+    /// Whom to ask for messages that are missing.
+    pub resend: ResendTo,
+    /// Hosts that the stream may name beside the source's own.
+    pub resend_hosts: Vec<String>,
+    /// How long a message is missing before it is asked for, s.
+    pub resend_after_s: f64,
+    /// Longest wait of an ended scan for what was asked for, s.
+    pub resend_wait_s: f64,
 }
 
 /// `[references]`.

@@ -1,11 +1,13 @@
 //! The `[[source]]` blocks.
 
+use std::net::IpAddr;
+
 use super::endpoint::{Endpoint, is_loopback, tcp};
 use super::error::{Origin, SettingsError};
 use super::keys::{SOURCE_DEFAULTS, SOURCE_KEYS};
 use super::layer::{Found, Layers, shown, unknown};
 use super::reader::{Effective, Reader};
-use super::sections::{SocketKind, SourceKind, SourceSettings};
+use super::sections::{ResendTo, SocketKind, SourceKind, SourceSettings};
 use crate::document::{self, Node, Value};
 use crate::scan::is_valid_id;
 
@@ -86,6 +88,41 @@ fn source(reader: &mut Reader) -> Result<SourceSettings> {
         silence_s: reader.seconds("silence_s")?,
         grace_s: reader.seconds("grace_s")?,
         reopen_s: reader.seconds("reopen_s")?,
+        resend: resend(reader)?,
+        resend_hosts: resend_hosts(reader)?,
+        resend_after_s: reader.seconds("resend_after_s")?,
+        resend_wait_s: reader.seconds("resend_wait_s")?,
+    })
+}
+
+fn resend(reader: &mut Reader) -> Result<ResendTo> {
+    match reader.text("resend")? {
+        None => Ok(ResendTo::AsTold),
+        Some(off) if off == "off" => Ok(ResendTo::Nobody),
+        Some(address) if tcp(&address).is_some_and(|(host, port)| host != "*" && port != 0) => {
+            Ok(ResendTo::Address(address))
+        }
+        Some(_) => {
+            Err(reader.refuse("resend", "it must be an address such as tcp://127.0.0.1:5560, or \"off\""))
+        }
+    }
+}
+
+fn resend_hosts(reader: &mut Reader) -> Result<Vec<String>> {
+    const KEY: &str = "resend_hosts";
+    let Some(found) = reader.find(KEY) else { return Ok(Vec::new()) };
+    // A host is what could stand in an address.
+    let host = |node: &Node| {
+        let host = node.value.text()?;
+        let bare = host.parse::<IpAddr>().is_ok() || tcp(&format!("tcp://{host}:1")) == Some((host, 1));
+        (bare && host != "*").then(|| host.to_owned())
+    };
+    let hosts = match &found.value {
+        Value::Array(list) => list.iter().map(host).collect::<Option<Vec<_>>>(),
+        _ => None,
+    };
+    hosts.ok_or_else(|| {
+        reader.refuse(KEY, "it must be a list of hosts without port, such as [\"10.0.0.7\", \"scan-server\"]")
     })
 }
 

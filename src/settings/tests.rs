@@ -111,6 +111,18 @@ fn a_source_gets_its_defaults_and_a_name() {
 }
 
 #[test]
+fn who_is_asked_for_what_is_missing() {
+    let source = |lines: &str| load(&format!("{SOURCE}{lines}")).unwrap().sources.remove(0);
+    let default = source("");
+    assert_eq!((default.resend, default.resend_hosts.len()), (ResendTo::AsTold, 0));
+    assert_eq!((default.resend_after_s, default.resend_wait_s), (0.5, 60.0));
+    assert_eq!(source("resend = \"off\"").resend, ResendTo::Nobody);
+    let address = "tcp://10.0.0.9:5560";
+    assert_eq!(source(&format!("resend = {address:?}")).resend, ResendTo::Address(address.to_owned()));
+    assert_eq!(source("resend_hosts = [\"a-b.c\", \"::1\"]").resend_hosts, ["a-b.c", "::1"]);
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest() {
     for (text, wanted) in [
         (
@@ -172,6 +184,12 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
         (with("topic = \"x\""), "only socket = \"sub\""),
         (with("beamline = \"a/b\""), "1 to 128 characters"),
         (with("geometry_from = \"x\""), "not supported yet"),
+        (with("resend = \"10.0.0.1:5560\""), "tcp://127.0.0.1:5560, or \"off\""),
+        (with("resend = \"tcp://10.0.0.1:0\""), "tcp://127.0.0.1:5560, or \"off\""),
+        (with("resend_hosts = \"10.0.0.1\""), "a list of hosts"),
+        (with("resend_hosts = [\"tcp://10.0.0.1:5560\"]"), "hosts without port"),
+        (with("resend_hosts = [\"*\"]"), "a list of hosts"),
+        (with("resend_after_s = 0"), "source[0].resend_after_s = 0"),
         (with("[[source.sockets]]\nrole = \"x\""), "not supported yet"),
         (with("name = \"a\"") + &with("name = \"a\""), "names must differ"),
         (

@@ -101,6 +101,13 @@ impl ScanMessages {
         Self { source, plan, settings, next, seq: 0, since_start_ms: 0.0, queue }
     }
 
+    /// The same, saying that messages can be asked for again at this address.
+    #[must_use]
+    pub fn with_resend(mut self, address: Option<String>) -> Self {
+        self.plan.resend = address;
+        self
+    }
+
     /// The plan as it is in the end, a second pass included.
     #[must_use]
     pub fn plan(&self) -> &ScanPlan {

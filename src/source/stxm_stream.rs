@@ -8,6 +8,7 @@ mod decode;
 pub mod encode;
 mod header;
 mod refusal;
+mod resend;
 
 pub use decode::{Framing, decode};
 pub use header::{
@@ -15,6 +16,7 @@ pub use header::{
     PerEnergy, PlanExtendHeader, STREAM, SamplesHeader, ScanEndHeader, ScanStartHeader,
 };
 pub use refusal::Refusal;
+pub use resend::{LAST_SEQ, MAX_RESEND_BYTES, ResendAnswer, ResendError, ResendRequest};
 
 #[cfg(test)]
 mod tests;

@@ -48,15 +48,17 @@ impl Sequence {
     /// The numbers that did not come, below the highest that did.
     #[must_use]
     pub fn gaps(&self) -> Vec<SeqRange> {
+        self.iter_gaps().collect()
+    }
+
+    /// The same, lowest first, as far as they are taken.
+    pub fn iter_gaps(&self) -> impl Iterator<Item = SeqRange> {
         let mut next = 0;
-        let mut gaps = Vec::new();
-        for (&first, &last) in &self.runs {
-            if first > next {
-                gaps.push(SeqRange { first: next, last: first - 1 });
-            }
+        self.runs.iter().filter_map(move |(&first, &last)| {
+            let gap = (first > next).then(|| SeqRange { first: next, last: first - 1 });
             next = last.saturating_add(1);
-        }
-        gaps
+            gap
+        })
     }
 
     /// How many numbers did not come, below the highest that did.

@@ -61,6 +61,12 @@ fn describe() {
     describe_counter!(names::MESSAGES_SKIPPED, "messages of an unknown type, skipped");
     describe_counter!(names::MESSAGES_STALE, "messages of a scan archived too long ago");
     describe_counter!(names::MESSAGES_MISSING, "messages never seen, by gaps in seq");
+    describe_counter!(names::RESEND_REQUESTS, "requests to send messages again");
+    describe_counter!(names::RESEND_ASKED, "messages asked for again");
+    describe_counter!(names::RESEND_SENT, "messages that senders say they sent again");
+    describe_counter!(names::RESEND_GIVEN_UP, "messages asked for in vain");
+    describe_counter!(names::RESEND_FAILED, "requests to send again that brought nothing");
+    describe_gauge!(names::RESEND_UNDER_WAY, "requests to send again under way");
     describe_counter!(names::BYTES_RECEIVED, Unit::Bytes, "bytes received");
     describe_counter!(names::RECONNECTS, "connections made again");
     describe_counter!(names::SOURCE_OVERSIZE, "messages dropped for their size");

@@ -16,6 +16,19 @@ pub const MESSAGES_SKIPPED: &str = "phasewatch_messages_skipped_total";
 pub const MESSAGES_STALE: &str = "phasewatch_messages_stale_total";
 /// Counter, label `source`: messages that had not come when their scan ended, by the gaps in seq.
 pub const MESSAGES_MISSING: &str = "phasewatch_messages_missing_total";
+/// Counter, label `source`: requests to send messages again.
+pub const RESEND_REQUESTS: &str = "phasewatch_resend_requests_total";
+/// Counter, label `source`: messages asked for again, each time they are; those of an open range are not counted.
+pub const RESEND_ASKED: &str = "phasewatch_resend_messages_asked_total";
+/// Counter, label `source`: messages that senders say they sent again.
+pub const RESEND_SENT: &str = "phasewatch_resend_messages_sent_total";
+/// Counter, label `source`: messages given up after they were asked for often enough.
+pub const RESEND_GIVEN_UP: &str = "phasewatch_resend_messages_given_up_total";
+/// Counter, labels `source`, `cause` (connect, timeout, lost, answer, refused, queue, or address: it may not be asked):
+/// requests that brought nothing.
+pub const RESEND_FAILED: &str = "phasewatch_resend_failed_total";
+/// Gauge: requests to send again that are under way.
+pub const RESEND_UNDER_WAY: &str = "phasewatch_resend_under_way";
 /// Counter, label `source`: bytes received, headers and payloads.
 pub const BYTES_RECEIVED: &str = "phasewatch_received_bytes_total";
 /// Counter, label `source`: connections made again after they were lost or silent.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
-use zeromq::{PubSocket, PushSocket, Socket, SocketSend, ZmqError, ZmqMessage};
+use zeromq::{PubSocket, PushSocket, RepSocket, Socket, SocketRecv, SocketSend, ZmqError, ZmqMessage};
 
 use crate::rig::PATIENCE;
 use crate::script::Message;
@@ -88,6 +88,32 @@ impl Feed {
         for message in messages {
             self.send(message);
         }
+    }
+}
+
+/// A REP socket: where messages can be asked for again.
+pub struct Desk {
+    socket: RepSocket,
+}
+
+impl Desk {
+    /// Binds; also returns where.
+    pub fn bind() -> (Self, String) {
+        let (socket, address) = bound("tcp://127.0.0.1:0");
+        (Self { socket }, address)
+    }
+
+    /// The next request.
+    pub fn request(&mut self) -> Bytes {
+        let parts = RUNTIME.block_on(self.socket.recv()).unwrap().into_vec();
+        assert_eq!(parts.len(), 1, "{parts:?}");
+        parts.into_iter().next().unwrap()
+    }
+
+    /// Answers the last request.
+    pub fn answer(&mut self, answer: impl Into<Bytes>) {
+        // Who asked may have gone.
+        drop(RUNTIME.block_on(self.socket.send(ZmqMessage::from(answer.into()))));
     }
 }
 

@@ -13,6 +13,7 @@ mod oddities;
 mod order;
 mod raw;
 mod refusals;
+mod resend;
 mod restart;
 mod rig;
 mod script;

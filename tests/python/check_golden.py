@@ -100,6 +100,22 @@ def refused(headers):
     yield "an extension without energies", change("plan_extend", energies_ev=None)
 
 
+def resending(schema):
+    """Faults of the schema of requests to send again and their answers."""
+    request = {"scan_id": "2026-11-22-001", "seq": [[3, 5], [9, 4294967294]]}
+    good = [("resend_request", request), ("resend_answer", {"sent": 0}), ("resend_answer", {"error": "no such scan"})]
+    bad = [("resend_request", {**request, "seq": ranges}) for ranges in ([], [3], [[3]], [[0, -1]], [[0, 4294967295]])]
+    bad += [("resend_request", {"seq": [[0, 1]]}), ("resend_answer", {}), ("resend_answer", {"sent": "4"})]
+    bad.append(("resend_answer", {"sent": 1, "error": "both"}))
+
+    def is_valid(name, value):
+        part = {"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]}
+        return jsonschema.Draft202012Validator(part).is_valid(value)
+
+    yield from (f"{name} refuses {value}" for name, value in good if not is_valid(name, value))
+    yield from (f"{name} lets pass {value}" for name, value in bad if is_valid(name, value))
+
+
 def main():
     proto = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2] / "proto")
     schema = json.loads((proto / "stxm-stream-v1.schema.json").read_text())
@@ -126,6 +142,7 @@ def main():
     more = [{**headers["samples_run"], "unknown_field": 1}]
     more.append({k: v for k, v in headers["samples_run"].items() if k not in ("time", "encoding")})
     faults += [f"the schema refuses {header}" for header in more if not validator.is_valid(header)]
+    faults += resending(schema)
     for fault in faults:
         print(fault, file=sys.stderr)
     print(f"{len(headers)} golden messages, {len(cases)} refusals, {len(faults)} faults")

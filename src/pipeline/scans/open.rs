@@ -25,6 +25,15 @@ pub struct Ending {
     pub outcome: Outcome,
     /// When the wait for late messages is over.
     pub deadline: Instant,
+    /// When it is over at the latest, while there is hope that messages are sent again.
+    pub latest: Instant,
+}
+
+impl Ending {
+    fn new(outcome: Outcome, now: Instant, patience: Patience) -> Self {
+        let deadline = now + patience.grace;
+        Self { outcome, deadline, latest: deadline.max(now + patience.resend) }
+    }
 }
 
 /// The states of a scan.
@@ -81,8 +90,8 @@ pub struct Scan {
     stack: Option<SharedStack>,
     phase: Phase,
     last_message: Instant,
-    /// Another scan of the same source began.
-    superseded_by: Option<String>,
+    /// Another scan of the same source began, and when.
+    superseded: Option<(String, Instant)>,
     /// Whether it was archived before.
     reopened: bool,
     /// How often it was closed.
@@ -93,6 +102,8 @@ pub struct Scan {
     frames: Arc<FrameSettings>,
     /// Detector pixels that were left out.
     bad_pixels: Tally,
+    /// Whether messages that are missing may be sent again.
+    hope: bool,
 }
 
 impl Scan {
@@ -109,13 +120,14 @@ impl Scan {
             stack,
             phase: Phase::Running,
             last_message: now,
-            superseded_by: None,
+            superseded: None,
             reopened: false,
             closings: 0,
             arrivals: 1,
             waiting: Vec::new(),
             frames: Arc::default(),
             bad_pixels: Tally::default(),
+            hope: false,
         }
     }
 
@@ -131,8 +143,7 @@ impl Scan {
         now: Instant,
         out: &mut Output,
     ) -> Result<Accepted, EventRefusal> {
-        // A repeat may carry a new time; nothing else may differ.
-        let same = ScanPlan { started: self.first_plan.started, ..plan.clone() } == self.first_plan;
+        let same = plan.is_repeat_of(&self.first_plan);
         if !same {
             return Err(EventRefusal::OtherPlan);
         }
@@ -232,8 +243,7 @@ impl Scan {
                     matches!(&self.phase, Phase::Closed { outcome: closed, .. } if closed != outcome);
                 self.reopened |= closed;
                 if closed || self.is_open() {
-                    let deadline = now + patience.grace;
-                    self.phase = Phase::Ending(Ending { outcome: outcome.clone(), deadline });
+                    self.phase = Phase::Ending(Ending::new(outcome.clone(), now, patience));
                 }
                 self.keep(now, seq, What::Update(event.update), out);
                 return Ok(Accepted::Used);
@@ -330,7 +340,7 @@ impl Scan {
         if let Phase::Closed { outcome, .. } = &self.phase {
             self.phase = match outcome {
                 Outcome::Partial { .. } => Phase::Running,
-                outcome => Phase::Ending(Ending { outcome: outcome.clone(), deadline: now + patience.grace }),
+                outcome => Phase::Ending(Ending::new(outcome.clone(), now, patience)),
             };
             self.reopened = true;
             if let Some(stack) = self.stack.clone() {
@@ -347,34 +357,49 @@ impl Scan {
             let stack = lock(stack);
             if stack.is_full() && stack.sequence().missing() == 0 {
                 ending.deadline = now;
+                self.hope = false;
             }
         }
     }
 
-    pub(super) fn supersede(&mut self, by: &str) {
-        if self.is_open() && self.superseded_by.is_none() {
-            self.superseded_by = Some(by.to_owned());
+    pub(super) fn supersede(&mut self, by: &str, now: Instant) {
+        if self.is_open() && self.superseded.is_none() {
+            self.superseded = Some((by.to_owned(), now));
         }
     }
 
     pub(super) fn deadline(&self, patience: Patience) -> Option<Instant> {
         match &self.phase {
-            Phase::Running => {
-                let wait = if self.superseded_by.is_some() { patience.grace } else { patience.silence };
-                Some(self.last_message + wait)
-            }
-            Phase::Ending(ending) => Some(ending.deadline),
+            Phase::Running => Some(match &self.superseded {
+                None => self.last_message + patience.silence,
+                Some((_, since)) if self.hope => {
+                    (self.last_message + patience.grace).max(*since + patience.resend)
+                }
+                Some(_) => self.last_message + patience.grace,
+            }),
+            Phase::Ending(ending) => Some(if self.hope { ending.latest } else { ending.deadline }),
             Phase::Paused | Phase::Closed { .. } => None,
         }
+    }
+
+    /// Whether half of the wait for a message is over, of a scan that will be closed for want of one.
+    pub(super) fn is_quiet(&self, now: Instant, patience: Patience) -> bool {
+        let half = |deadline: Instant| deadline.saturating_duration_since(self.last_message) / 2;
+        self.phase == Phase::Running
+            && self.deadline(patience).is_some_and(|deadline| now >= self.last_message + half(deadline))
+    }
+
+    pub(super) fn set_hope(&mut self, hope: bool) {
+        self.hope = hope;
     }
 
     pub(super) fn poll(&mut self, now: Instant, patience: Patience, out: &mut Output) {
         if self.deadline(patience).is_none_or(|deadline| now < deadline) {
             return;
         }
-        let outcome = match (&self.phase, &self.superseded_by) {
+        let outcome = match (&self.phase, &self.superseded) {
             (Phase::Ending(ending), _) => ending.outcome.clone(),
-            (_, Some(other)) => Outcome::Partial { reason: format!("scan {other} began") },
+            (_, Some((other, _))) => Outcome::Partial { reason: format!("scan {other} began") },
             (_, None) => Outcome::Partial { reason: "the sender fell silent".to_owned() },
         };
         self.close(now, outcome, out);
@@ -400,6 +425,7 @@ impl Scan {
             closing: self.closings,
         });
         self.phase = Phase::Closed { at: now, outcome };
+        self.hope = false;
     }
 
     /// Puts a scan whose journal was read into the state in which the journal leaves it.
@@ -412,7 +438,7 @@ impl Scan {
     ) {
         self.last_message = now;
         if let Phase::Ending(ending) = &mut self.phase {
-            ending.deadline = now + patience.grace;
+            *ending = Ending::new(ending.outcome.clone(), now, patience);
         }
         match standing {
             Standing::Open { closings } => {
@@ -454,6 +480,16 @@ impl Scan {
     #[must_use]
     pub fn stack(&self) -> Option<&SharedStack> {
         self.stack.as_ref()
+    }
+
+    /// Whom its sender says to ask for messages that are missing.
+    #[must_use]
+    pub fn resend(&self) -> Option<&str> {
+        self.first_plan.resend.as_deref()
+    }
+
+    pub(super) fn waiting(&self) -> &[ScanEvent] {
+        &self.waiting
     }
 
     /// State.

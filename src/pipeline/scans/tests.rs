@@ -4,6 +4,7 @@ use crate::stack::test_plan;
 
 const GRACE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(1800);
+const RESEND: Duration = Duration::from_secs(60);
 const REOPEN: Duration = Duration::from_secs(43_200);
 
 fn scans() -> Scans {
@@ -19,7 +20,7 @@ fn scans_keeping(kept_bytes: usize) -> Scans {
         held_bytes: 1000,
         kept_bytes,
     };
-    let patience = Patience { silence: SILENCE, grace: GRACE, reopen: REOPEN };
+    let patience = Patience { silence: SILENCE, grace: GRACE, reopen: REOPEN, resend: RESEND };
     Scans::new(limits, vec![patience, patience])
 }
 
@@ -219,4 +220,62 @@ fn stacks_of_ended_scans_are_kept_within_their_limit_once_another_starts() {
     assert_eq!(scans.push(0, samples("a", 2, 1), 1, later), Err(EventRefusal::Stale));
     assert_eq!(scans.push(0, samples("b", 2, 1), 1, later), Ok(Accepted::Used));
     assert_eq!(scans.totals().0.stored, 12, "what the dropped stack had counted still counts");
+}
+
+#[test]
+fn an_end_with_gaps_waits_longer_while_there_is_hope_but_not_for_ever() {
+    let (mut scans, now) = (scans(), Instant::now());
+    scans.push(0, start("a"), 1, now).unwrap();
+    scans.push(0, samples("a", 2, 1), 1, now).unwrap();
+    scans.push(0, end("a", 3, Outcome::Complete), 1, now).unwrap();
+    let missing = scans.missing("a", now).unwrap();
+    assert_eq!((missing.gaps.len(), missing.highest, missing.ended), (1, Some(3), true));
+    scans.set_hope("a", true);
+    scans.poll(now + GRACE * 2);
+    assert_eq!((ends(&mut scans), scans.next_deadline()), (vec![], Some(now + RESEND)));
+    scans.set_hope("a", false);
+    assert_eq!(scans.next_deadline(), Some(now + GRACE), "given up: the grace is what counts");
+    scans.set_hope("a", true);
+    scans.poll(now + RESEND);
+    assert_eq!(ends(&mut scans).len(), 1);
+}
+
+#[test]
+fn hope_does_not_keep_a_scan_that_is_whole() {
+    let (mut scans, now) = (scans(), Instant::now());
+    scans.push(0, start("a"), 1, now).unwrap();
+    scans.push(0, samples("a", 2, 1), 1, now).unwrap();
+    scans.push(0, end("a", 3, Outcome::Complete), 1, now).unwrap();
+    scans.set_hope("a", true);
+    scans.push(0, samples("a", 1, 0), 1, now).unwrap();
+    scans.poll(now);
+    assert_eq!(ends(&mut scans).len(), 1);
+}
+
+#[test]
+fn a_scan_whose_end_is_overdue_is_quiet_and_waits_while_there_is_hope() {
+    let (mut scans, now) = (scans(), Instant::now());
+    scans.push(0, start("a"), 1, now).unwrap();
+    let quiet = |scans: &Scans, now| scans.missing("a", now).unwrap().quiet;
+    assert!(!quiet(&scans, now + SILENCE / 3) && quiet(&scans, now + SILENCE / 2));
+    let later = now + GRACE * 3;
+    scans.push(0, start("b"), 1, later).unwrap();
+    assert!(quiet(&scans, later), "another began, and nothing came for longer than the grace");
+    scans.set_hope("a", true);
+    scans.poll(later + RESEND - GRACE);
+    assert_eq!(ends(&mut scans), []);
+    scans.push(0, end("a", 1, Outcome::Complete), 1, later + GRACE).unwrap();
+    scans.set_hope("a", false);
+    scans.poll(later + GRACE * 2);
+    assert_eq!(ends(&mut scans), [("a".into(), Outcome::Complete, false)]);
+}
+
+#[test]
+fn what_waits_for_an_extension_is_not_missing() {
+    let (mut scans, now) = (scans(), Instant::now());
+    scans.push(0, start("a"), 1, now).unwrap();
+    assert_eq!(scans.push(0, samples("a", 3, 2), 1, now), Ok(Accepted::Held));
+    let missing = scans.missing("a", now).unwrap();
+    let gap = crate::stack::SeqRange { first: 1, last: 2 };
+    assert_eq!((missing.gaps, missing.highest), (vec![gap], Some(3)));
 }

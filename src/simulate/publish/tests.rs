@@ -1,5 +1,7 @@
 use super::*;
-use zeromq::{PullSocket, SocketRecv as _, SubSocket};
+use crate::simulate::Keeping;
+use crate::source::stxm_stream::{ResendRequest, STREAM};
+use zeromq::{PullSocket, ReqSocket, Socket as _, SocketRecv as _, SocketSend as _, SubSocket, ZmqMessage};
 
 fn messages(
     count: usize,
@@ -140,4 +142,89 @@ async fn refuses_a_bad_address_and_a_bad_speed() {
     assert!(error.to_string().contains("nonsense"), "{error}");
     let bad = PublishSettings { speed: f64::NAN, ..settings(SocketKind::Push) };
     assert!(publish(bad, messages(1, 1), CancellationToken::new(), |_| {}).await.is_err());
+}
+
+/// As [`messages`], with headers that say where they belong; every third is lost on the way.
+fn placed(
+    offer: &Offer,
+    count: usize,
+) -> impl Iterator<Item = Result<WireMessage, EncodeError>> + Send + 'static {
+    let all = (0..count).map(|seq| {
+        let header = format!("{{\"scan_id\":\"a\",\"seq\":{seq}}}");
+        let parts = vec![Bytes::from(header), Bytes::from(vec![7; 10])];
+        Ok(WireMessage { kind: MessageKind::Samples { energy_index: 0 }, parts, exposure_ms: 0.0 })
+    });
+    let kept = Keeping::new(all, Some(offer.keeper()));
+    kept.enumerate().filter(|(seq, _)| seq % 3 != 1).map(|(_, message)| message)
+}
+
+async fn ask(address: &str, request: &[u8]) -> ResendAnswer {
+    let mut socket = ReqSocket::new();
+    socket.connect(address).await.unwrap();
+    socket.send(ZmqMessage::from(Bytes::copy_from_slice(request))).await.unwrap();
+    ResendAnswer::parse(&socket.recv().await.unwrap().into_vec()).unwrap()
+}
+
+fn request(scan_id: &str, seq: &[[u64; 2]]) -> Bytes {
+    ResendRequest { scan_id: scan_id.into(), seq: seq.to_vec() }.to_bytes()
+}
+
+async fn seqs(pull: &mut PullSocket, count: usize) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    while seqs.len() < count {
+        let parts = pull.recv().await.unwrap().into_vec();
+        let header: serde_json::Value = serde_json::from_slice(&parts[0]).unwrap();
+        assert_eq!((parts.len(), parts[1].len()), (2, 10), "the content is as it was");
+        seqs.push(header["seq"].as_u64().unwrap());
+    }
+    seqs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sends_again_what_was_lost_and_stays_until_nobody_asks() {
+    let cancel = CancellationToken::new();
+    let offer = Offer::bind("tcp://127.0.0.1:0", 1 << 20, Duration::from_secs(60)).await.unwrap();
+    let (resend, messages) = (offer.address().to_owned(), placed(&offer, 30));
+    let (tell, mut events) = mpsc::unbounded_channel();
+    let settings = settings(SocketKind::Push);
+    let task =
+        tokio::spawn(publish_offering(settings, messages, Some(offer), cancel.clone(), move |event| {
+            tell.send(event).unwrap();
+        }));
+    let Some(PublishEvent::Bound(address)) = events.recv().await else { panic!("not bound") };
+    let mut pull = PullSocket::new();
+    pull.connect(&address).await.unwrap();
+    assert_eq!(seqs(&mut pull, 20).await, (0..30).filter(|seq| seq % 3 != 1).collect::<Vec<_>>());
+    while events.recv().await.unwrap() != PublishEvent::Lingering {}
+    assert_eq!(ask(&resend, &request("a", &[[1, 1], [4, 7]])).await, ResendAnswer::Sent(5));
+    assert_eq!(seqs(&mut pull, 5).await, [1, 4, 5, 6, 7]);
+    // What is no request is told so, or cut off, and the next one is served.
+    for bad in [&b"?"[..], b"{}", br#"{"scan_id": "a", "seq": [[7, 1]]}"#, &[b' '; 70_000]] {
+        assert!(matches!(ask(&resend, bad).await, ResendAnswer::Refused(_)), "{bad:?}");
+    }
+    let mut raw = tokio::net::TcpStream::connect(resend.trim_start_matches("tcp://")).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut raw, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let ResendAnswer::Refused(why) = ask(&resend, &request("b", &[[0, 1]])).await else { panic!("sent") };
+    assert!(why.contains("scan b"), "{why}");
+    // After a restart of a receiver: all that it may not have seen.
+    let open = request("a", &[[20, crate::source::stxm_stream::LAST_SEQ]]);
+    let (answer, again) = tokio::join!(ask(&resend, &open), seqs(&mut pull, 10));
+    assert_eq!((answer, again), (ResendAnswer::Sent(10), (20..30).collect()));
+    cancel.cancel();
+    let report = task.await.unwrap().unwrap();
+    assert_eq!((report.messages, report.resent), (20, 15));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goes_when_nobody_has_asked_for_a_while() {
+    let offer = Offer::bind("tcp://127.0.0.1:0", 1 << 20, Duration::from_millis(50)).await.unwrap();
+    let messages = placed(&offer, 30);
+    let mut pull = PullSocket::new();
+    let address = pull.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+    let settings = PublishSettings { endpoint: Endpoint::Connect(address), ..settings(SocketKind::Push) };
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(publish_offering(settings, messages, Some(offer), cancel, |_| {}));
+    assert_eq!(seqs(&mut pull, 20).await.len(), 20);
+    let report = task.await.unwrap().unwrap();
+    assert_eq!((report.messages, report.resent, report.cancelled), (20, 0, false));
 }
