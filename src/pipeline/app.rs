@@ -20,8 +20,9 @@ use super::queue::{Limits, bounded};
 use super::receive::run_source;
 use super::scans::{Patience, ScanLimits, Scans};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
+use super::uploads::UploadHand;
 use super::workboard::Workboard;
-use super::{advice, backend, recipe};
+use super::{advice, backend, copies, recipe};
 use crate::archive::{self, ArchiveError};
 use crate::classify::Recipe;
 use crate::detector::FrameSettings;
@@ -101,6 +102,7 @@ pub struct App {
     shelf: Arc<Shelf>,
     recipe: Recipe,
     metrics: MetricsHandle,
+    uploads: UploadHand,
 }
 
 impl std::fmt::Debug for App {
@@ -159,7 +161,9 @@ impl App {
         // Before the first scan can begin: what is archived must not depend on who was faster.
         let first = Arc::clone(&shelf);
         tell(&tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged));
+        let uploads = UploadHand::new(settings.archive.root.clone());
         Ok(Self {
+            uploads,
             settings,
             addresses,
             sources,
@@ -195,6 +199,12 @@ impl App {
         let limits = Limits { bytes: self.settings.limits.queue_bytes, items: 1 << 20 };
         let (queue, receiver) = bounded(limits);
         let threads = Threads::start(&self, receiver, &stop)?;
+        copies::start(
+            &self.settings.archive,
+            self.uploads.clone(),
+            self.http.health().clone(),
+            outputs.clone(),
+        );
         let publisher = tokio::spawn(self.publisher.run(outputs.clone()));
         let http = tokio::spawn(http::serve(self.listener, self.http.clone(), outputs.clone()));
         let tick = tokio::spawn(tick(Arc::clone(&self.shelf), self.metrics, outputs.clone()));
@@ -310,7 +320,8 @@ impl Threads {
             serde_json::to_value(settings).unwrap_or_default(),
             outlet,
             ModelHand::new(Arc::clone(&app.shelf), Reader::Archive),
-        );
+        )
+        .with_uploads(app.uploads.clone());
         let mapper = Mapper::new(
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),

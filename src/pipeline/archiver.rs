@@ -11,6 +11,7 @@ use chrono::Utc;
 
 use super::mapper::Outlet;
 use super::shelf::ModelHand;
+use super::uploads::UploadHand;
 use crate::absorption::mean_i0;
 use crate::archive::{self, ArchiveJob, EnergyRow};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
@@ -47,13 +48,22 @@ pub struct Archiver {
     settings: serde_json::Value,
     outlet: Outlet,
     model: ModelHand,
+    uploads: UploadHand,
 }
 
 impl Archiver {
     /// The thread's state, not yet running. `settings` go into every manifest.
     #[must_use]
     pub fn new(root: PathBuf, settings: serde_json::Value, outlet: Outlet, model: ModelHand) -> Self {
-        Self { root, settings, outlet, model }
+        let uploads = UploadHand::new(root.clone());
+        Self { root, settings, outlet, model, uploads }
+    }
+
+    /// Says to `uploads` what was placed.
+    #[must_use]
+    pub fn with_uploads(mut self, uploads: UploadHand) -> Self {
+        self.uploads = uploads;
+        self
     }
 
     /// Archives until nobody orders any more.
@@ -91,6 +101,9 @@ impl Archiver {
             archived_at: Utc::now(),
         };
         let placed = archive::write(&self.root, &job);
+        if let Ok(placed) = &placed {
+            self.uploads.placed(placed.path());
+        }
         // The files say nothing of how the scan came in; who follows it live is told in the order of events.
         settled.map.origin.generation = order.generation;
         settled.map.origin.revision_reason =

@@ -76,8 +76,8 @@ fn what_is_damaged_here_is_not_sent_and_what_is_damaged_there_is_put_right() {
         assert!(faults.iter().any(|fault| fault.contains("manifest.json")), "no manifest without its files");
         std::fs::write(&stack, good).unwrap();
         let sha256 = run(deliver(&remote, root.path(), &scan)).unwrap().manifest_sha256;
-        let mut was = |record: &mut Record| record.set_verified(remote.address(), &sha256, now());
-        Record::update(root.path(), &scan, &mut was).unwrap();
+        let was = |record: &mut Record| record.set_verified(remote.address(), &sha256, now());
+        Record::update(root.path(), &scan, was).unwrap();
         for name in ["stack.parquet", "manifest.json", "phase_map.png"] {
             let key = format!("{scan}/{name}");
             let size = run(remote.size(&key)).unwrap().unwrap();
