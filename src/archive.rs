@@ -107,4 +107,4 @@ impl ArchiveError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -40,7 +40,7 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Archives a scan of 3×4 pixels and 12 energies, changed by `change`.
-pub(super) fn archive(root: &Path, change: impl FnOnce(&mut ScanPlan, &mut bool, &mut bool)) -> Placed {
+pub(crate) fn archive(root: &Path, change: impl FnOnce(&mut ScanPlan, &mut bool, &mut bool)) -> Placed {
     let (mut plan, mut provisional, mut reopen) = (plan(3, 4, 12), false, false);
     change(&mut plan, &mut provisional, &mut reopen);
     let stack = stack(plan);
@@ -48,7 +48,7 @@ pub(super) fn archive(root: &Path, change: impl FnOnce(&mut ScanPlan, &mut bool,
 }
 
 /// The manifest of a scan that was archived at `archived_at`, without files.
-pub(super) fn manifest(scan_id: &str, archived_at: DateTime<Utc>) -> Manifest {
+pub(crate) fn manifest(scan_id: &str, archived_at: DateTime<Utc>) -> Manifest {
     let plan = ScanPlan { scan_id: scan_id.to_owned(), ..plan(3, 4, 12) };
     let root = tempfile::tempdir().unwrap();
     let stack = stack(plan);

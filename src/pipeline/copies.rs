@@ -28,12 +28,6 @@ pub(super) fn start(settings: &ArchiveSettings, hand: UploadHand, health: Health
         }
     };
     if let Some(remote) = &remote {
-        if !remote.is_elsewhere(&settings.root) {
-            tracing::warn!(
-                remote = remote.address(),
-                "is not there, or on the same file system as the archive: copies in it do not count when scans are pruned"
-            );
-        }
         tokio::spawn(uploads::run(remote.clone(), hand.clone(), health.clone(), stop.clone()));
     }
     let rules = rules(settings);

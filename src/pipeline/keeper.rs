@@ -155,12 +155,28 @@ impl Keeper {
                     Some(fault) => Err(format!("its copy is not whole: {fault}")),
                 }
             }
+            // It may have been put right since it was last looked at.
+            Action::Quarantine { .. } if self.is_whole_again(scan, &known, now) => {
+                Ok("it is whole again".to_owned())
+            }
             Action::Quarantine { why } => {
                 let moved = retention::quarantine(&self.root, scan, &known.sha256, why, now).map_err(text)?;
                 metrics::counter!(names::ARCHIVE_QUARANTINED).increment(1);
                 Ok(moved.folder(&self.root).display().to_string())
             }
         }
+    }
+
+    /// Whether a scan that is known as damaged is not; that is noted then.
+    fn is_whole_again(&self, scan: &ScanPath, known: &Known, now: DateTime<Utc>) -> bool {
+        if !matches!(known.state, State::Damaged { .. }) {
+            return false;
+        }
+        let found = archive::read(&self.root, scan);
+        let whole = archive::verify(&found)
+            .is_ok_and(|faults| faults.iter().all(|fault| fault.kind == FaultKind::Foreign));
+        let checked = Checked::new(now, &found.sha256, []);
+        whole && Record::update(&self.root, scan, |record| record.checked = Some(checked)).is_ok()
     }
 
     fn prune(
@@ -270,5 +286,62 @@ fn tell(pass: &Pass, health: &Health) {
             );
             health.trouble(PART, false, what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::archive::tests::archive;
+
+    fn keeper(root: &std::path::Path, rules: Rules, remote: Option<Remote>, runtime: &Handle) -> Keeper {
+        let uploads = UploadHand::new(root.to_owned());
+        Keeper::new(root.to_owned(), rules, remote, uploads, runtime.clone())
+    }
+
+    #[test]
+    fn a_copy_on_the_same_disk_is_none_to_prune_for() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (root, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = archive(root.path(), |_, _, _| {}).path().to_owned();
+        let scan = ScanPath::below(root.path(), &folder).unwrap();
+        let remote = Remote::folder(second.path().to_owned(), "file:///second".into());
+        runtime.block_on(crate::pipeline::uploads::send(&remote, root.path(), &scan)).unwrap().unwrap();
+        let rules = Rules { prune_after: Some(TimeDelta::days(1)), ..Rules::default() };
+        let same_disk = keeper(root.path(), rules.clone(), Some(remote), runtime.handle());
+        let pass = same_disk.pass(Utc::now(), &CancellationToken::new()).unwrap();
+        assert_eq!(pass, Pass::default());
+        assert!(folder.join("stack.parquet").exists());
+        let told = keeper(root.path(), Rules { prune_unverified: true, ..rules }, None, runtime.handle());
+        assert_eq!(told.plan(Utc::now()).unwrap(), [(scan, Action::Prune(Proof::None))]);
+        assert_eq!(told.pass(Utc::now(), &CancellationToken::new()).unwrap().done.len(), 1);
+        assert!(!folder.join("stack.parquet").exists());
+    }
+
+    #[test]
+    fn what_was_put_right_by_hand_is_not_moved_away() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let folder = archive(root.path(), |_, _, _| {}).path().to_owned();
+        let picture = folder.join("phase_map.png");
+        let good = std::fs::read(&picture).unwrap();
+        std::fs::write(&picture, "x").unwrap();
+        let stop = CancellationToken::new();
+        let check = Rules { verify_every: Some(TimeDelta::days(30)), ..Rules::default() };
+        let pass = keeper(root.path(), check, None, runtime.handle()).pass(Utc::now(), &stop).unwrap();
+        assert_eq!(pass.damaged.len(), 1);
+        std::fs::write(&picture, good).unwrap();
+        let away = Rules { quarantine_damaged: true, ..Rules::default() };
+        let away = keeper(root.path(), away, None, runtime.handle());
+        let pass = away.pass(Utc::now(), &stop).unwrap();
+        assert!(pass.damaged.is_empty() && folder.exists(), "{pass:?}");
+        std::fs::remove_file(&picture).unwrap();
+        std::fs::write(folder.join("manifest.json"), "{").unwrap();
+        away.pass(Utc::now(), &stop).unwrap();
+        assert!(!folder.exists());
     }
 }

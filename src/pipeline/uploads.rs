@@ -67,6 +67,16 @@ pub(super) async fn run(remote: Remote, hand: UploadHand, health: Health, stop: 
     let seed = Utc::now().timestamp_subsec_nanos().wrapping_add(std::process::id());
     let random = ChaCha8Rng::seed_from_u64(u64::from(seed));
     tracing::info!(remote = remote.address(), "archived scans are copied");
+    let (place, root) = (remote.clone(), hand.root.clone());
+    // Not waited for: a mount may stall.
+    tokio::task::spawn_blocking(move || {
+        if !place.is_elsewhere(&root) {
+            tracing::warn!(
+                remote = place.address(),
+                "is not there, or on the same file system as the archive: copies in it do not count when scans are pruned"
+            );
+        }
+    });
     let mut task = Task { remote, hand, health, random, last_error: String::new() };
     stop.run_until_cancelled(task.run()).await;
 }

@@ -108,7 +108,7 @@ pub struct Remote {
 #[derive(Clone, Debug)]
 enum Place {
     Bucket { store: Arc<dyn ObjectStore>, prefix: String, credentials: Arc<Credentials> },
-    Folder(PathBuf),
+    Folder(folder::Folder),
 }
 
 impl Remote {
@@ -161,7 +161,7 @@ impl Remote {
     /// A folder. It has to be there: one that is not mounted shall not be made.
     #[must_use]
     pub fn folder(path: PathBuf, shown: String) -> Self {
-        Self { place: Place::Folder(path), shown }
+        Self { place: Place::Folder(folder::Folder::new(path, REQUEST)), shown }
     }
 
     /// Its address.
@@ -175,7 +175,7 @@ impl Remote {
     pub fn is_elsewhere(&self, root: &Path) -> bool {
         let Place::Folder(folder) = &self.place else { return true };
         let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev());
-        device(folder).is_ok_and(|there| device(root).is_ok_and(|here| here != there))
+        device(folder.root()).is_ok_and(|there| device(root).is_ok_and(|here| here != there))
     }
 
     /// Size of the object `key`, if it is there.
@@ -184,7 +184,7 @@ impl Remote {
     /// [`RemoteError`] where that cannot be told.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, RemoteError> {
         match &self.place {
-            Place::Folder(root) => folder::size(root, key).await,
+            Place::Folder(folder) => folder.size(key).await,
             Place::Bucket { store, .. } => {
                 let found = store.head(&self.key(key)?).await;
                 Ok(self.there("looking at", key, found)?.map(|meta| meta.size))
@@ -201,7 +201,7 @@ impl Remote {
             return Ok(Some(Bytes::new()));
         }
         match &self.place {
-            Place::Folder(root) => folder::read(root, key, range).await,
+            Place::Folder(folder) => folder.read(key, range).await,
             Place::Bucket { store, .. } => {
                 let found = store.get_range(&self.key(key)?, range).await;
                 self.there("reading", key, found)
@@ -233,7 +233,7 @@ impl Remote {
     /// [`RemoteError`].
     pub async fn writer(&self, key: &str) -> Result<Writer, RemoteError> {
         let parts = match &self.place {
-            Place::Folder(root) => Parts::Folder(folder::Building::begin(root, key).await?),
+            Place::Folder(folder) => Parts::Folder(folder.begin(key).await?),
             Place::Bucket { store, .. } => {
                 let begun = store.put_multipart(&self.key(key)?).await;
                 Parts::Bucket(begun.map_err(|error| self.error("writing", key, &error))?)

@@ -2,9 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
+use futures_core::stream::BoxStream;
 use object_store::memory::InMemory;
+use object_store::path::Path as Key;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
 
 use super::*;
 use crate::archive::ledger::{CopyState, Record};
@@ -15,18 +22,20 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap()
 }
 
+fn credentials() -> Credentials {
+    Credentials { access_key_id: "id".into(), secret_access_key: "secret".into(), session_token: None }
+}
+
 fn remotes() -> (tempfile::TempDir, Vec<Remote>) {
     let folder = tempfile::tempdir().unwrap();
-    let credentials =
-        Credentials { access_key_id: "id".into(), secret_access_key: "secret".into(), session_token: None };
     let bucket =
-        Remote::of_store(Arc::new(InMemory::new()), "prefix/a=b".into(), credentials, "s3://b".into());
+        Remote::of_store(Arc::new(InMemory::new()), "prefix/a=b".into(), credentials(), "s3://b".into());
     let remotes = vec![Remote::folder(folder.path().to_owned(), "file:///f".into()), bucket];
     (folder, remotes)
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 /// An archive with one scan of a second name: `~` must not be written otherwise in keys.
@@ -189,6 +198,100 @@ fn a_folder_that_is_not_mounted_is_not_made_and_one_on_the_same_disk_is_not_else
     assert!(!remote.is_elsewhere(root.path()));
     assert!(!Remote::folder(root.path().to_owned(), String::new()).is_elsewhere(root.path()));
     assert!(Remote::folder("/proc".into(), String::new()).is_elsewhere(root.path()));
+}
+
+/// A store that answers so many calls and no more.
+#[derive(Debug, Default)]
+struct Cut {
+    inner: InMemory,
+    calls_left: AtomicUsize,
+}
+
+impl Cut {
+    fn call(&self) -> object_store::Result<()> {
+        let less = |left: usize| left.checked_sub(1);
+        let answered = self.calls_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        answered.map(drop).map_err(|_| object_store::Error::Generic { store: "test", source: "cut".into() })
+    }
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cut")
+    }
+}
+
+type Answer<T> = object_store::Result<T>;
+
+#[async_trait::async_trait]
+impl ObjectStore for Cut {
+    async fn put_opts(&self, at: &Key, payload: PutPayload, options: PutOptions) -> Answer<PutResult> {
+        self.call()?;
+        self.inner.put_opts(at, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &Key,
+        options: PutMultipartOptions,
+    ) -> Answer<Box<dyn MultipartUpload>> {
+        self.call()?;
+        self.inner.put_multipart_opts(at, options).await
+    }
+
+    async fn get_opts(&self, at: &Key, options: GetOptions) -> Answer<GetResult> {
+        self.call()?;
+        self.inner.get_opts(at, options).await
+    }
+
+    fn delete_stream(&self, at: BoxStream<'static, Answer<Key>>) -> BoxStream<'static, Answer<Key>> {
+        self.inner.delete_stream(at)
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Answer<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Answer<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Answer<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[test]
+fn wherever_the_line_is_cut_a_manifest_means_a_whole_scan_and_the_next_attempt_ends_it() {
+    let [earlier, later] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let placed = archive(earlier.path(), |_, provisional, _| *provisional = true);
+    let scan = ScanPath::below(earlier.path(), placed.path()).unwrap();
+    archive(later.path(), |plan, _, _| {
+        plan.energies_ev.push(900.0);
+        plan.dwell_ms.push(1.0);
+    });
+    let text = std::fs::read(scan.folder(later.path()).join("manifest.json")).unwrap();
+    let (mut calls, mut ended) = (0, false);
+    while !ended {
+        let store = Arc::new(Cut::default());
+        let remote = Remote::of_store(store.clone(), String::new(), credentials(), "s3://b".into());
+        let answer = |calls| store.calls_left.store(calls, Ordering::Relaxed);
+        let whole = || run(check(&remote, later.path(), &scan)).unwrap().is_empty();
+        answer(usize::MAX);
+        run(deliver(&remote, earlier.path(), &scan)).unwrap();
+        answer(calls);
+        ended = run(deliver(&remote, later.path(), &scan)).is_ok();
+        answer(usize::MAX);
+        let key = format!("{scan}/manifest.json");
+        let size = run(remote.size(&key)).unwrap().unwrap();
+        let is_new = run(remote.read(&key, 0..size)).unwrap().unwrap() == text;
+        assert!(!is_new || whole(), "a manifest without its files after {calls} calls");
+        assert!(is_new || !ended);
+        run(deliver(&remote, later.path(), &scan)).unwrap();
+        assert!(whole());
+        calls += 1;
+    }
+    assert!(calls > 20, "{calls} calls");
 }
 
 #[test]
