@@ -48,6 +48,27 @@ pub(super) fn archive(reader: &mut Reader) -> Result<ArchiveSettings> {
     })
 }
 
+/// What is accepted, but may not be meant.
+pub(super) fn warnings(archive: &ArchiveSettings) -> impl Iterator<Item = &'static str> {
+    let prunes = archive.prune_stacks_after_days > 0.0;
+    [
+        (
+            prunes && archive.prune_unverified,
+            "archive.prune_unverified = true: what was measured is removed also where no copy is known to be good",
+        ),
+        (
+            prunes && archive.remote.is_none() && !archive.prune_unverified,
+            "archive.prune_stacks_after_days: nothing is removed, since archive.remote is not set and nothing is copied",
+        ),
+        (
+            archive.remote_endpoint.as_deref().and_then(endpoint_scheme) == Some("http"),
+            "archive.remote_endpoint: what is sent over http can be read on the way",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(is, what)| is.then_some(what))
+}
+
 fn remote(reader: &mut Reader) -> Result<Option<RemoteAddress>> {
     const KEY: &str = "archive.remote";
     let Some(text) = reader.text(KEY)? else { return Ok(None) };

@@ -233,7 +233,12 @@ fn everything_is_kept_and_nothing_sent_unless_it_is_asked_for() {
     assert_eq!((&json["remote"], &json["remote_credentials"]), (&"s3://bucket/a".into(), &"AWS".into()));
     let http = "[archive]\nremote_endpoint = \"http://10.0.0.1:9000\"\n";
     assert!(refused(http).contains("archive.remote_allow_http = true"));
-    load(&format!("{http}remote_allow_http = true\n")).unwrap();
+    let warned = |text: &str| load(text).unwrap().warnings.join(" ");
+    assert!(warned(&format!("{http}remote_allow_http = true\n")).contains("read on the way"));
+    assert!(warned("[archive]\nprune_stacks_after_days = 90\n").contains("nothing is removed"));
+    let unverified = "[archive]\nprune_stacks_after_days = 90\nprune_unverified = true\n";
+    assert!(warned(unverified).contains("no copy is known to be good"));
+    assert!(warned(&format!("{text}prune_stacks_after_days = 90\n")).is_empty());
     assert!(refused("[archive]\nprune_stacks_after_days = -1\n").contains("from 0 to 36500"));
     assert!(refused("[archive]\nremote_region = \"\"\n").contains("us-east-1"));
 }

@@ -290,5 +290,6 @@ fn warnings(settings: &Settings) -> Vec<String> {
             "publish.bind = {bind:?}: other machines reach it, and there is no authentication"
         ));
     }
+    warnings.extend(archive::warnings(&settings.archive).map(str::to_owned));
     warnings
 }
