@@ -148,6 +148,7 @@ impl Task {
             Ok(sent) => {
                 self.hand.outbox().done(&scan);
                 let Some(sent) = sent else { return };
+                self.hand.outbox().answered();
                 metrics::counter!(names::SCANS_UPLOADED).increment(1);
                 metrics::counter!(names::UPLOADED_BYTES).increment(sent.sent_bytes);
                 metrics::gauge!(names::UPLOAD_LAST_SUCCESS).set(Utc::now().timestamp() as f64);
@@ -166,6 +167,9 @@ impl Task {
                 metrics::counter!(names::UPLOAD_FAILURES, "cause" => cause).increment(1);
                 tracing::warn!(scan = scan.as_str(), cause, %error, "not copied; tried again later");
                 self.last_error = error.to_string();
+                if error.was_answered() {
+                    self.hand.outbox().answered();
+                }
                 self.hand.outbox().failed(&scan, whose, Instant::now(), self.random.random());
             }
         }

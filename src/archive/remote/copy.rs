@@ -63,6 +63,12 @@ pub enum CopyError {
 }
 
 impl CopyError {
+    /// Whether the remote did what it was asked all the same.
+    #[must_use]
+    pub fn was_answered(&self) -> bool {
+        matches!(self, Self::Taken { .. } | Self::Lost { .. } | Self::Damaged { .. })
+    }
+
     /// Whether the others should wait, too.
     #[must_use]
     pub fn whose(&self) -> Whose {

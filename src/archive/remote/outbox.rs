@@ -78,9 +78,9 @@ impl Outbox {
         Some(scan)
     }
 
-    /// A scan was sent and verified.
+    /// A scan was sent and verified, or there was nothing to do for it; whether the remote was asked is said apart
+    /// ([`Outbox::answered`]).
     pub fn done(&mut self, scan: &ScanPath) {
-        self.answered();
         self.under_way.remove(scan);
         if self.again.remove(scan) {
             self.put(scan.clone());
@@ -103,7 +103,6 @@ impl Outbox {
                 self.resume = Some(now + delay(self.failures, random));
             }
             Whose::Scan => {
-                self.answered();
                 waiting.failures = waiting.failures.saturating_add(1);
                 waiting.not_before = Some(now + delay(waiting.failures, random));
             }
@@ -114,7 +113,8 @@ impl Outbox {
         self.waiting.insert(scan.clone(), waiting);
     }
 
-    fn answered(&mut self) {
+    /// The remote does what it is asked: nothing waits for it any more.
+    pub fn answered(&mut self) {
         self.failures = 0;
         self.resume = None;
     }
@@ -229,6 +229,8 @@ mod tests {
         assert_eq!((outbox.pending(), outbox.failures()), (5, 41));
         let taken = outbox.take(now).unwrap();
         outbox.done(&taken);
+        assert_eq!(outbox.failures(), 41, "it was not asked");
+        outbox.answered();
         assert_eq!(outbox.failures(), 0);
         assert!(outbox.take(now).is_some() && outbox.take(now).is_some(), "all are welcome again");
     }
