@@ -12,25 +12,34 @@
 //!
 //! The same stack, map and settings give the same bytes in every file but the manifest, which has the time.
 //!
+//! A second copy of each scan may go to a remote ([`remote`]); what is known of the copies, and of checks, is in a
+//! [`ledger`] beside the folders. What is kept for how long is decided by [`retention`], as a pure function.
+//!
 //! Bad input: identifiers are checked again before they become a path; a folder whose manifest cannot be read is
-//! never touched.
+//! never touched, unless it is to be moved to the quarantine. Links are not followed.
 
 mod catalogue;
 mod durable;
 mod energies;
+mod guard;
+pub mod ledger;
 mod manifest;
 mod place;
 mod recovery;
+pub mod remote;
+pub mod retention;
+mod scan_path;
 mod stack_file;
 mod writer;
 
 use std::path::PathBuf;
 
-pub use catalogue::{Catalogued, Fault, list, show, verify};
+pub use catalogue::{Catalogued, Fault, FaultKind, list, read, scans, show, verify};
 pub use energies::EnergyRow;
-pub use manifest::{FileEntry, Manifest, MapSummary};
+pub use manifest::{FileEntry, Identified, LARGE_FILES, Manifest, MapSummary, Pruned};
 pub use place::Placed;
 pub use recovery::{Recovered, recover};
+pub use scan_path::ScanPath;
 pub use writer::{ArchiveJob, write, write_folder};
 
 /// Name of the manifest in a scan's folder.
@@ -82,6 +91,9 @@ pub enum ArchiveError {
     /// The folder holds something that is not ours to replace.
     #[error("{0} holds something else; give a new or an empty folder")]
     Occupied(PathBuf),
+    /// The scan was archived anew, or is gone, since it was decided what to do with it.
+    #[error("{0} has changed meanwhile")]
+    Changed(PathBuf),
     /// More scans with the same id on the same day than names are tried.
     #[error("{0} and its successors up to ~{last} are taken", last = place::MOST_SAME_ID)]
     TooMany(PathBuf),
@@ -95,4 +107,4 @@ impl ArchiveError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

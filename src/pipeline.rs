@@ -7,10 +7,14 @@
 //!                                               map thread: absorption, classify, publish
 //!                                                  | orders, bounded
 //!                                               archive thread: settled map, files
+//!                                                  | outbox, in the archive's ledger
+//!                                               upload task, caretaker thread: copies, what is kept
 //! ```
 
 mod app;
 pub mod archiver;
+pub mod caretaker;
+pub mod copies;
 mod household;
 pub mod ingest;
 pub mod keeper;
@@ -26,6 +30,7 @@ pub mod scans;
 pub mod shelf;
 pub mod sweep;
 pub mod sync;
+pub mod uploads;
 pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};

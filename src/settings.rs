@@ -8,11 +8,13 @@
 //! Anything wrong is an error that names the key, where it stands, the value, and what is allowed; an unknown
 //! key, also of a variable with our prefix, names the nearest known one. Nothing is guessed or clamped.
 
+mod archive;
 mod endpoint;
 mod error;
 mod keys;
 mod layer;
 mod reader;
+mod remote;
 mod sections;
 mod source;
 mod validate;
@@ -25,6 +27,7 @@ pub use endpoint::Endpoint;
 pub(crate) use endpoint::{is_loopback, tcp};
 pub use error::{Origin, SettingsError};
 pub use reader::Effective;
+pub use remote::RemoteAddress;
 pub use sections::*;
 
 /// The built-in defaults, with every key explained.

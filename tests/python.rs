@@ -23,6 +23,8 @@ mod rig;
 mod script;
 #[path = "daemon/table.rs"]
 mod table;
+#[path = "python/venv.rs"]
+mod venv;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -42,49 +44,15 @@ use script::{I0, Message, Script, floats};
 const PACKAGES: [&str; 8] =
     ["duckdb", "jsonschema", "numpy", "onnx", "onnxruntime", "polars", "pyarrow", "pyzmq"];
 
-static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(environment);
+static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| venv::environment("python", &PACKAGES));
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn environment() -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let python = root.join("bin/python");
-    let (marker, wanted) = (root.join("packages.txt"), PACKAGES.join("\n"));
-    if std::fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
-        return Ok(python);
-    }
-    let run = |command: &mut Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!(
-            "{command:?}: {}\n{}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        )),
-        Err(error) => Err(format!("{command:?}: {error}")),
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(&root))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"];
-    run(Command::new(&python).args(pip).args(PACKAGES))?;
-    std::fs::write(&marker, wanted).map_err(|error| error.to_string())?;
-    Ok(python)
-}
-
 /// The interpreter; `None` where these tests are to be skipped.
 fn python() -> Option<&'static Path> {
-    if std::env::var_os("PHASEWATCH_SKIP_PYTHON").is_some_and(|value| value == "1") {
-        eprintln!("SKIPPED: PHASEWATCH_SKIP_PYTHON=1");
-        return None;
-    }
-    match &*PYTHON {
-        Ok(python) => Some(python),
-        Err(error) => panic!(
-            "no Python environment with {PACKAGES:?} could be made (python3 with venv and the network are needed; \
-             PHASEWATCH_SKIP_PYTHON=1 skips these tests): {error}"
-        ),
-    }
+    venv::interpreter(&PYTHON, &PACKAGES)
 }
 
 /// Runs a script to its end and returns what it printed.

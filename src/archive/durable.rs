@@ -49,6 +49,11 @@ impl Write for DigestedFile {
     }
 }
 
+/// SHA-256 of `bytes`, lower-case hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

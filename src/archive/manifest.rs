@@ -1,4 +1,7 @@
 //! The manifest of an archived scan: what it was, what was done, and the digest of every file.
+//!
+//! An archive of a scan is known by the SHA-256 of its manifest as it was first written. Pruning adds `pruned` to the
+//! manifest and keeps that digest in it, so that a pruned scan and its whole copy are still known as the same.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,6 +9,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::durable::sha256;
 use super::{ArchiveError, MANIFEST};
 use crate::classify::{PhaseMap, Status};
 use crate::scan::{Outcome, ScanPlan};
@@ -13,6 +17,9 @@ use crate::stack::SeqRange;
 
 /// Most bytes of a manifest that are read: far above what [`crate::scan::MAX_ENERGIES`] energies need.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Files that pruning removes: what was measured, pixel by pixel.
+pub const LARGE_FILES: [&str; 2] = ["scan.nxs", "stack.parquet"];
 
 /// Name and version of the layout.
 pub(super) const FORMAT: &str = "phasewatch-archive/1";
@@ -88,6 +95,31 @@ pub struct Manifest {
     pub versions: BTreeMap<String, String>,
     /// Every file but the manifest itself.
     pub files: BTreeMap<String, FileEntry>,
+    /// Which of them were removed here on purpose, and where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
+}
+
+/// What was removed from a scan's folder on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Which files; their digests stay in the manifest.
+    pub files: Vec<String>,
+    /// Where a whole copy lay, verified right before; `None` where none was asked for.
+    pub copy: Option<String>,
+    /// SHA-256 of the manifest before: that of the copy.
+    pub manifest_sha256: String,
+}
+
+/// A manifest, and which archive it is of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identified {
+    /// What it says.
+    pub manifest: Manifest,
+    /// SHA-256 of the manifest as it was first written.
+    pub sha256: String,
 }
 
 impl Manifest {
@@ -96,19 +128,55 @@ impl Manifest {
     /// # Errors
     /// [`ArchiveError::Io`] where there is none, [`ArchiveError::Manifest`] where it is not one.
     pub fn read(folder: &Path) -> Result<Self, ArchiveError> {
-        let path = folder.join(MANIFEST);
-        let size = std::fs::metadata(&path).map_err(ArchiveError::io("reading", &path))?.len();
-        if size > MOST_BYTES {
-            let error = std::io::Error::other(format!("{size} bytes is no manifest"));
-            return Err(ArchiveError::Io { doing: "reading", path, error });
-        }
-        let bytes = std::fs::read(&path).map_err(ArchiveError::io("reading", &path))?;
-        serde_json::from_slice(&bytes).map_err(|error| ArchiveError::Manifest { path, error })
+        Self::identify(folder).map(|found| found.manifest)
     }
 
-    /// Bytes of all files.
+    /// As [`Manifest::read`], with the digest under which this archive is known.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn identify(folder: &Path) -> Result<Identified, ArchiveError> {
+        let path = folder.join(MANIFEST);
+        let reading = || ArchiveError::io("reading", &path);
+        // Not through a link, which might lead anywhere.
+        let metadata = match std::fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(reading()(error)),
+        };
+        if !metadata.is_file() || metadata.len() > MOST_BYTES {
+            let what = format!("{} bytes of {:?} are no manifest", metadata.len(), metadata.file_type());
+            return Err(reading()(std::io::Error::new(std::io::ErrorKind::InvalidData, what)));
+        }
+        let bytes = std::fs::read(&path).map_err(reading())?;
+        let manifest: Self =
+            serde_json::from_slice(&bytes).map_err(|error| ArchiveError::Manifest { path, error })?;
+        let sha256 = manifest.pruned.as_ref().map_or_else(|| sha256(&bytes), |p| p.manifest_sha256.clone());
+        Ok(Identified { manifest, sha256 })
+    }
+
+    /// Its text, as it is written.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// Whether the file `name` was removed here on purpose.
+    #[must_use]
+    pub fn is_pruned(&self, name: &str) -> bool {
+        self.pruned.as_ref().is_some_and(|pruned| pruned.files.iter().any(|file| file == name))
+    }
+
+    /// Names and bytes of the large files that are to be here.
+    pub fn large_files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let large = self.files.iter().filter(|(name, _)| LARGE_FILES.contains(&name.as_str()));
+        large.filter(|(name, _)| !self.is_pruned(name)).map(|(name, entry)| (name.as_str(), entry.bytes))
+    }
+
+    /// Bytes of all files that are to be here.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.files.values().map(|file| file.bytes).sum()
+        let here = self.files.iter().filter(|(name, _)| !self.is_pruned(name));
+        here.map(|(_, file)| file.bytes).sum()
     }
 }

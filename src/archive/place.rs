@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::scan_path::QUARANTINE;
 use super::{ArchiveError, Manifest};
 use crate::scan::{PlanError, ScanPlan, is_valid_id};
 
@@ -40,10 +41,16 @@ pub(super) fn day(root: &Path, plan: &ScanPlan) -> Result<PathBuf, ArchiveError>
     Ok(root.join(format!("beamline={}", plan.beamline)).join(format!("date={date}")))
 }
 
-/// Finds the place for a scan in the folder of its day.
-pub(super) fn find(day: &Path, plan: &ScanPlan, reopen: bool) -> Result<Placed, ArchiveError> {
+/// Finds the place for a scan in the folder of its day. A name that a scan in the quarantine had stays taken: its copy
+/// at the remote has that name still, and may be the last good one.
+pub(super) fn find(root: &Path, day: &Path, plan: &ScanPlan, reopen: bool) -> Result<Placed, ArchiveError> {
+    let quarantine = day.strip_prefix(root).ok().map(|below| root.join(QUARANTINE).join(below));
     for number in 1..=MOST_SAME_ID {
-        let path = day.join(folder_name(&plan.scan_id, number));
+        let name = folder_name(&plan.scan_id, number);
+        if quarantine.as_ref().is_some_and(|day| std::fs::symlink_metadata(day.join(&name)).is_ok()) {
+            continue;
+        }
+        let path = day.join(name);
         match std::fs::symlink_metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Placed::New(path)),
             Err(error) => return Err(ArchiveError::Io { doing: "looking at", path, error }),
@@ -69,7 +76,7 @@ fn folder_name(scan_id: &str, number: usize) -> String {
 }
 
 /// Whether two plans are of one scan: equal, but for energies appended to one of them.
-fn same_scan(one: &ScanPlan, other: &ScanPlan) -> bool {
+pub(super) fn same_scan(one: &ScanPlan, other: &ScanPlan) -> bool {
     let energies = one.energies_ev.len().min(other.energies_ev.len());
     let cut = |plan: &ScanPlan| {
         let mut plan = plan.clone();

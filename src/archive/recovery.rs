@@ -22,7 +22,8 @@ pub struct Recovered {
     pub removed: Vec<PathBuf>,
 }
 
-/// Moves `path` aside, runs `replace`, and removes what was aside; puts it back where `replace` fails.
+/// Moves `path` aside, runs `replace`, and removes what was aside; puts it back where `replace` fails. What was aside
+/// and cannot be removed is left for the next start: the new one is in its place.
 pub(super) fn set_aside(
     path: &Path,
     replace: impl FnOnce() -> Result<(), ArchiveError>,
@@ -39,7 +40,10 @@ pub(super) fn set_aside(
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         sync_folder(parent)?;
     }
-    std::fs::remove_dir_all(&aside).map_err(ArchiveError::io("removing", &aside))
+    if let Err(error) = std::fs::remove_dir_all(&aside) {
+        tracing::warn!(path = %aside.display(), %error, "a folder that was replaced could not be removed");
+    }
+    Ok(())
 }
 
 fn aside(path: &Path) -> PathBuf {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,11 +40,20 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Archives a scan of 3×4 pixels and 12 energies, changed by `change`.
-fn archive(root: &Path, change: impl FnOnce(&mut ScanPlan, &mut bool, &mut bool)) -> Placed {
+pub(crate) fn archive(root: &Path, change: impl FnOnce(&mut ScanPlan, &mut bool, &mut bool)) -> Placed {
     let (mut plan, mut provisional, mut reopen) = (plan(3, 4, 12), false, false);
     change(&mut plan, &mut provisional, &mut reopen);
     let stack = stack(plan);
     write(root, &job(&stack, provisional, reopen)).unwrap()
+}
+
+/// The manifest of a scan that was archived at `archived_at`, without files.
+pub(crate) fn manifest(scan_id: &str, archived_at: DateTime<Utc>) -> Manifest {
+    let plan = ScanPlan { scan_id: scan_id.to_owned(), ..plan(3, 4, 12) };
+    let root = tempfile::tempdir().unwrap();
+    let stack = stack(plan);
+    let placed = write(root.path(), &ArchiveJob { archived_at, ..job(&stack, false, false) }).unwrap();
+    Manifest { files: BTreeMap::new(), ..Manifest::read(placed.path()).unwrap() }
 }
 
 fn job(stack: &Stack, provisional: bool, reopen: bool) -> ArchiveJob<'_> {

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use super::durable::{DigestedFile, TemporaryFolder, create_folders, sync_folder};
+use super::guard::Guard;
 use super::manifest::FORMAT;
 use super::place::{self, Placed};
 use super::recovery::set_aside;
@@ -47,16 +48,17 @@ pub struct ArchiveJob<'a> {
 pub fn write(root: &Path, job: &ArchiveJob<'_>) -> Result<Placed, ArchiveError> {
     let plan = job.stack.plan();
     let day = place::day(root, plan)?;
-    let found = place::find(&day, plan, job.reopen)?;
+    let found = place::find(root, &day, plan, job.reopen)?;
     if let Placed::AlreadyThere(_) = found {
         return Ok(found);
     }
     std::fs::create_dir_all(root).map_err(ArchiveError::io("creating", root))?;
     let built = build(root, job)?;
     create_folders(root, &day)?;
+    let _guard = Guard::take(root);
     // Another process may have taken the place meanwhile; then the next one is looked for.
     loop {
-        let found = place::find(&day, plan, job.reopen)?;
+        let found = place::find(root, &day, plan, job.reopen)?;
         match &found {
             Placed::AlreadyThere(_) => return Ok(found),
             Placed::Replaced(path) => set_aside(path, || rename(built.path(), path))?,
@@ -135,9 +137,7 @@ fn build(parent: &Path, job: &ArchiveJob<'_>) -> Result<TemporaryFolder, Archive
 
     let manifest = manifest(job, files);
     let path = folder.path().join(MANIFEST);
-    let mut text =
-        serde_json::to_vec_pretty(&manifest).map_err(|error| ArchiveError::Manifest { path, error })?;
-    text.push(b'\n');
+    let text = manifest.to_bytes().map_err(|error| ArchiveError::Manifest { path, error })?;
     write_bytes(&folder, MANIFEST, &text)?;
     folder.name_files(manifest.files.keys().map(String::as_str).chain([MANIFEST]))?;
     Ok(folder)
@@ -157,6 +157,7 @@ fn manifest(job: &ArchiveJob<'_>, files: BTreeMap<String, FileEntry>) -> Manifes
         settings: job.settings.clone(),
         versions: BTreeMap::from([("phasewatch".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
         files,
+        pruned: None,
     }
 }
 

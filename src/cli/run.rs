@@ -36,7 +36,8 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
         return Err(Failure::usage("references.dir is not set: name a directory of reference spectra"));
     };
     let references = Arc::new(ReferenceSet::load(dir).map_err(Failure::data)?);
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let app = App::build(settings, references, metrics).await.map_err(|error| failure(&error))?;
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
@@ -49,7 +50,10 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
             return Err(Failure::bug("a part of the daemon broke; the log says which"));
         }
         Ok(())
-    })
+    });
+    // What waits for a mount that stalled would be waited for otherwise, for ever.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The runtime for everything that waits; numbers are crunched elsewhere.

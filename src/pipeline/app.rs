@@ -30,8 +30,9 @@ use super::resume::{Recipes, Resumer};
 use super::scans::{Patience, ScanLimits, Scans};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::sync::syncer;
+use super::uploads::UploadHand;
 use super::workboard::Workboard;
-use super::{advice, backend, recipe};
+use super::{advice, backend, copies, recipe};
 use crate::archive::{self, ArchiveError};
 use crate::classify::Recipe;
 use crate::detector::FrameSettings;
@@ -118,6 +119,7 @@ pub struct App {
     /// The state directory, and what goes into every journal.
     journal: Option<(Arc<Store>, Pins)>,
     metrics: MetricsHandle,
+    uploads: UploadHand,
 }
 
 impl std::fmt::Debug for App {
@@ -190,7 +192,9 @@ impl App {
         if let Some((store, _)) = &journal {
             keep_model(store, &settings, &checked);
         }
+        let uploads = UploadHand::new(settings.archive.root.clone());
         Ok(Self {
+            uploads,
             settings,
             addresses,
             sources,
@@ -235,6 +239,12 @@ impl App {
         let at_work = AtWork::default();
         let (resumed, was_resumed) = oneshot::channel();
         let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone())?;
+        copies::start(
+            &self.settings.archive,
+            self.uploads.clone(),
+            self.http.health().clone(),
+            outputs.clone(),
+        );
         let publisher = tokio::spawn(self.publisher.run(outputs.clone()));
         let http = tokio::spawn(http::serve(self.listener, self.http.clone(), outputs.clone()));
         let household = Household {
@@ -360,7 +370,8 @@ impl Threads {
             ModelHand::new(Arc::clone(&app.shelf), Reader::Archive),
             health.clone(),
             at_work,
-        );
+        )
+        .with_uploads(app.uploads.clone());
         let mapper = Mapper::new(
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),

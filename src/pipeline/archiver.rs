@@ -14,6 +14,7 @@ use chrono::Utc;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
 use super::shelf::ModelHand;
+use super::uploads::UploadHand;
 use crate::absorption::mean_i0;
 use crate::archive::{self, ArchiveError, ArchiveJob, EnergyRow, Placed};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
@@ -112,6 +113,7 @@ pub struct Archiver {
     settings: serde_json::Value,
     outlet: Outlet,
     model: ModelHand,
+    uploads: UploadHand,
     health: Health,
     at_work: AtWork,
     parked: BTreeMap<String, Parked>,
@@ -128,7 +130,15 @@ impl Archiver {
         health: Health,
         at_work: AtWork,
     ) -> Self {
-        Self { root, settings, outlet, model, health, at_work, parked: BTreeMap::new() }
+        let uploads = UploadHand::new(root.clone());
+        Self { root, settings, outlet, model, uploads, health, at_work, parked: BTreeMap::new() }
+    }
+
+    /// Says to `uploads` what was placed.
+    #[must_use]
+    pub fn with_uploads(mut self, uploads: UploadHand) -> Self {
+        self.uploads = uploads;
+        self
     }
 
     /// Archives until nobody orders any more; returns the scans that could not be archived.
@@ -231,6 +241,7 @@ impl Archiver {
             archived_at: Utc::now(),
         };
         let placed = archive::write(&self.root, &job)?;
+        self.uploads.placed(placed.path());
         mark(order, &placed, &settled.map.origin.model_sha256);
         for (flaw, values) in &settled.map.origin.incident.flawed {
             metrics::counter!(names::VALUES_FLAWED, "flaw" => *flaw).increment(*values as u64);

@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 56] = [
+pub(super) const KEYS: [(&str, &str, Kind); 66] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("journal", "enabled", Toml),
@@ -67,6 +67,16 @@ pub(super) const KEYS: [(&str, &str, Kind); 56] = [
     ("http", "listen", Text),
     ("http", "allow_open", Toml),
     ("archive", "root", Text),
+    ("archive", "remote", Text),
+    ("archive", "remote_endpoint", Text),
+    ("archive", "remote_region", Text),
+    ("archive", "remote_allow_http", Toml),
+    ("archive", "remote_credentials", Text),
+    ("archive", "verify_every_days", Toml),
+    ("archive", "prune_stacks_after_days", Toml),
+    ("archive", "prune_unverified", Toml),
+    ("archive", "quarantine_damaged", Toml),
+    ("archive", "quarantine_partial_after_days", Toml),
     ("log", "level", Text),
     ("log", "format", Text),
 ];

@@ -73,6 +73,16 @@ impl Reader {
         }
     }
 
+    /// As [`Reader::refuse`], for a value that might hold a secret where it is wrong: it is not repeated.
+    pub(super) fn refuse_unseen(&self, key: &str, allowed: impl Into<String>) -> SettingsError {
+        SettingsError::Value {
+            origin: self.origin(key),
+            key: format!("{}{key}", self.prefix),
+            value: "(not shown)".to_owned(),
+            allowed: allowed.into(),
+        }
+    }
+
     fn need<T>(&mut self, key: &str, wanted: &str, take: impl Fn(&Value) -> Option<T>) -> Result<T> {
         let found = self.find(key);
         found

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Endpoint;
+use super::{Endpoint, RemoteAddress};
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// `[daemon]`.
@@ -332,11 +332,32 @@ pub struct HttpSettings {
     pub allow_open: bool,
 }
 
-/// `[archive]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// `[archive]`. It goes into every manifest, so nothing secret is in it: of the credentials only the names of the
+/// environment variables.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArchiveSettings {
     /// Directory of finished scans.
     pub root: PathBuf,
+    /// Where a second copy goes; `None`: nowhere.
+    pub remote: Option<RemoteAddress>,
+    /// Server of a bucket, `https://host[:port]`; `None`: Amazon's own.
+    pub remote_endpoint: Option<String>,
+    /// Region the bucket is in.
+    pub remote_region: String,
+    /// Whether the server may be spoken to without TLS.
+    pub remote_allow_http: bool,
+    /// What the environment variables with the credentials begin with.
+    pub remote_credentials: String,
+    /// Age of the last look at which a scan and its copy are checked again, days; 0: never.
+    pub verify_every_days: f64,
+    /// Age at which the large files of a scan are removed here, days; 0: never.
+    pub prune_stacks_after_days: f64,
+    /// Whether that is done without a verified copy elsewhere.
+    pub prune_unverified: bool,
+    /// Whether damaged scans are moved to the quarantine.
+    pub quarantine_damaged: bool,
+    /// Age at which partial scans are moved there, days; 0: never.
+    pub quarantine_partial_after_days: f64,
 }
 
 /// `[log]`.

@@ -238,6 +238,43 @@ fn to_run_there_must_be_a_source_and_references() {
 }
 
 #[test]
+fn everything_is_kept_and_nothing_sent_unless_it_is_asked_for() {
+    let archive = load("").unwrap().archive;
+    assert_eq!((archive.remote, archive.remote_endpoint), (None, None));
+    assert_eq!((archive.verify_every_days, archive.prune_stacks_after_days), (0.0, 0.0));
+    assert_eq!((archive.prune_unverified, archive.quarantine_damaged), (false, false));
+    assert_eq!(archive.quarantine_partial_after_days, 0.0);
+    let text = "[archive]\nremote = \"s3://bucket/a\"\nremote_endpoint = \"https://s3.example:9000/\"\n";
+    let settings = load(text).unwrap();
+    assert_eq!(settings.archive.remote_endpoint.as_deref(), Some("https://s3.example:9000"));
+    let json = serde_json::to_value(&settings.archive).unwrap();
+    assert_eq!((&json["remote"], &json["remote_credentials"]), (&"s3://bucket/a".into(), &"AWS".into()));
+    let http = "[archive]\nremote_endpoint = \"http://10.0.0.1:9000\"\n";
+    assert!(refused(http).contains("archive.remote_allow_http = true"));
+    let warned = |text: &str| load(text).unwrap().warnings.join(" ");
+    assert!(warned(&format!("{http}remote_allow_http = true\n")).contains("read on the way"));
+    assert!(warned("[archive]\nprune_stacks_after_days = 90\n").contains("nothing is removed"));
+    let unverified = "[archive]\nprune_stacks_after_days = 90\nprune_unverified = true\n";
+    assert!(warned(unverified).contains("no copy is known to be good"));
+    assert!(warned(&format!("{text}prune_stacks_after_days = 90\n")).is_empty());
+    assert!(refused("[archive]\nprune_stacks_after_days = -1\n").contains("from 0 to 36500"));
+    assert!(refused("[archive]\nremote_region = \"\"\n").contains("us-east-1"));
+}
+
+#[test]
+fn a_secret_that_was_put_into_the_settings_is_refused_and_never_repeated() {
+    for line in [
+        "remote = \"s3://AKID:wJalrXUtnFEMI@bucket\"",
+        "remote_endpoint = \"https://AKID:wJalrXUtnFEMI@s3.example\"",
+        "remote_credentials = \"wJalrXUtnFEMI\"",
+        "secret_access_key = \"wJalrXUtnFEMI\"",
+    ] {
+        let said = refused(&format!("[archive]\n{line}\n"));
+        assert!(said.contains("line 2") && !said.contains("wJalrXUtnFEMI"), "{said}");
+    }
+}
+
+#[test]
 fn settings_become_json() {
     let json = serde_json::to_value(load(SOURCE).unwrap()).unwrap();
     assert_eq!(json["sources"][0]["kind"], "stxm-stream");

@@ -7,7 +7,7 @@ use super::error::SettingsError;
 use super::layer::Layers;
 use super::reader::Reader;
 use super::sections::*;
-use super::{Settings, source};
+use super::{Settings, archive, source};
 use crate::document::Value;
 use crate::scan::{MAX_AXIS, MAX_ENERGIES};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -62,7 +62,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         limits: limits(&mut reader)?,
         publish: publish(&mut reader)?,
         http: http(&mut reader)?,
-        archive: ArchiveSettings { root: reader.need_path("archive.root")? },
+        archive: archive::archive(&mut reader)?,
         log: log(&mut reader)?,
         warnings: Vec::new(),
         effective: Vec::new(),
@@ -298,5 +298,6 @@ fn warnings(settings: &Settings) -> Vec<String> {
             "publish.bind = {bind:?}: other machines reach it, and there is no authentication"
         ));
     }
+    warnings.extend(archive::warnings(&settings.archive).map(str::to_owned));
     warnings
 }

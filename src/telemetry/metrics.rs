@@ -93,6 +93,18 @@ fn describe() {
     describe_histogram!(names::GENERATION_LATENCY_SECONDS, Unit::Seconds, "from receipt to publication");
     describe_histogram!(names::INFERENCE_SECONDS, Unit::Seconds, "one call of the model");
     describe_counter!(names::INFERENCE_PIXELS, "pixels the model was asked about");
+    describe_gauge!(names::UPLOADS_PENDING, "scans to be copied to the remote");
+    describe_counter!(names::SCANS_UPLOADED, "scans copied to the remote and read back");
+    describe_counter!(names::UPLOADED_BYTES, Unit::Bytes, "bytes copied to the remote");
+    describe_counter!(names::UPLOAD_FAILURES, "attempts to copy a scan that failed");
+    describe_gauge!(names::UPLOAD_LAST_SUCCESS, Unit::Seconds, "when a scan was last copied");
+    describe_counter!(
+        names::ARCHIVE_PRUNED_BYTES,
+        Unit::Bytes,
+        "bytes removed from the archive by its rules"
+    );
+    describe_counter!(names::ARCHIVE_QUARANTINED, "scans moved to the quarantine");
+    describe_gauge!(names::ARCHIVE_DAMAGED, "scans found damaged, outside the quarantine");
     describe_gauge!(names::BUILD_INFO, "always 1; the label says which version runs");
 }
 

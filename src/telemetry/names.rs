@@ -85,5 +85,21 @@ pub const GENERATION_LATENCY_SECONDS: &str = "phasewatch_generation_latency_seco
 pub const INFERENCE_SECONDS: &str = "phasewatch_inference_seconds";
 /// Counter: pixels the model was asked about.
 pub const INFERENCE_PIXELS: &str = "phasewatch_inference_pixels_total";
+/// Gauge: scans that are to be copied to the remote.
+pub const UPLOADS_PENDING: &str = "phasewatch_uploads_pending";
+/// Counter: scans copied to the remote, every file read back.
+pub const SCANS_UPLOADED: &str = "phasewatch_scans_uploaded_total";
+/// Counter: bytes of files of scans that were copied; what was there already does not count.
+pub const UPLOADED_BYTES: &str = "phasewatch_uploaded_bytes_total";
+/// Counter, label `cause` (remote, scan): attempts to copy a scan that failed, for the remote's sake or the scan's own.
+pub const UPLOAD_FAILURES: &str = "phasewatch_upload_failures_total";
+/// Gauge: when a scan was last copied, Unix time in seconds; absent until then.
+pub const UPLOAD_LAST_SUCCESS: &str = "phasewatch_upload_last_success_timestamp_seconds";
+/// Counter: bytes of large files removed from the archive by its rules.
+pub const ARCHIVE_PRUNED_BYTES: &str = "phasewatch_archive_pruned_bytes_total";
+/// Counter: scans moved to the quarantine.
+pub const ARCHIVE_QUARANTINED: &str = "phasewatch_archive_quarantined_scans_total";
+/// Gauge: scans found damaged, outside the quarantine, as of the last daily look.
+pub const ARCHIVE_DAMAGED: &str = "phasewatch_archive_damaged_scans";
 /// Gauge, label `version`: always 1; says which version runs.
 pub const BUILD_INFO: &str = "phasewatch_build_info";

@@ -82,6 +82,13 @@ impl Setup {
         self
     }
 
+    /// An environment variable.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start(self) -> Rig {
         self.start_in(tempfile::tempdir().unwrap())
