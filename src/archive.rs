@@ -18,7 +18,9 @@
 mod catalogue;
 mod durable;
 mod energies;
+mod hdf5;
 mod manifest;
+mod nexus;
 mod place;
 mod recovery;
 mod stack_file;
@@ -28,6 +30,7 @@ use std::path::PathBuf;
 
 pub use catalogue::{Catalogued, Fault, list, show, verify};
 pub use energies::EnergyRow;
+pub use hdf5::Hdf5Error;
 pub use manifest::{FileEntry, Manifest, MapSummary};
 pub use place::Placed;
 pub use recovery::{Recovered, recover};
@@ -70,6 +73,14 @@ pub enum ArchiveError {
         file: &'static str,
         /// What it said.
         error: parquet::errors::ParquetError,
+    },
+    /// The NeXus file could not be made or written.
+    #[error("writing {file}: {error}")]
+    Nexus {
+        /// Which file.
+        file: &'static str,
+        /// What is wrong.
+        error: Hdf5Error,
     },
     /// The manifest could not be written or read.
     #[error("{path}: {error}")]

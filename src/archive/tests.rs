@@ -100,6 +100,7 @@ fn a_scan_lies_where_the_layout_says_and_can_be_read_back() {
             "manifest.json",
             "phase_map.parquet",
             "phase_map.png",
+            "scan.nxs",
             "spectra.parquet",
             "stack.parquet"
         ]
