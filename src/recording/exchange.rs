@@ -2,8 +2,8 @@
 //!
 //! `/exchange/energy` has the energies (eV, or keV where `units` says so), `/exchange/x` and `y` the positions, or only
 //! numbers of pixels. `/spectromicroscopy/normalization/white_spectrum` is the incident intensity, at the energies of
-//! `white_spectrum_energy`; it becomes the I0 of every value. A white spectrum of nothing but ones says that there was none
-//! to divide by: where the data exceed it, more light than came in, they are no transmission but a yield, and are taken as
+//! `white_spectrum_energy`; it becomes the I0 of every value. A white spectrum of nothing but ones says that the data
+//! have been divided: where they exceed it, more light than came in, they are no transmission but a yield, and are taken as
 //! fluorescence, without logarithm; with a warning, as everything that is assumed: a dwell of 1 ms, which the format has no
 //! place for.
 //!
@@ -56,22 +56,14 @@ pub(super) fn load(path: &Path, file: &Hdf5File, exchange: &Place<'_>) -> Result
     }
     let words = ["description", "detector"].iter().filter_map(|name| data.text_attribute(name));
     let mut signal = kind(&words.collect::<Vec<_>>().join(" "));
-    let white = white(&root, &plan)?;
-    match &white {
-        Some((at, white)) if white.iter().all(|value| *value == 1.0) => {
-            if signal == Signal::Transmission && planes.iter().any(is_brighter_than_white) {
-                signal = Signal::Fluorescence;
-                warnings.push(format!(
-                    "{} is taken as fluorescence: it exceeds {at}, which is 1 throughout",
-                    data.at()
-                ));
-            } else if signal == Signal::Transmission {
-                incident(&mut planes, white);
-            }
+    if let Some((at, white)) = white(&root, &plan)? {
+        let is_unit = white.iter().all(|value| *value == 1.0);
+        if is_unit && signal == Signal::Transmission && planes.iter().any(is_brighter_than_white) {
+            signal = Signal::Fluorescence;
+            let problem = format!("it exceeds {at}, which is 1 throughout");
+            warnings.push(format!("{} is taken as fluorescence: {problem}", data.at()));
         }
-        Some((_, white)) if signal == Signal::Transmission => incident(&mut planes, white),
-        Some((at, _)) => warnings.push(format!("{at} is left aside: the signal is no transmission")),
-        None => {}
+        incident(&mut planes, &white);
     }
     plan.detector = Detector { signal, ..Detector::default() };
     Ok(Recording { plan, planes, i0: None, warnings })

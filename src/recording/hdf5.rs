@@ -134,7 +134,7 @@ impl<'a> Place<'a> {
     pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, RecordingError> {
         let found = present(self.group.attribute(name)).map_err(|error| self.error("", error))?;
         let resolve = |reference: &[u8]| self.group.resolve_vlen_reference_bytes(reference, 1);
-        Ok(found.and_then(|attribute| text::of_attribute(&attribute, &resolve)))
+        Ok(found.and_then(|attribute| text::of_attribute(&attribute, resolve)))
     }
 
     /// The first text of an attribute.
@@ -193,14 +193,14 @@ impl Values<'_> {
     /// The first text of an attribute.
     pub(super) fn text_attribute(&self, name: &str) -> Option<String> {
         let resolve = |reference: &[u8]| self.dataset.resolve_vlen_reference_bytes(reference, 1);
-        let texts = self.attribute(name).and_then(|attribute| text::of_attribute(&attribute, &resolve))?;
+        let texts = self.attribute(name).and_then(|attribute| text::of_attribute(&attribute, resolve))?;
         texts.into_iter().next()
     }
 
     /// The number that an attribute is, whatever its type.
     pub(super) fn number_attribute(&self, name: &str) -> Option<f64> {
         let attribute = self.attribute(name)?;
-        attribute.read_1d::<Real>().ok()?.first().map(|number| number.clone().get())
+        attribute.read_1d::<Real>().ok()?.first().map(|number| number.get())
     }
 
     fn attribute(&self, name: &str) -> Option<Attribute> {

@@ -412,9 +412,10 @@ def mantis(name, values=COUNTS, white=None, **what):
 
 def exchanges():
     mantis("mantis-raw.hdf5")
-    mantis("mantis-ones.hdf5", white=np.ones(E), signal="fluorescence", warnings=["taken as fluorescence"])
+    ones = [1.0] * E * Y * X
+    mantis("mantis-ones.hdf5", white=np.ones(E), i0=ones, signal="fluorescence", warnings=["taken as fluorescence"])
     share = COUNTS / COUNTS.max()
-    mantis("mantis-share.hdf5", values=share, white=np.ones(E), i0=[1.0] * E * Y * X)
+    mantis("mantis-share.hdf5", values=share, white=np.ones(E), i0=ones)
     white = 100.0 + np.arange(E)
     mantis("mantis-white.hdf5", white=white, i0=list(np.repeat(white, Y * X)))
     mantis("bad-mantis.hdf5", white=np.ones(E + 1))

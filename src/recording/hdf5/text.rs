@@ -24,7 +24,7 @@ fn kind(of: &Datatype) -> Option<Kind> {
 /// Texts of an attribute, at most [`MOST`]; `None` where it is none. `resolve` gives the bytes of a text that is elsewhere.
 pub(super) fn of_attribute(
     attribute: &Attribute,
-    resolve: &dyn Fn(&[u8]) -> Result<Vec<u8>, Error>,
+    resolve: impl Fn(&[u8]) -> Result<Vec<u8>, Error>,
 ) -> Option<Vec<String>> {
     let kind = kind(&attribute.datatype)?;
     let count = usize::try_from(attribute.num_elements().ok()?).ok()?.min(MOST);
