@@ -6,9 +6,8 @@
 //! before, so a file is a list of blocks in the order they were made, behind a superblock that is known last: it goes
 //! to a sink that cannot seek, and what is held is the file, compressed, not the values.
 //!
-//! Why not a crate: those that write HDF5 hold the values twice to compress them (measured: a stack and its chunks), and
-//! cannot give a dataset a second name, which NXstxm wants. What h5py and Mantis make of the files is tested
-//! (`tests/python/check_nexus.py`).
+//! Why not a crate: ARCHITECTURE.md, "HDF5 is read by a crate and written by us". What h5py and Mantis make of the files
+//! is tested (`tests/python/check_nexus.py`).
 //!
 //! Bad input: a name or an attribute that does not fit its field in the format is [`Hdf5Error::Unfit`]; sizes are those
 //! of a [`crate::scan::ScanPlan`], which is bounded.
