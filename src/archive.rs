@@ -22,8 +22,10 @@ mod catalogue;
 mod durable;
 mod energies;
 mod guard;
+mod hdf5;
 pub mod ledger;
 mod manifest;
+mod nexus;
 mod place;
 mod recovery;
 pub mod remote;
@@ -36,6 +38,7 @@ use std::path::PathBuf;
 
 pub use catalogue::{Catalogued, Fault, FaultKind, list, read, scans, show, verify};
 pub use energies::EnergyRow;
+pub use hdf5::Hdf5Error;
 pub use manifest::{FileEntry, Identified, LARGE_FILES, Manifest, MapSummary, Pruned};
 pub use place::Placed;
 pub use recovery::{Recovered, recover};
@@ -79,6 +82,14 @@ pub enum ArchiveError {
         file: &'static str,
         /// What it said.
         error: parquet::errors::ParquetError,
+    },
+    /// The NeXus file could not be made or written.
+    #[error("writing {file}: {error}")]
+    Nexus {
+        /// Which file.
+        file: &'static str,
+        /// What is wrong.
+        error: Hdf5Error,
     },
     /// The manifest could not be written or read.
     #[error("{path}: {error}")]

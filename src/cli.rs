@@ -19,11 +19,13 @@ pub mod train;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
+use crate::recording::Recording;
 use crate::telemetry::LogFormat;
 
 /// Live chemical phase maps for scanning transmission X-ray microscopes.
@@ -113,6 +115,13 @@ impl Failure {
     pub fn bug(message: impl Display) -> Self {
         Self { code: 70, message: message.to_string() }
     }
+}
+
+/// Reads a recorded stack, and says what was assumed where its file is silent.
+fn load_recording(path: &Path) -> Result<Recording, Failure> {
+    let recording = Recording::load(path).map_err(Failure::data)?;
+    recording.warnings.iter().for_each(|warning| say(format_args!("{}: {warning}", path.display())));
+    Ok(recording)
 }
 
 /// Parses the command line, runs the command and tells how it went.

@@ -1,5 +1,5 @@
-//! Recorded stacks, read from files: the Advanced Light Source's `.hdr` with `.xim` images, and the
-//! `stack.parquet` of our own archive.
+//! Recorded stacks, read from files: the Advanced Light Source's `.hdr` with `.xim` images, the `stack.parquet` and
+//! `scan.nxs` of our own archive, NeXus NXstxm of others, and the HDF5 of Mantis.
 //!
 //! A recording is the plan of its scan and one image per energy, in memory (4 bytes a value; refused above
 //! [`MAX_VALUES`]). Images that are missing are gaps, as they would be in a live scan; a file that contradicts
@@ -9,6 +9,9 @@
 mod als;
 mod als_header;
 mod archived;
+mod exchange;
+mod hdf5;
+mod nexus;
 mod selection;
 mod spectrum;
 
@@ -36,7 +39,8 @@ pub enum RecordingError {
         source: std::io::Error,
     },
     /// The file's name does not tell what it is.
-    #[error("{} is no recording: give an ALS .hdr, a stack.parquet, or the folder of one archived scan", .0.display())]
+    #[error("{} is no recording: give an ALS .hdr, an NXstxm or Mantis HDF5, a stack.parquet, or \
+        the folder of one archived scan", .0.display())]
     Unknown(PathBuf),
     /// A text file breaks its format.
     #[error("{}, line {line}: {problem}", path.display())]
@@ -97,20 +101,32 @@ pub struct Recording {
     /// A spectrum of incident intensity that lies beside the stack (`i0.xsp`): energy, eV, and intensity in
     /// whatever unit its file has. It is not applied to anything here.
     pub i0: Option<Vec<(f64, f64)>>,
+    /// What was assumed where the file does not say, and what of it was left aside: sentences for a person.
+    pub warnings: Vec<String>,
 }
 
 impl Recording {
-    /// Reads a recording: an ALS `.hdr`, a `stack.parquet`, or a folder that holds a `stack.parquet`.
+    /// Reads a recording: an ALS `.hdr`, an HDF5 file (NXstxm, or Mantis' own), a `stack.parquet`, or a folder that holds a
+    /// `stack.parquet`.
     ///
     /// # Errors
     /// See [`RecordingError`].
     pub fn load(path: &Path) -> Result<Self, RecordingError> {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        match extension {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        match extension.as_str() {
             "hdr" => als::load(path),
             "parquet" => archived::load(path),
+            "nxs" | "nx" | "nx5" | "hdf5" | "hdf" | "h5" => Self::load_hdf5(path),
             _ if path.is_dir() => archived::load(&path.join("stack.parquet")),
             _ => Err(RecordingError::Unknown(path.to_owned())),
+        }
+    }
+
+    fn load_hdf5(path: &Path) -> Result<Self, RecordingError> {
+        let file = hdf5::Hdf5File::open(path)?;
+        match exchange::find(&file.root()?)? {
+            Some(exchange) => exchange::load(path, &file, &exchange),
+            None => nexus::load(path, &file),
         }
     }
 
@@ -126,7 +142,7 @@ impl Recording {
         plan.flux_ph_per_s = self.plan.flux_ph_per_s.as_deref().map(pick);
         plan.detector.counts_per_photon = self.plan.detector.counts_per_photon.as_deref().map(pick);
         let planes = indices.iter().map(|&i| self.planes[i].clone()).collect();
-        Self { plan, planes, i0: self.i0.clone() }
+        Self { plan, planes, i0: self.i0.clone(), warnings: self.warnings.clone() }
     }
 
     /// The batches of the recording, each with its `seq`: energies in the order of the plan, one batch per
@@ -182,6 +198,24 @@ fn run_or_list(pixels: &[usize]) -> Pixels {
             Pixels::Run { first: first as u32, count: pixels.len() as u32 }
         }
         _ => Pixels::List(pixels.iter().map(|&pixel| pixel as u32).collect()),
+    }
+}
+
+/// An identifier for the scan in this file: its stem.
+fn scan_id(path: &Path) -> String {
+    identifier(&path.file_stem().unwrap_or_default().to_string_lossy(), "scan")
+}
+
+/// `text` in the alphabet of identifiers, which begin with a letter or a digit; `otherwise` where nothing is left of it.
+fn identifier(text: &str, otherwise: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let id: String = text.chars().map(|c| if allowed(c) { c } else { '_' }).take(120).collect();
+    if id.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        id
+    } else if id.is_empty() {
+        otherwise.to_owned()
+    } else {
+        format!("scan{id}")
     }
 }
 

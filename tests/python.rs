@@ -34,6 +34,7 @@ use std::sync::mpsc::channel;
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Float32Type;
+use phasewatch::recording::{RecordedPlane, Recording};
 use phasewatch::reference::ReferenceSet;
 use serde_json::{Value, json};
 
@@ -41,10 +42,24 @@ use feed::Feed;
 use rig::{PATIENCE, PHASEWATCH, Setup, references};
 use script::{I0, Message, Script, floats};
 
-const PACKAGES: [&str; 8] =
-    ["duckdb", "jsonschema", "numpy", "onnx", "onnxruntime", "polars", "pyarrow", "pyzmq"];
+const PACKAGES: [&str; 11] = [
+    "duckdb",
+    "h5py",
+    "jsonschema",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pillow",
+    "polars",
+    "pyarrow",
+    "pyzmq",
+    "scipy",
+];
+/// Without what they depend on: a window system and its widgets, which reading a file does not take.
+const ALONE: [&str; 1] = ["mantis-xray"];
 
-static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| venv::environment("python", &PACKAGES));
+static PYTHON: LazyLock<Result<PathBuf, String>> =
+    LazyLock::new(|| venv::environment("python", &PACKAGES, &ALONE));
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -178,6 +193,99 @@ fn a_sender_in_python_is_asked_for_what_it_lost() {
     let scan = rig.archived("from-python");
     assert_eq!((&scan["outcome"]["status"], &scan["gaps"]), (&json!("complete"), &json!([])));
     assert_eq!(scan["measured_values"], 8 * 24);
+}
+
+#[test]
+fn h5py_and_mantis_read_the_archived_scan() {
+    let Some(python) = python() else { return };
+    let rig = Setup::new().start();
+    // A line is missing, and what came differs in its I0.
+    let messages: Vec<_> =
+        Script::new("nexus")
+            .whole()
+            .into_iter()
+            .enumerate()
+            .filter(|(index, _)| *index != 7)
+            .map(|(index, message)| {
+                if message.parts.len() == 1 { message } else { message.with("i0", json!(I0 + index as f32)) }
+            })
+            .collect();
+    Feed::push(rig.source()).send_all(&messages);
+    let scan = rig.archived("nexus");
+    let folder = table::folder(&scan);
+    run(python, "tests/python/check_nexus.py", &[folder.to_str().unwrap()]);
+}
+
+#[test]
+fn files_of_others_are_read_or_refused_by_name() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    run(python, "tests/python/write_nexus.py", &[dir.path().to_str().unwrap()]);
+    let expected = std::fs::read(dir.path().join("expected.json")).unwrap();
+    let expected: Vec<Value> = serde_json::from_slice(&expected).unwrap();
+    assert!(expected.len() > 100);
+    for wanted in &expected {
+        let file = wanted["file"].as_str().unwrap();
+        let read = Recording::load(&dir.path().join(file));
+        if let Some(words) = wanted["error"].as_array() {
+            let Err(error) = read else { panic!("{file} is accepted") };
+            let error = error.to_string();
+            for word in words {
+                assert!(error.contains(word.as_str().unwrap()), "{file}: {error}");
+            }
+        } else {
+            let read = read.unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert_read(file, &read, wanted);
+        }
+    }
+}
+
+/// Compares a recording with what was to be read; what `wanted` does not name is not there.
+fn assert_read(file: &str, read: &Recording, wanted: &Value) {
+    let values = |of: fn(&RecordedPlane) -> &Vec<f32>| -> Vec<Option<f32>> {
+        let pixels = read.plan.grid.pixels();
+        let value =
+            |plane: &RecordedPlane, pixel: usize| of(plane).get(pixel).copied().filter(|v| !v.is_nan());
+        read.planes.iter().flat_map(|plane| (0..pixels).map(move |pixel| value(plane, pixel))).collect()
+    };
+    let same = |what: &str, found: &Value, wanted: &Value| {
+        let near = |a: &Value, b: &Value| match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * b.abs().max(1e-3),
+            _ => a == b,
+        };
+        let same = match (found, wanted) {
+            (Value::Array(a), Value::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| near(a, b))
+            }
+            (a, b) => near(a, b),
+        };
+        assert!(same, "{file}: {what} is {found} instead of {wanted}");
+    };
+    let plan = &read.plan;
+    same("counts", &json!(values(|plane| &plane.values)), &wanted["counts"]);
+    let i0 = values(|plane| &plane.i0);
+    let nothing = json!(vec![Value::Null; i0.len()]);
+    same("i0", &json!(i0), if wanted["i0"].is_null() { &nothing } else { &wanted["i0"] });
+    same("energies", &json!(plan.energies_ev), &wanted["energies_ev"]);
+    same("dwell", &json!(plan.dwell_ms), &wanted["dwell_ms"]);
+    same("x", &json!([plan.grid.x.start, plan.grid.x.step]), &wanted["x"]);
+    same("y", &json!([plan.grid.y.start, plan.grid.y.step]), &wanted["y"]);
+    same("unit", &json!(plan.grid.unit), &wanted["unit"]);
+    same("signal", &json!(plan.detector.signal), &wanted["signal"]);
+    same("beamline", &json!(plan.beamline), &wanted["beamline"]);
+    same("start", &json!(plan.started), &wanted["started"]);
+    let kind = if wanted["i0_kind"].is_null() { json!("open_beam") } else { wanted["i0_kind"].clone() };
+    same("kind of I0", &json!(plan.i0_kind), &kind);
+    let current: Vec<_> = read.planes.iter().map(|plane| plane.ring_current_ma).collect();
+    let nothing = json!(vec![Value::Null; current.len()]);
+    let wanted_current =
+        if wanted["ring_current_ma"].is_null() { &nothing } else { &wanted["ring_current_ma"] };
+    same("ring current", &json!(current), wanted_current);
+    let warnings = wanted["warnings"].as_array().unwrap();
+    assert_eq!(read.warnings.len(), warnings.len(), "{file}: {:?}", read.warnings);
+    for (found, wanted) in read.warnings.iter().zip(warnings) {
+        assert!(found.contains(wanted.as_str().unwrap()), "{file}: {found}");
+    }
 }
 
 /// Spectra of the references and of mixtures, with a few values missing.

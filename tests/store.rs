@@ -44,7 +44,7 @@ const PACKAGES: [&str; 3] = ["flask", "flask-cors", "moto[s3]"];
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG";
 const REMOTE: &str = "s3://archive/pw";
 
-static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| venv::environment("s3", &PACKAGES));
+static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| venv::environment("s3", &PACKAGES, &[]));
 
 /// A server on a port that is known before it runs. It ends with this.
 struct Server {

@@ -305,6 +305,36 @@ mod tests {
     }
 
     #[test]
+    fn a_yield_that_was_divided_before_has_the_noise_of_its_counts_alone() {
+        use crate::absorption::{AbsorptionSettings, Intensity};
+        use crate::scan::{Channel, I0, Pixels, SampleBatch};
+        let density = |signal: Signal, i0: f32| {
+            let mut plan = test_plan(1, 2, 1);
+            (plan.detector.signal, plan.detector.dark) = (signal, 0.0);
+            let mut stack = Stack::new(plan);
+            let batch = SampleBatch {
+                energy_index: 0,
+                pixels: Pixels::Run { first: 0, count: 2 },
+                channel: Channel::Intensity,
+                values: vec![25.0, 36.0],
+                i0: I0::One(i0),
+                ring_current_ma: None,
+                energy_ev: None,
+                time: None,
+            };
+            stack.push(0, &batch).unwrap();
+            let settings = AbsorptionSettings { max_od: 3.0, ..AbsorptionSettings::default() };
+            let intensity = Intensity::estimate(&stack, &crate::screening::Screen::default(), &settings);
+            intensity.conversion(stack.plan(), 0, 3.0).apply(0, 25.0, i0)
+        };
+        assert_eq!(density(Signal::Fluorescence, 1.0), Density { od: 25.0, variance: 25.0 });
+        // An I0 that was counted brings its own: 25/4, and 1/2 of (25/2)².
+        assert_eq!(density(Signal::Fluorescence, 2.0), Density { od: 12.5, variance: 6.25 + 78.125 });
+        let transmitted = density(Signal::Transmission, 1.0);
+        assert!((transmitted.variance - (1.0 / 25.0 + 1.0)).abs() < 1e-6, "{transmitted:?}");
+    }
+
+    #[test]
     fn dead_time_is_taken_out_of_both_and_the_noise_is_that_of_what_was_seen() {
         let mut plan = test_plan(1, 1, 1);
         plan.detector.dark = 0.0;

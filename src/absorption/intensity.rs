@@ -217,6 +217,10 @@ impl Intensity {
             I0Source::None | I0Source::NotNeeded => PlaneIntensity::Unknown,
             I0Source::Stream => match plane.i0() {
                 PlaneI0::None => PlaneIntensity::Unknown,
+                // A yield over an I0 of 1 was divided before it came: a unit, which nobody counted, has no noise.
+                PlaneI0::One(i0) if i0 == 1.0 && plan.detector.signal != Signal::Transmission => {
+                    PlaneIntensity::One { i0: 1.0, pixels: f64::INFINITY, beam: Beam::Steady }
+                }
                 PlaneI0::One(_) | PlaneI0::Each(_) => PlaneIntensity::Stream,
             },
             I0Source::Spectrum => {

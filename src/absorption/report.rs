@@ -2,7 +2,7 @@
 
 use super::intensity::ring_factor;
 use super::{AbsorptionSettings, Beam, I0Source, Intensity, PlaneIntensity};
-use crate::scan::{I0Kind, ValueUnit};
+use crate::scan::{I0Kind, Signal, ValueUnit};
 use crate::screening::Response;
 use crate::stack::{PlaneI0, Stack};
 
@@ -106,7 +106,14 @@ fn limits(stack: &Stack, settings: &AbsorptionSettings) -> String {
     if let Some(rate) = settings.detector.linear_to_hz.filter(|_| response.linear_to.is_finite()) {
         parts.push(format!("not linear above {rate} counts/s"));
     }
-    parts.push(format!("optical density up to {}", settings.max_od));
+    // A yield has no limit: nothing of it is lost in noise as of a thick sample's light.
+    match stack.plan().detector.signal {
+        Signal::Transmission | Signal::OpticalDensity => {
+            parts.push(format!("optical density up to {}", settings.max_od));
+        }
+        Signal::Fluorescence | Signal::ElectronYield if parts.is_empty() => parts.push("none".to_owned()),
+        Signal::Fluorescence | Signal::ElectronYield => {}
+    }
     parts.join(", ")
 }
 

@@ -26,8 +26,8 @@ fn stack(plan: ScanPlan) -> Stack {
             values,
             i0: if energy == 1 { I0::One(5000.0) } else { I0::None },
             ring_current_ma: Some(400.0),
-            energy_ev: None,
-            time: None,
+            energy_ev: (energy == 2).then_some(512.25),
+            time: (energy > 3).then(|| DateTime::from_timestamp_micros(1_790_000_000_123_457).unwrap()),
         };
         stack.note_seq(2 * energy as u64);
         stack.push(2 * energy as u64, &batch).unwrap();
@@ -110,6 +110,7 @@ fn a_scan_lies_where_the_layout_says_and_can_be_read_back() {
             "manifest.json",
             "phase_map.parquet",
             "phase_map.png",
+            "scan.nxs",
             "spectra.parquet",
             "stack.parquet"
         ]
@@ -130,6 +131,25 @@ fn a_scan_lies_where_the_layout_says_and_can_be_read_back() {
     let manifest = Manifest::read(&folder).unwrap();
     assert_eq!((manifest.plan, manifest.archived_at), (plan(3, 4, 12), now()));
     assert_eq!(manifest.gaps.len(), 11);
+}
+
+#[test]
+fn the_nexus_file_says_what_the_stack_said() {
+    let root = tempfile::tempdir().unwrap();
+    let placed = archive(root.path(), |plan, _, _| {
+        plan.sample = Some("Größe 7 µm".into());
+        plan.detector.signal = crate::scan::Signal::Fluorescence;
+        plan.dwell_ms[3] = 7.5;
+    });
+    let read = |name: &str| crate::recording::Recording::load(&placed.path().join(name)).unwrap();
+    let (nexus, parquet) = (read("scan.nxs"), read("stack.parquet"));
+    assert_eq!((nexus.plan, nexus.warnings), (parquet.plan, Vec::new()));
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    for (one, other) in nexus.planes.iter().zip(&parquet.planes) {
+        assert_eq!((bits(&one.values), bits(&one.i0)), (bits(&other.values), bits(&other.i0)));
+        assert_eq!((one.ring_current_ma, one.read_back_ev), (other.ring_current_ma, other.read_back_ev));
+        assert_eq!(one.time, other.time);
+    }
 }
 
 #[test]

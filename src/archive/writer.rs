@@ -12,7 +12,9 @@ use super::guard::Guard;
 use super::manifest::FORMAT;
 use super::place::{self, Placed};
 use super::recovery::set_aside;
-use super::{ArchiveError, EnergyRow, FileEntry, MANIFEST, Manifest, MapSummary, energies, stack_file};
+use super::{
+    ArchiveError, EnergyRow, FileEntry, MANIFEST, Manifest, MapSummary, energies, nexus, stack_file,
+};
 use crate::classify::PhaseMap;
 use crate::publish::{self, MeanSpectra, PublishError, parquet, picture};
 use crate::scan::Outcome;
@@ -134,6 +136,9 @@ fn build(parent: &Path, job: &ArchiveJob<'_>) -> Result<TemporaryFolder, Archive
     let file = stack_file::write(file, job.stack)
         .map_err(|error| ArchiveError::Parquet { file: "stack.parquet", error })?;
     add("stack.parquet", file.finish()?);
+    let mut file = DigestedFile::create(folder.path(), "scan.nxs")?;
+    nexus::write(&mut file, job.stack).map_err(|error| ArchiveError::Nexus { file: "scan.nxs", error })?;
+    add("scan.nxs", file.finish()?);
 
     let manifest = manifest(job, files);
     let path = folder.path().join(MANIFEST);

@@ -10,12 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Failure, print, say};
+use super::{Failure, load_recording, print, say};
 use crate::advice::study::{Order, Step, Study, Trial, TrialSettings, course};
 use crate::advice::{AdviceSettings, DesignSettings, design};
 use crate::classify::Recipe;
 use crate::pipeline::{advice, recipe};
-use crate::recording::Recording;
 use crate::reference::ReferenceSet;
 use crate::settings::Settings;
 
@@ -152,7 +151,7 @@ fn simulated(args: &AdviseArgs, references: &ReferenceSet) -> Result<Vec<Trial>,
 }
 
 fn recorded(path: &Path, recipe: &Recipe) -> Result<Trial, Failure> {
-    let recording = Recording::load(path).map_err(Failure::data)?;
+    let recording = load_recording(path)?;
     let trial = Trial::recorded(&recording, recipe).map_err(Failure::data)?;
     let energies = trial.plan.energies_ev.len();
     say(format_args!("{} pixels are scored, against a fit of all {energies} energies", trial.scored()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use clap::Args;
 
-use super::{Failure, print, say};
+use super::{Failure, load_recording, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{Oracle, PhaseMap, PosteriorModel, Status, settle};
 use crate::model::Model;
@@ -21,7 +21,8 @@ use crate::stack::Stack;
 /// Arguments of `phasewatch classify`.
 #[derive(Debug, Args)]
 pub struct ClassifyArgs {
-    /// An ALS .hdr, a stack.parquet of the archive, or the folder of an archived scan.
+    /// An ALS .hdr, an NXstxm (.nxs) or Mantis (.hdf5) file, a stack.parquet of the archive, or the folder of an
+    /// archived scan.
     stack: PathBuf,
     /// Directory of reference spectra.
     #[arg(long, value_name = "DIR")]
@@ -51,7 +52,7 @@ pub struct ClassifyArgs {
 pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     let settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
     let references = Arc::new(ReferenceSet::load(&args.references).map_err(Failure::data)?);
-    let mut recording = Recording::load(&args.stack).map_err(Failure::data)?;
+    let mut recording = load_recording(&args.stack)?;
     if let Some(list) = &args.energies {
         let indices = select_energies(&recording.plan.energies_ev, list).map_err(Failure::usage)?;
         recording = recording.subset(&indices);

@@ -33,7 +33,8 @@ const ARCHIVE_PATIENCE: Duration = Duration::from_secs(600);
 /// Arguments of `phasewatch demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Replay this recorded stack (an ALS .hdr, or a stack.parquet of the archive) instead of a simulation.
+    /// Replay this recorded stack (an ALS .hdr, an NXstxm or Mantis HDF5, or a stack.parquet of the archive) instead of a
+    /// simulation.
     #[arg(long, value_name = "FILE", requires = "references")]
     stack: Option<PathBuf>,
     /// Directory of reference spectra; needed with --stack, else the built-in synthetic NVPF set.

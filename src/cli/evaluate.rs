@@ -10,14 +10,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Failure, print, say};
+use super::{Failure, load_recording, print, say};
 use crate::classify::Oracle;
 use crate::evaluation::{
     self, DriftStudy, EvaluationError, Report, StudyPlan, Subject, latent, pictures, recorded, study,
 };
 use crate::model::{BackendChoice, Model};
 use crate::pipeline::{backend, recipe};
-use crate::recording::Recording;
 use crate::reference::ReferenceSet;
 use crate::settings::Settings;
 
@@ -136,7 +135,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     };
     let (study, recorded) = match &args.stack {
         Some(path) => {
-            let recording = Recording::load(path).map_err(Failure::data)?;
+            let recording = load_recording(path)?;
             let counts =
                 if args.energies.is_empty() { RECORDED_ENERGIES.to_vec() } else { args.energies.clone() };
             let measured = recording.planes.len();
@@ -210,7 +209,7 @@ fn drift(args: &EvaluateArgs, subject: &mut Subject) -> Result<(), Failure> {
     let draws = args.draws.unwrap_or(if args.quick { 1 } else { 3 });
     let report = match &args.stack {
         Some(path) => {
-            let recording = Recording::load(path).map_err(Failure::data)?;
+            let recording = load_recording(path)?;
             let measured = recording.planes.len();
             let counts = if args.energies.is_empty() {
                 DRIFT_ENERGIES.iter().map(|&count| count.min(measured)).collect()

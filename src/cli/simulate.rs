@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, print, say};
+use super::{Failure, load_recording, print, say};
 use crate::recording::{Recording, select_energies};
 use crate::scan::{DetectorKind, is_valid_id};
 use crate::simulate::{
@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("where").args(["bind", "connect", "write_references"]).required(true)))]
 pub struct SimulateArgs {
-    /// Replay this recorded stack: an ALS .hdr, or a stack.parquet of the archive.
+    /// Replay this recorded stack: an ALS .hdr, an NXstxm or Mantis HDF5, or a stack.parquet of the archive.
     #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
     stack: Option<PathBuf>,
     /// Simulate this scenario (a TOML file, or the name of one that is built in) instead of the demo's.
@@ -210,7 +210,7 @@ enum Scans {
 impl Scans {
     fn load(args: &SimulateArgs) -> Result<Self, Failure> {
         if let Some(path) = &args.stack {
-            let recording = Recording::load(path).map_err(Failure::data)?;
+            let recording = load_recording(path)?;
             let Some(list) = &args.energies else { return Ok(Self::Recorded(Box::new(recording))) };
             let indices = select_energies(&recording.plan.energies_ev, list).map_err(Failure::usage)?;
             return Ok(Self::Recorded(Box::new(recording.subset(&indices))));

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::als_header::{Value, parse};
-use super::{MAX_VALUES, RecordedPlane, Recording, RecordingError, read_spectrum, read_text};
+use super::{MAX_VALUES, RecordedPlane, Recording, RecordingError, read_spectrum, read_text, scan_id};
 use crate::scan::{Axis, Grid, MAX_AXIS, MAX_ENERGIES, ScanPlan};
 
 /// Longest header, bytes.
@@ -54,7 +54,7 @@ pub(super) fn load(path: &Path) -> Result<Recording, RecordingError> {
     }
     let beside = path.with_file_name("i0.xsp");
     let i0 = if beside.exists() { Some(read_spectrum(&beside)?) } else { None };
-    Ok(Recording { plan, planes, i0 })
+    Ok(Recording { plan, planes, i0, warnings: Vec::new() })
 }
 
 fn image_path(header: &Path, energy: usize) -> PathBuf {
@@ -87,7 +87,8 @@ fn plan(path: &Path, header: &Value) -> Result<ScanPlan, RecordingError> {
     let dwell_ms = header.get("ScanDefinition").and_then(|scan| scan.find("Dwell")).and_then(Value::number);
     let dwell_ms = dwell_ms.ok_or_else(|| RecordingError::content(path, "no Dwell in ScanDefinition"))?;
     let unit = header.find("PAxis").and_then(|axis| axis.get("Unit")).and_then(Value::text).unwrap_or("um");
-    let grid = Grid { shape: [y.len(), x.len()], x: axis(&x), y: axis(&y), unit: unit.to_owned() };
+    let grid =
+        Grid { shape: [y.len(), x.len()], x: Axis::through(&x), y: Axis::through(&y), unit: unit.to_owned() };
     let started = time(header).or_else(|| image_block(header, 0).and_then(time)).unwrap_or_default();
     Ok(ScanPlan { started, ..ScanPlan::of_stack(scan_id(path), grid, energies_ev, dwell_ms) })
 }
@@ -102,22 +103,6 @@ fn points(path: &Path, header: &Value, axis: &str, limit: usize) -> Result<Vec<f
             format!("{axis}.Points must be a number from 1 to {limit} and as many numbers as it says");
         RecordingError::content(path, problem)
     })
-}
-
-/// The even axis through the first and the last point.
-fn axis(points: &[f64]) -> Axis {
-    let start = points.first().copied().unwrap_or_default();
-    let last = points.last().copied().unwrap_or_default();
-    let step = if points.len() > 1 { (last - start) / (points.len() - 1) as f64 } else { 1.0 };
-    Axis { start, step }
-}
-
-/// The stem of the file in the alphabet of identifiers.
-fn scan_id(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let id: String = stem.chars().map(|c| if allowed(c) { c } else { '_' }).take(120).collect();
-    if id.starts_with(|c: char| c.is_ascii_alphanumeric()) { id } else { format!("scan{id}") }
 }
 
 fn read_image(path: &Path, grid: &Grid) -> Result<Vec<f32>, RecordingError> {

@@ -36,7 +36,7 @@ pub(super) fn load(path: &Path) -> Result<Recording, RecordingError> {
     if beside.exists() {
         read_energies(&beside, &mut planes)?;
     }
-    Ok(Recording { plan, planes, i0: None })
+    Ok(Recording { plan, planes, i0: None, warnings: Vec::new() })
 }
 
 fn read_plan(path: &Path) -> Result<ScanPlan, RecordingError> {

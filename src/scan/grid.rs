@@ -12,6 +12,15 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// The even axis through the first and the last of these centres; its step is 1 where there is only one.
+    #[must_use]
+    pub fn through(centres: &[f64]) -> Self {
+        let start = centres.first().copied().unwrap_or_default();
+        let last = centres.last().copied().unwrap_or_default();
+        let step = if centres.len() > 1 { (last - start) / (centres.len() - 1) as f64 } else { 1.0 };
+        Self { start, step }
+    }
+
     /// Centre of pixel `index`, in the grid's unit.
     #[must_use]
     pub fn centre(&self, index: usize) -> f64 {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use phasewatch::recording::Recording;
+
 use crate::feed::Feed;
 use crate::rig::{Setup, phasewatch, references};
 use crate::script::Script;
@@ -36,12 +38,28 @@ fn classify_repeats_the_live_map_and_the_archive_notices_a_flipped_byte() {
     let again = rig.dir().join("again-2");
     ends(0, &["classify", text(&stack), "--references", text(&references), "--out", text(&again)]);
 
+    // So is the NeXus file.
+    let nexus = rig.dir().join("elsewhere.nxs");
+    std::fs::copy(live.join("scan.nxs"), &nexus).unwrap();
+    let again = rig.dir().join("again-3");
+    ends(0, &["classify", text(&nexus), "--references", text(&references), "--out", text(&again)]);
+    let differ = differences(&table::phase_map(&live), &table::phase_map(&again));
+    assert!(differ.is_empty(), "{differ:?}");
+    assert_eq!(table::stack_bytes(&live), table::stack_bytes(&again));
+
     assert!(ends(0, &["archive", "list", "--root", text(&root)]).contains("live"));
     assert!(ends(0, &["archive", "show", "live", "--root", text(&root)]).contains("complete"));
     ends(0, &["archive", "verify", "--root", text(&root)]);
     ends(69, &["archive", "show", "absent", "--root", text(&root)]);
-    for file in ["stack.parquet", "phase_map.parquet", "spectra.parquet", "energies.parquet", "phase_map.png"]
-    {
+    let files = [
+        "stack.parquet",
+        "scan.nxs",
+        "phase_map.parquet",
+        "spectra.parquet",
+        "energies.parquet",
+        "phase_map.png",
+    ];
+    for file in files {
         let path = live.join(file);
         let good = std::fs::read(&path).unwrap();
         let mut bad = good.clone();
@@ -60,6 +78,47 @@ fn classify_repeats_the_live_map_and_the_archive_notices_a_flipped_byte() {
         65,
         &["classify", live_text, "--references", text(&references), "--out", text(&rig.dir().join("never"))],
     );
+}
+
+/// The fluorescence stack of an iron sample, as Mantis saved it, with two made-up references.
+#[test]
+fn classify_maps_a_fluorescence_stack_of_mantis() {
+    let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/dls-fe-k-ds4/DS4.hdf5");
+    if !stack.exists() {
+        eprintln!("SKIPPED: {} is not there", stack.display());
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let references = dir.path().join("references");
+    std::fs::create_dir(&references).unwrap();
+    // An edge with a white line, 4 eV apart, about where that of the sample is.
+    for (name, edge_ev) in [("low", 7127.0), ("high", 7131.0)] {
+        let od = |energy_ev: f64| {
+            let beyond = energy_ev - edge_ev;
+            0.1 + 1.0 / (1.0 + (-beyond / 1.5).exp()) + 0.6 * (-((beyond - 5.0) / 4.0).powi(2)).exp()
+        };
+        let rows = (0..700).map(|step| 6985.0 + 0.5 * f64::from(step));
+        let rows: String = rows.map(|energy_ev| format!("{energy_ev},{:.6}\n", od(energy_ev))).collect();
+        std::fs::write(references.join(format!("{name}.csv")), format!("energy_ev,od\n{rows}")).unwrap();
+    }
+    let out = dir.path().join("out");
+    let said = ends(0, &["classify", text(&stack), "--references", text(&references), "--out", text(&out)]);
+    assert!(said.contains("taken as fluorescence") && said.contains("1 ms is assumed"), "{said}");
+    let manifest = table::manifest(&out);
+    let plan = &manifest["plan"];
+    assert_eq!(plan["detector"]["signal"], "fluorescence");
+    assert_eq!(plan["grid"]["shape"], serde_json::json!([40, 40]));
+    assert_eq!(plan["energies_ev"].as_array().unwrap().len(), 152);
+    assert_eq!(plan["started"], "2012-07-11T09:15:00Z");
+    let map = table::phase_map(&out);
+    let classified = table::words(&map, "status").iter().filter(|status| *status == "classified").count();
+    assert!(classified > 400, "{classified} of 1600 pixels: {said}");
+    // What was read is what was measured.
+    let written = Recording::load(&out.join("scan.nxs")).unwrap();
+    let read = Recording::load(&stack).unwrap();
+    assert_eq!(written.plan, read.plan);
+    assert!(written.planes.iter().zip(&read.planes).all(|(one, other)| one.values == other.values));
+    assert!(written.planes.iter().all(|plane| plane.i0.iter().all(|i0| *i0 == 1.0)));
 }
 
 #[test]

@@ -13,8 +13,14 @@ use crate::script::{Message, Script};
 use crate::table::{folder, manifest};
 
 /// Every file of an archived scan but its manifest.
-pub const FILES: [&str; 5] =
-    ["energies.parquet", "phase_map.parquet", "phase_map.png", "spectra.parquet", "stack.parquet"];
+pub const FILES: [&str; 6] = [
+    "energies.parquet",
+    "phase_map.parquet",
+    "phase_map.png",
+    "scan.nxs",
+    "spectra.parquet",
+    "stack.parquet",
+];
 const WHOLE: u64 = 12 * 24;
 
 fn rig() -> Rig {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The interpreter of the environment `name`, with `packages`; made where it is not there.
-pub fn environment(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+/// The interpreter of the environment `name`, with `packages`, and those `alone` without what they depend on; made where it is not
+/// there.
+pub fn environment(name: &str, packages: &[&str], alone: &[&str]) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let python = root.join("bin/python");
-    let (marker, wanted) = (root.join("packages.txt"), packages.join("\n"));
+    let (marker, wanted) = (root.join("packages.txt"), [packages, alone].concat().join("\n"));
     if std::fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
@@ -24,6 +25,9 @@ pub fn environment(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     run(Command::new("python3").args(["-m", "venv"]).arg(&root))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"];
     run(Command::new(&python).args(pip).args(packages))?;
+    if !alone.is_empty() {
+        run(Command::new(&python).args(pip).arg("--no-deps").args(alone))?;
+    }
     std::fs::write(&marker, wanted).map_err(|error| error.to_string())?;
     Ok(python)
 }

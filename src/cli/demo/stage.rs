@@ -7,8 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::DemoArgs;
-use crate::cli::Failure;
-use crate::recording::Recording;
+use crate::cli::{Failure, load_recording};
 use crate::reference::ReferenceSet;
 use crate::scan::ScanPlan;
 use crate::settings::Settings;
@@ -42,7 +41,7 @@ impl Stage {
         let scan_id = format!("demo-{}", now.format("%Y%m%dT%H%M%SZ"));
         let (source, truth, title) = match &args.stack {
             Some(path) => {
-                let mut recording = Recording::load(path).map_err(Failure::data)?;
+                let mut recording = load_recording(path)?;
                 let title = format!("replaying {} (recorded data)", path.display());
                 recording.plan.scan_id = format!("{}-{scan_id}", recording.plan.scan_id);
                 (ScanSource::Recording(Box::new(recording)), None, title)

@@ -96,7 +96,7 @@ fn moved(recording: &Recording, path: &[[f64; 2]]) -> Recording {
             ..plane.clone()
         })
         .collect();
-    Recording { plan, planes, i0: recording.i0.clone() }
+    Recording { plan, planes, i0: recording.i0.clone(), warnings: recording.warnings.clone() }
 }
 
 /// The inner part of `image` with what is in it displaced by `shift`.

@@ -126,7 +126,7 @@ fn a_recording_is_sent_as_it_was_measured() {
     values[15] = f32::NAN;
     values[20..30].fill(f32::NAN);
     planes[4] = RecordedPlane { values, time: DateTime::from_timestamp(50, 0), ..Default::default() };
-    let source = ScanSource::Recording(Box::new(Recording { plan, planes, i0: None }));
+    let source = ScanSource::Recording(Box::new(Recording { plan, planes, i0: None, warnings: Vec::new() }));
     let messages = all(source, MessageSettings::default());
     let HeaderBody::ScanStart(start) = &messages[0].0.body else { panic!("no start") };
     assert!(!start.simulated);
