@@ -19,6 +19,7 @@ mod sections;
 mod source;
 mod validate;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -85,8 +86,7 @@ impl Settings {
         let mut files = Vec::new();
         let system = Path::new(SYSTEM_FILE);
         for path in system.exists().then_some(system).into_iter().chain(path) {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+            let text = read(path)?;
             files.push((path.to_owned(), text));
         }
         // A variable that is not UTF-8 cannot be one of ours, or is shown as it can be and refused.
@@ -159,6 +159,27 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// The text of a configuration file.
+fn read(path: &Path) -> Result<String, SettingsError> {
+    /// Far above any configuration; what is larger is something else, by mistake.
+    const MOST_BYTES: u64 = 16 << 20;
+    let failed = |source| SettingsError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(failed(std::io::Error::other(format!(
+            "it is larger than {MOST_BYTES} bytes: no configuration is"
+        ))));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        let message = "this is no text: not UTF-8".to_owned();
+        SettingsError::Syntax { path: path.to_owned(), line, message }
+    })
 }
 
 #[cfg(test)]
