@@ -41,7 +41,7 @@ pub use energies::EnergyRow;
 pub use hdf5::Hdf5Error;
 pub use manifest::{FileEntry, Identified, LARGE_FILES, Manifest, MapSummary, Pruned};
 pub use place::Placed;
-pub use recovery::{Recovered, recover};
+pub use recovery::{Recovered, probe, recover};
 pub use scan_path::ScanPath;
 pub use writer::{ArchiveJob, write, write_folder};
 

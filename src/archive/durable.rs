@@ -1,9 +1,11 @@
 //! Files that are on the disk before they count: written, digested and synced in one go.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -64,6 +66,18 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Folders that this process builds right now: no leftovers.
+static BEING_BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn being_built() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    BEING_BUILT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether this process builds that folder right now.
+pub(super) fn is_being_built(path: &Path) -> bool {
+    being_built().contains(path)
+}
+
 /// A folder that is removed with all it holds unless it was moved to its place.
 #[derive(Debug)]
 pub(super) struct TemporaryFolder {
@@ -77,8 +91,17 @@ impl TemporaryFolder {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!(".tmp-{label}-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).map_err(ArchiveError::io("creating", &path))?;
-        Ok(Self { path, keep: false })
+        being_built().insert(path.clone());
+        let folder = Self { path, keep: false };
+        match std::fs::create_dir(&folder.path) {
+            Ok(()) => Ok(folder),
+            Err(error) => {
+                let path = folder.path.clone();
+                // There is nothing to be removed.
+                folder.moved();
+                Err(ArchiveError::io("creating", &path)(error))
+            }
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -102,12 +125,12 @@ impl TemporaryFolder {
 
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
-        if self.keep {
-            return;
-        }
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+        if !self.keep
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
             tracing::warn!(path = %self.path.display(), %error, "a temporary folder could not be removed");
         }
+        being_built().remove(&self.path);
     }
 }
 

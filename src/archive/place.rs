@@ -43,7 +43,16 @@ pub(super) fn day(root: &Path, plan: &ScanPlan) -> Result<PathBuf, ArchiveError>
 
 /// Finds the place for a scan in the folder of its day. A name that a scan in the quarantine had stays taken: its copy
 /// at the remote has that name still, and may be the last good one.
-pub(super) fn find(root: &Path, day: &Path, plan: &ScanPlan, reopen: bool) -> Result<Placed, ArchiveError> {
+///
+/// `stored`: values that are to be archived. An archive that holds more does not give way: where the journal of a scan could not be
+/// written to its end, it alone has them.
+pub(super) fn find(
+    root: &Path,
+    day: &Path,
+    plan: &ScanPlan,
+    reopen: bool,
+    stored: u64,
+) -> Result<Placed, ArchiveError> {
     let quarantine = day.strip_prefix(root).ok().map(|below| root.join(QUARANTINE).join(below));
     for number in 1..=MOST_SAME_ID {
         let name = folder_name(&plan.scan_id, number);
@@ -59,6 +68,10 @@ pub(super) fn find(root: &Path, day: &Path, plan: &ScanPlan, reopen: bool) -> Re
         match Manifest::read(&path) {
             Ok(manifest) if same_scan(&manifest.plan, plan) => {
                 let replace = manifest.provisional || reopen;
+                if replace && manifest.counters["stored"].as_u64().is_some_and(|there| there > stored) {
+                    tracing::warn!(path = %path.display(), "kept beside the new one: this archive holds more values");
+                    continue;
+                }
                 return Ok(if replace { Placed::Replaced(path) } else { Placed::AlreadyThere(path) });
             }
             Ok(_) => {}

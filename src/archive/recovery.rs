@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
-use super::durable::sync_folder;
+use super::durable::{TemporaryFolder, is_being_built, sync_folder};
 
 const OLD: &str = ".old-";
 const TEMPORARY: &str = ".tmp-";
@@ -51,14 +51,14 @@ fn aside(path: &Path) -> PathBuf {
     path.with_file_name(format!("{OLD}{name}"))
 }
 
-/// Puts right what a crash left under `root`. To be called once at the start; a `root` that is not there is fine.
+/// Puts right what a crash left under `root`. What this process is building is left alone; a `root` that is not there is fine.
 ///
 /// # Errors
 /// [`ArchiveError::Io`].
 pub fn recover(root: &Path) -> Result<Recovered, ArchiveError> {
     let mut done = Recovered::default();
     for (name, path) in folders(root)? {
-        if name.starts_with(TEMPORARY) && !is_running(&name) {
+        if name.starts_with(TEMPORARY) && !is_running(&name) && !is_being_built(&path) {
             std::fs::remove_dir_all(&path).map_err(ArchiveError::io("removing", &path))?;
             done.removed.push(path);
         } else if name.starts_with("beamline=") {
@@ -68,6 +68,16 @@ pub fn recover(root: &Path) -> Result<Recovered, ArchiveError> {
         }
     }
     Ok(done)
+}
+
+/// Looks whether scans can be written below `root`, which is made.
+///
+/// # Errors
+/// [`ArchiveError::Io`].
+pub fn probe(root: &Path) -> Result<(), ArchiveError> {
+    std::fs::create_dir_all(root).map_err(ArchiveError::io("creating", root))?;
+    // Removed when it goes.
+    TemporaryFolder::create(root, "probe").map(drop)
 }
 
 fn restore(day: &Path, done: &mut Recovered) -> Result<(), ArchiveError> {

@@ -201,6 +201,39 @@ fn only_a_provisional_archive_of_the_same_scan_gives_way() {
 }
 
 #[test]
+fn an_archive_that_holds_more_values_never_gives_way() {
+    let root = tempfile::tempdir().unwrap();
+    let whole = stack(plan(3, 4, 12));
+    let mut part = Stack::new(plan(3, 4, 12));
+    let values = (0..12).map(|p| p as f32).collect();
+    let pixels = Pixels::Run { first: 0, count: 12 };
+    let (i0, ring_current_ma, energy_ev, time) = (I0::None, None, None, None);
+    let channel = Channel::Intensity;
+    part.push(
+        1,
+        &SampleBatch { energy_index: 0, pixels, channel, values, i0, ring_current_ma, energy_ev, time },
+    )
+    .unwrap();
+    let placed = |stack: &Stack, reopen| write(root.path(), &job(stack, true, reopen)).unwrap();
+    let first = placed(&whole, false).path().to_owned();
+    let second = first.with_file_name("scan=NVPF_0042~2");
+    assert_eq!(placed(&part, false), Placed::New(second.clone()));
+    assert_eq!(placed(&part, true), Placed::Replaced(second), "as many give way");
+    assert_eq!(placed(&whole, false), Placed::Replaced(first));
+}
+
+#[test]
+fn what_this_process_builds_is_no_leftover() {
+    let root = tempfile::tempdir().unwrap();
+    let built = durable::TemporaryFolder::create(root.path(), "same").unwrap();
+    let left = root.path().join(format!(".tmp-same-{}-999", std::process::id()));
+    std::fs::create_dir(&left).unwrap();
+    probe(root.path()).unwrap();
+    assert_eq!(recover(root.path()).unwrap().removed, [left]);
+    assert!(built.path().is_dir());
+}
+
+#[test]
 fn identifiers_never_lead_out_of_the_root() {
     let root = tempfile::tempdir().unwrap();
     for bad in ["../up", "a/b", "..", "", ".hidden", "a~2"] {

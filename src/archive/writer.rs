@@ -50,7 +50,8 @@ pub struct ArchiveJob<'a> {
 pub fn write(root: &Path, job: &ArchiveJob<'_>) -> Result<Placed, ArchiveError> {
     let plan = job.stack.plan();
     let day = place::day(root, plan)?;
-    let found = place::find(root, &day, plan, job.reopen)?;
+    let find = || place::find(root, &day, plan, job.reopen, job.stack.counters().stored);
+    let found = find()?;
     if let Placed::AlreadyThere(_) = found {
         return Ok(found);
     }
@@ -60,7 +61,7 @@ pub fn write(root: &Path, job: &ArchiveJob<'_>) -> Result<Placed, ArchiveError> 
     let _guard = Guard::take(root);
     // Another process may have taken the place meanwhile; then the next one is looked for.
     loop {
-        let found = place::find(root, &day, plan, job.reopen)?;
+        let found = find()?;
         match &found {
             Placed::AlreadyThere(_) => return Ok(found),
             Placed::Replaced(path) => set_aside(path, || rename(built.path(), path))?,
