@@ -114,6 +114,22 @@ function showDrift(scan) {
   element("drift-text").textContent = "Drift in pixels, y solid, x dashed, by energy: " + scan.drift.text;
 }
 
+// What /readyz says is wrong; it answers 503 with the same list where values are at risk.
+async function refreshTroubles() {
+  const response = await fetch("/readyz");
+  const answer = await response.json();
+  const lines = answer.troubles.map((trouble) => {
+    const line = document.createElement("p");
+    line.textContent = (trouble.grave ? "Values are at risk. " : "") + trouble.part + ": " + trouble.what;
+    return line;
+  });
+  const banner = element("troubles");
+  // Written only when it is news, so that it is not read aloud every two seconds.
+  if (banner.textContent !== lines.map((line) => line.textContent).join("")) banner.replaceChildren(...lines);
+  banner.className = answer.troubles.some((trouble) => trouble.grave) ? "grave" : "";
+  banner.hidden = lines.length === 0;
+}
+
 async function refresh() {
   try {
     const response = await fetch("/api/v1/scans");
@@ -124,6 +140,7 @@ async function refresh() {
     showTable(scans, current);
     showMap(current);
     showDrift(current);
+    await refreshTroubles();
     element("state").className = "";
     element("state").textContent = scans.length === 0 ? "Waiting for a scan." : scans.length + (scans.length === 1 ? " scan" : " scans");
   } catch (error) {
