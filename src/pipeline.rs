@@ -13,6 +13,7 @@
 
 mod app;
 pub mod archiver;
+pub mod at_work;
 pub mod caretaker;
 pub mod copies;
 mod household;

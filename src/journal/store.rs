@@ -10,6 +10,20 @@ use sha2::{Digest as _, Sha256};
 use super::{Archived, JournalError, Pinned, pinned};
 use crate::scan::is_valid_id;
 
+/// Whether a folder is named like a journal and holds events.
+fn is_journal(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| is_valid_id(name.split('~').next().unwrap_or_default()))
+        && folder.join(super::EVENTS).is_file()
+}
+
+/// Whether a folder holds nothing but what is written before the first event.
+fn is_unbegun(folder: &Path) -> bool {
+    let names = std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>());
+    names.is_ok_and(|names| names.iter().all(|name| name == "pinned.json" || name == ".pinned.json.part"))
+}
+
 /// Which journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -76,7 +90,10 @@ impl Store {
             .set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| lock.write_all(format!("process {}\n", std::process::id()).as_bytes()));
-        written.map_err(failed())?;
+        // The lock is what counts: on a full disk the daemon has to start all the same.
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), "the lock does not say who holds it: {error}");
+        }
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
@@ -109,19 +126,35 @@ impl Store {
         for entry in std::fs::read_dir(&all).map_err(JournalError::io("reading", &all))? {
             let entry = entry.map_err(JournalError::io("reading", &all))?;
             let folder = entry.path();
-            let name = entry.file_name();
-            let is_journal =
-                name.to_str().is_some_and(|name| is_valid_id(name.split('~').next().unwrap_or_default()))
-                    && folder.join(super::EVENTS).is_file();
-            if is_journal {
+            if is_journal(&folder) {
                 let (pinned, archived) = (Pinned::read(&folder), Archived::read(&folder));
                 found.push(Found { folder, pinned, archived });
-            } else if std::fs::remove_dir(&folder).is_ok() {
-                // Empty: the daemon died before it wrote anything into it.
             }
         }
         found.sort_by(|one, other| one.folder.cmp(&other.folder));
         Ok(found)
+    }
+
+    /// What lies among the journals and is none, by name. It is left alone.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<PathBuf> {
+        let mut strangers: Vec<PathBuf> = self.entries().filter(|path| !is_journal(path)).collect();
+        strangers.sort();
+        strangers
+    }
+
+    /// Removes folders in which the daemon died before it wrote an event. Only while nothing is written.
+    pub fn discard_unbegun(&self) {
+        for folder in self.entries().filter(|path| is_unbegun(path)) {
+            if let Err(error) = std::fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), "a journal without events stays: {error}");
+            }
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = PathBuf> {
+        let within = |place| std::fs::read_dir(Self::all(&self.root, place)).into_iter().flatten().flatten();
+        [Place::Scans, Place::Held].into_iter().flat_map(within).map(|entry| entry.path())
     }
 
     /// Moves a scan's journal aside, for another scan with its id.
@@ -165,7 +198,8 @@ impl Store {
     pub fn keep_bytes(&self, bytes: &[u8], extension: &str) -> Result<String, JournalError> {
         let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let name = format!("{sha256}.{extension}");
-        if !self.root.join("content").join(&name).is_file() {
+        // One that is damaged is put right: it is here.
+        if std::fs::read(self.root.join("content").join(&name)).ok().is_none_or(|kept| kept != bytes) {
             pinned::write_bytes(&self.root.join("content"), &name, bytes)?;
         }
         Ok(sha256)

@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::archiver::{Archiver, AtWork};
+use super::archiver::Archiver;
+use super::at_work::AtWork;
 use super::household::{Household, keep_model, tell};
 use super::ingest::{Ingest, Journal, SourceLine};
 use super::keeper::{Keeper, KeeperSettings, Pins};
@@ -33,7 +34,6 @@ use super::sync::syncer;
 use super::uploads::UploadHand;
 use super::workboard::Workboard;
 use super::{advice, backend, copies, recipe};
-use crate::archive::{self, ArchiveError};
 use crate::classify::Recipe;
 use crate::detector::FrameSettings;
 use crate::journal::{JournalError, Store};
@@ -70,11 +70,8 @@ pub enum AppError {
         /// What the operating system said.
         error: std::io::Error,
     },
-    /// The archive.
-    #[error("archive.root: {0}")]
-    Archive(#[from] ArchiveError),
     /// The journal.
-    #[error("daemon.state_dir: {0}")]
+    #[error("daemon.state_dir: {0}{advice}", advice = advice_of(.0))]
     Journal(#[from] JournalError),
     /// The I0 spectrum.
     #[error("i0.spectrum: {0}")]
@@ -82,6 +79,16 @@ pub enum AppError {
     /// A thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// What to do about a state directory that cannot be used.
+fn advice_of(error: &JournalError) -> &'static str {
+    match error {
+        JournalError::Io { .. } => {
+            "; name a directory that can be made and written to and has room: without it a crash would lose the open scans"
+        }
+        _ => "",
+    }
 }
 
 /// Where the daemon can be reached.
@@ -145,17 +152,6 @@ impl App {
             true => Some(open_journal(&settings, &references, &recipe)?),
             false => None,
         };
-        std::fs::create_dir_all(&settings.archive.root)
-            .map_err(|error| ArchiveError::io("creating", &settings.archive.root)(error))?;
-        match archive::recover(&settings.archive.root) {
-            Ok(recovered) => {
-                for path in recovered.restored.iter().chain(&recovered.removed) {
-                    tracing::warn!(path = %path.display(), "put the archive right after an interrupted write");
-                }
-            }
-            // Scans can be received and mapped all the same, and archived when that is mended.
-            Err(error) => tracing::error!("the archive is not put right after an interrupted write: {error}"),
-        }
         let mut sources = Vec::new();
         let mut source_addresses = Vec::new();
         for source in &settings.sources {
@@ -236,7 +232,7 @@ impl App {
         let outputs = CancellationToken::new();
         let limits = Limits { bytes: self.settings.limits.queue_bytes, items: 1 << 20 };
         let (queue, receiver) = bounded(limits);
-        let at_work = AtWork::default();
+        let at_work = [AtWork::on_the_archive(), AtWork::on_the_journal()];
         let (resumed, was_resumed) = oneshot::channel();
         let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone())?;
         copies::start(
@@ -253,6 +249,7 @@ impl App {
             health: self.http.health().clone(),
             at_work,
             store: self.journal.as_ref().map(|(store, _)| Arc::clone(store)),
+            references: self.journal.as_ref().map(|(_, pins)| pins.references.clone()),
             settings: self.settings.clone(),
         };
         let tick = tokio::spawn(household.keep(outputs.clone()));
@@ -266,16 +263,17 @@ impl App {
             .collect();
         drop(queue);
         // It fails where the thread broke, which stops the daemon.
-        drop(was_resumed.await);
-        self.http.set_ready(true);
-        tracing::info!(
-            publish = self.addresses.publish,
-            http = %self.addresses.http,
-            archive = %self.settings.archive.root.display(),
-            references = self.recipe.references.len(),
-            "ready"
-        );
-        stop.cancelled().await;
+        if stop.run_until_cancelled(was_resumed).await.is_some() {
+            self.http.set_ready(true);
+            tracing::info!(
+                publish = self.addresses.publish,
+                http = %self.addresses.http,
+                archive = %self.settings.archive.root.display(),
+                references = self.recipe.references.len(),
+                "ready"
+            );
+            stop.cancelled().await;
+        }
         tracing::info!("stopping: open scans are archived as they are");
         let mut report = RunReport::default();
         for source in sources {
@@ -354,7 +352,7 @@ impl Threads {
         receiver: super::queue::QueueReceiver<crate::source::frames::RawMessage>,
         stop: &CancellationToken,
         resumed: oneshot::Sender<()>,
-        at_work: AtWork,
+        [on_the_archive, on_the_journal]: [AtWork; 2],
     ) -> Result<Self, AppError> {
         let settings = &app.settings;
         let health = app.http.health();
@@ -369,7 +367,7 @@ impl Threads {
             outlet,
             ModelHand::new(Arc::clone(&app.shelf), Reader::Archive),
             health.clone(),
-            at_work,
+            on_the_archive,
         )
         .with_uploads(app.uploads.clone());
         let mapper = Mapper::new(
@@ -399,6 +397,7 @@ impl Threads {
                 recipe: pins.recipe.clone(),
                 recipes,
                 health: health.clone(),
+                left: Arc::default(),
             };
             let shelf = Arc::clone(&app.shelf);
             let keeping = KeeperSettings {
@@ -407,7 +406,8 @@ impl Threads {
                 limit_bytes: settings.limits.queue_bytes,
             };
             let now = (Instant::now(), Utc::now());
-            let keeper = Keeper::new(Arc::clone(store), keeping, syncer, health.clone(), now);
+            let keeper = Keeper::new(Arc::clone(store), keeping, syncer, health.clone(), now)
+                .seen_through(on_the_journal);
             let seconds = |source: &SourceSettings| Duration::from_secs_f64(source.reopen_s);
             let reopen = settings.sources.iter().map(seconds).collect();
             ingest = ingest.with_journal(Journal { keeper, resumer, reopen, looked_for: HashMap::new() });

@@ -3,16 +3,22 @@
 //! One scan at a time, in the order they ended. What cannot be written is said on the board, in the log and by `/readyz`, and
 //! tried again with growing pauses, from its journal: the stack is not kept in memory for it. The next scan is archived all the
 //! same. A scan whose journal says that it is not archived is archived after the next start.
+//!
+//! The archive itself is looked at here, too, before the first scan: a mount that does not answer or cannot be written to keeps
+//! nobody from receiving.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::at_work::AtWork;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
+use super::replayed::Replayed;
+use super::resume::has_closing;
 use super::shelf::ModelHand;
 use super::uploads::UploadHand;
 use crate::absorption::mean_i0;
@@ -26,10 +32,13 @@ use crate::scan::Outcome;
 use crate::stack::Stack;
 use crate::telemetry::{Health, names};
 
-/// Between two tries of a scan that could not be archived: at first, doubled each time, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// After so long a write that does not end is said to be stalled.
-const STALLED: Duration = Duration::from_secs(60);
+/// Between two tries of a scan that could not be archived: at first, doubled each time, and at most; and at most between two looks
+/// at an archive that cannot be written to, which cost little.
+const RETRY: (Duration, Duration, Duration) =
+    (Duration::from_secs(2), Duration::from_secs(300), Duration::from_secs(30));
+
+/// What a note on a scan begins with whose archive had to wait.
+const NOT_YET: &str = "not archived yet";
 
 /// A scan to be archived.
 #[derive(Debug)]
@@ -54,6 +63,15 @@ pub struct ArchiveOrder {
     pub recipe: Recipe,
 }
 
+impl ArchiveOrder {
+    /// Lets go of the stack where the journal has all of it.
+    pub(super) fn rely_on_journal(&mut self) {
+        if self.stack.is_some() && self.journal.as_deref().is_some_and(|own| has_closing(own, self.closing)) {
+            self.stack = None;
+        }
+    }
+}
+
 /// Why a scan was not archived, this time.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -66,36 +84,9 @@ enum Failure {
     /// It has neither stack nor plan.
     #[error("its journal has no plan")]
     Empty,
-}
-
-/// What the archiving thread does right now, for others to look at.
-#[derive(Clone, Debug, Default)]
-pub struct AtWork {
-    since: Arc<Mutex<Option<(Instant, String)>>>,
-}
-
-impl AtWork {
-    fn set(&self, scan_id: Option<&str>) {
-        let since = scan_id.map(|scan_id| (Instant::now(), scan_id.to_owned()));
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
-    }
-
-    /// Says so where a write takes too long, as on a mount that does not answer.
-    pub fn watch(&self, health: &Health, now: Instant) {
-        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match since {
-            Some((since, scan_id)) if now.saturating_duration_since(since) > STALLED => {
-                let what = format!(
-                    "archiving scan {scan_id} does not come to an end: does the disk or mount of archive.root answer? Scans that end \
-                     meanwhile wait in their journals"
-                );
-                if health.trouble("archive stalled", true, what.clone()) {
-                    tracing::error!("{what}");
-                }
-            }
-            _ => _ = health.well("archive stalled"),
-        }
-    }
+    /// The journal cannot be written, and lacks what came last.
+    #[error("its journal is not written to its end yet")]
+    Behind,
 }
 
 /// A scan that waits for its next try.
@@ -117,6 +108,8 @@ pub struct Archiver {
     health: Health,
     at_work: AtWork,
     parked: BTreeMap<String, Parked>,
+    /// When the archive is looked at again, as long as nothing can be written to it: then, and the pause before.
+    look: Option<(Instant, Duration)>,
 }
 
 impl Archiver {
@@ -131,7 +124,8 @@ impl Archiver {
         at_work: AtWork,
     ) -> Self {
         let uploads = UploadHand::new(root.clone());
-        Self { root, settings, outlet, model, uploads, health, at_work, parked: BTreeMap::new() }
+        let (parked, look) = (BTreeMap::new(), None);
+        Self { root, settings, outlet, model, uploads, health, at_work, parked, look }
     }
 
     /// Says to `uploads` what was placed.
@@ -143,8 +137,10 @@ impl Archiver {
 
     /// Archives until nobody orders any more; returns the scans that could not be archived.
     pub fn run(mut self, orders: &Orders) {
+        self.look(Instant::now(), RETRY.0);
         loop {
-            let due = self.parked.values().map(|parked| parked.next).min();
+            let looks = self.look.map(|(next, _)| next);
+            let due = self.parked.values().map(|parked| parked.next).chain(looks).min();
             match orders.take(due) {
                 Next::Order(order) => self.attempt(*order, RETRY.0),
                 Next::TimedOut => self.retry(Instant::now()),
@@ -160,7 +156,39 @@ impl Archiver {
         }
     }
 
+    /// Puts the archive right after an interrupted write, and says whether it can be written to.
+    fn look(&mut self, now: Instant, pause: Duration) {
+        let look = || archive::recover(&self.root).and_then(|done| archive::probe(&self.root).map(|()| done));
+        let found = self.at_work.at("looking at the archive", look);
+        match found {
+            Ok(done) => {
+                for path in done.restored.iter().chain(&done.removed) {
+                    tracing::warn!(path = %path.display(), "put the archive right after an interrupted write");
+                }
+                self.look = None;
+                if self.health.well("archive root") {
+                    tracing::info!("the archive can be written to");
+                }
+            }
+            Err(error) => {
+                let what = format!(
+                    "the archive cannot be written to: {error}; scans are received, mapped and journalled all the same, and archived \
+                     when archive.root can be"
+                );
+                if self.health.trouble("archive root", true, what.clone()) {
+                    tracing::error!("{what}");
+                }
+                self.look = Some((now + pause, pause));
+            }
+        }
+    }
+
     fn retry(&mut self, now: Instant) {
+        if let Some((next, pause)) = self.look
+            && next <= now
+        {
+            self.look(now, (pause * 2).min(RETRY.2));
+        }
         let due: Vec<String> =
             self.parked.iter().filter(|(_, parked)| parked.next <= now).map(|(id, _)| id.clone()).collect();
         for scan_id in due {
@@ -173,24 +201,26 @@ impl Archiver {
     /// Archives a scan, or parks it for `pause`.
     fn attempt(&mut self, mut order: ArchiveOrder, pause: Duration) {
         self.model.renew();
-        self.at_work.set(Some(&order.summary.scan_id));
-        let result = self.archive(&mut order);
-        self.at_work.set(None);
+        let at_work = self.at_work.clone();
+        let doing = format!("archiving scan {}", order.summary.scan_id);
+        let result = at_work.at(doing, || self.archive(&mut order));
         let scan_id = order.summary.scan_id.clone();
         // A later closing of a scan takes an earlier one's place.
         self.parked.remove(&scan_id);
         match result {
-            Ok(()) => {}
+            Ok(()) => {
+                if std::mem::take(&mut self.look).is_some() {
+                    self.health.well("archive root");
+                }
+            }
             Err(failure) => {
                 tracing::error!(scan_id, "not archived: {failure}");
-                let note = format!("not archived yet: {failure}");
+                let note = format!("{NOT_YET}: {failure}");
                 if !order.summary.notes.contains(&note) {
                     order.summary.notes.push(note);
                 }
                 self.outlet.board.update(order.summary.clone());
-                if order.journal.is_some() {
-                    order.stack = None;
-                }
+                order.rely_on_journal();
                 self.parked.insert(scan_id, Parked { order, next: Instant::now() + pause, pause });
             }
         }
@@ -200,10 +230,13 @@ impl Archiver {
                 tracing::info!("everything is archived again");
             }
         } else {
+            let first = self.parked.values().next().map(|parked| &parked.order.summary);
+            let why = first.and_then(|summary| summary.notes.iter().rfind(|note| note.starts_with(NOT_YET)));
             let what = format!(
-                "{} scans could not be archived and are tried again, the first is {}: is archive.root writable and has room?",
+                "{} scans could not be archived and are tried again, the first is {} ({}): is archive.root writable and has room?",
                 self.parked.len(),
-                self.parked.keys().next().map_or("", String::as_str)
+                first.map_or("", |summary| summary.scan_id.as_str()),
+                why.map_or(NOT_YET, String::as_str)
             );
             self.health.trouble("archive", true, what);
         }
@@ -214,7 +247,11 @@ impl Archiver {
         let stack = match (&order.stack, &order.journal) {
             (Some(stack), _) => stack,
             (None, Some(journal)) => {
-                read = stack_of(journal)?.ok_or(Failure::Empty)?;
+                let replayed = Replayed::read(journal)?;
+                if replayed.contents.closings < order.closing {
+                    return Err(Failure::Behind);
+                }
+                read = replayed.stack.ok_or(Failure::Empty)?;
                 &read
             }
             (None, None) => return Err(Failure::Empty),
@@ -254,7 +291,7 @@ impl Archiver {
         summary.describe(&settled.map);
         summary.last_update = Utc::now();
         summary.state = ScanState::Archived;
-        summary.notes.retain(|note| !note.starts_with("not archived yet"));
+        summary.notes.retain(|note| !note.starts_with(NOT_YET));
         let path = placed.path().display().to_string();
         summary.archive_path = Some(path.clone());
         let label = match order.outcome {
@@ -288,14 +325,6 @@ fn mark(order: &ArchiveOrder, placed: &Placed, model_sha256: &str) {
     if let Err(error) = archived.write(journal) {
         tracing::warn!(scan_id = order.summary.scan_id, "the journal does not learn of the archive: {error}");
     }
-}
-
-/// The stack that a journal holds.
-///
-/// # Errors
-/// Where it cannot be read; what is damaged is left out.
-pub fn stack_of(journal: &Path) -> Result<Option<Stack>, JournalError> {
-    Ok(super::replayed::Replayed::read(journal)?.stack)
 }
 
 /// Mean spectra of a settled map.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::archiver::AtWork;
+use super::at_work::AtWork;
 use super::shelf::{Checked, Shelf};
 use super::sweep::sweep;
 use crate::journal::Store;
@@ -18,8 +19,10 @@ pub(super) struct Household {
     pub(super) shelf: Arc<Shelf>,
     pub(super) metrics: MetricsHandle,
     pub(super) health: Health,
-    pub(super) at_work: AtWork,
+    pub(super) at_work: [AtWork; 2],
     pub(super) store: Option<Arc<Store>>,
+    /// SHA-256 of the kept copy of the references in use.
+    pub(super) references: Option<String>,
     pub(super) settings: Settings,
 }
 
@@ -28,23 +31,31 @@ impl Household {
     pub(super) async fn keep(self, stop: CancellationToken) {
         /// Looks at the model for each sweep of the journals.
         const SWEEP_EVERY: u64 = 150;
+        let patience = Duration::from_secs_f64(self.settings.daemon.stalled_s);
         let mut interval = tokio::time::interval(Duration::from_secs(2));
         let this = Arc::new(self);
         let mut round = 0_u64;
+        let mut under_way: Option<JoinHandle<()>> = None;
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             this.metrics.run_upkeep();
-            this.at_work.watch(&this.health, Instant::now());
-            let work = Arc::clone(&this);
-            let sweeps = round.is_multiple_of(SWEEP_EVERY);
-            round += 1;
-            let done = tokio::task::spawn_blocking(move || {
-                work.look_at_model();
-                if sweeps {
-                    work.sweep();
-                }
-            });
-            if done.await.is_err() {
+            for at_work in &this.at_work {
+                at_work.watch(&this.health, patience, Instant::now());
+            }
+            if let Some(done) = under_way.take_if(|work| work.is_finished())
+                && done.await.is_err()
+            {
                 tracing::error!("housekeeping broke");
+            }
+            // The disk it looks at may be the one that stalls; that is told of all the same.
+            if under_way.is_none() {
+                let (work, sweeps) = (Arc::clone(&this), round.is_multiple_of(SWEEP_EVERY));
+                round += 1;
+                under_way = Some(tokio::task::spawn_blocking(move || {
+                    work.look_at_model();
+                    if sweeps {
+                        work.sweep();
+                    }
+                }));
             }
         }
     }
@@ -64,7 +75,8 @@ impl Household {
             let of = self.settings.sources.iter().find(|source| source.name == name);
             Duration::from_secs_f64(of.map_or(longest, |source| source.reopen_s))
         };
-        match sweep(store, reopen, self.settings.journal.kept_bytes as u64, Utc::now()) {
+        let in_use = self.references.clone().into_iter().chain(self.shelf.in_use()).collect();
+        match sweep(store, reopen, self.settings.journal.kept_bytes as u64, in_use, Utc::now()) {
             Ok(gone) => {
                 for folder in gone {
                     tracing::info!(journal = %folder.display(), "removed: its scan is archived");

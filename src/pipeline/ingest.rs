@@ -164,6 +164,7 @@ impl Ingest {
                 // The queue fills, and TCP holds the senders back.
                 std::thread::park_timeout(deadline.saturating_duration_since(now));
                 self.tell(now);
+                self.watch(&queue, now);
                 continue;
             }
             let popped = queue.pop_all(&mut messages, Some(deadline));
@@ -184,7 +185,13 @@ impl Ingest {
             self.scans.poll(now);
             if popped == Popped::Closed {
                 self.scans.stop(now);
-                self.commit(now, true);
+                if !self.commit(now, true) || self.journal.as_ref().is_some_and(|own| own.keeper.is_failing())
+                {
+                    tracing::error!(
+                        "stopping while the journal cannot be written: what came last is in the archive of its scan, if that can be \
+                         written, and nowhere else"
+                    );
+                }
                 self.post(now);
                 self.workboard.close();
                 return;

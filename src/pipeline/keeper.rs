@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::at_work::AtWork;
 use super::scans::Kept;
 use super::sync::Syncer;
 use crate::journal::{FORMAT, JournalError, Line, Pinned, Place, ScanWriter, Store, What};
@@ -57,6 +58,7 @@ pub struct Keeper {
     settings: KeeperSettings,
     syncer: Syncer,
     health: Health,
+    at_work: AtWork,
     started: (Instant, DateTime<Utc>),
     writers: BTreeMap<Arc<str>, ScanWriter>,
     held: BTreeMap<Arc<str>, ScanWriter>,
@@ -88,6 +90,7 @@ impl Keeper {
             settings,
             syncer,
             health,
+            at_work: AtWork::on_the_journal(),
             started: now,
             writers: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -96,6 +99,12 @@ impl Keeper {
             waiting: false,
             failing: false,
         }
+    }
+
+    /// The same, seen through `at_work` while it writes.
+    #[must_use]
+    pub fn seen_through(self, at_work: AtWork) -> Self {
+        Self { at_work, ..self }
     }
 
     /// The state directory.
@@ -216,7 +225,7 @@ impl Keeper {
         let (mut bytes, mut failure) = (0, None);
         for (place, writers) in [(Place::Scans, &mut self.writers), (Place::Held, &mut self.held)] {
             for (scan_id, writer) in writers.iter_mut() {
-                match writer.commit() {
+                match self.at_work.at("writing a journal", || writer.commit()) {
                     Ok(done) => {
                         bytes += done.bytes;
                         self.syncer.note((place, Arc::clone(scan_id)), done.files);

@@ -1,7 +1,7 @@
 //! What lies between the mapping and the archiving thread: ended scans, their stacks bounded in number.
 //!
-//! A stack is memory. Where as many wait as may, the next order goes without its stack if the scan has a journal, from which it
-//! is read when its turn comes; without one the mapping thread waits. A scan that ends again while it waits is one order.
+//! A stack is memory. Where as many wait as may, the next order goes without its stack if the scan's journal has all of it, from
+//! which it is read when its turn comes; otherwise the mapping thread waits. A scan that ends again while it waits is one order.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -49,8 +49,8 @@ impl Orders {
         let mut state = self.lock();
         state.orders.retain(|other| other.summary.scan_id != order.summary.scan_id);
         let stacks = |state: &State| state.orders.iter().filter(|order| order.stack.is_some()).count();
-        if stacks(&state) >= self.most_stacks && order.journal.is_some() {
-            order.stack = None;
+        if stacks(&state) >= self.most_stacks {
+            order.rely_on_journal();
         }
         while order.stack.is_some() && stacks(&state) >= self.most_stacks && !state.closed {
             state = self.shared.1.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -59,6 +59,8 @@ pub struct Resumer {
     pub recipes: Recipes,
     /// Where trouble is told.
     pub health: Health,
+    /// What was found damaged or left alone, in words.
+    pub left: Arc<Mutex<Vec<String>>>,
 }
 
 impl Resumer {
@@ -66,6 +68,7 @@ impl Resumer {
     pub fn resume(&self, scans: &mut Scans, keeper: &mut Keeper, now: Instant) -> Resumed {
         let mut resumed = Resumed::default();
         let store = Arc::clone(keeper.store());
+        store.discard_unbegun();
         let mut found = self.found(keeper, Place::Scans);
         found.sort_by_key(|(_, pinned, _)| pinned.created);
         for (folder, pinned, archived) in found {
@@ -104,6 +107,10 @@ impl Resumer {
                 Err(error) => self.unreadable(&error),
             }
             keeper.reopen(&scan_id, Place::Held, pinned);
+        }
+        for path in store.strangers() {
+            tracing::warn!(path = %path.display(), "left alone: it is no journal");
+            self.leave(format!("{} is no journal and is left alone", path.display()));
         }
         metrics::counter!(names::SCANS_RESUMED).increment(resumed.scans.len() as u64);
         resumed
@@ -257,13 +264,27 @@ impl Resumer {
             "{journal}: {} places are damaged and left out; what they held shows as gaps",
             contents.damaged.len()
         );
-        self.health.trouble("journal damage", false, what);
+        self.leave(what);
     }
 
     fn unreadable(&self, error: &JournalError) {
         metrics::counter!(names::JOURNAL_DAMAGED).increment(1);
         tracing::error!("a journal is left where it is: {error}");
-        self.health.trouble("journal damage", false, format!("a journal is left where it is: {error}"));
+        self.leave(format!("a journal is left where it is: {error}"));
+    }
+
+    /// Says under `/readyz` what was found wrong, beside what was before.
+    fn leave(&self, what: String) {
+        const MOST_TOLD: usize = 10;
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if !left.contains(&what) {
+            left.push(what);
+        }
+        let mut text = left.iter().take(MOST_TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
+        if left.len() > MOST_TOLD {
+            text += &format!("; and {} more, see the log", left.len() - MOST_TOLD);
+        }
+        self.health.trouble("journal damage", false, text);
     }
 }
 
@@ -277,6 +298,12 @@ pub(super) fn is_done(folder: &Path, archived: Option<&Archived>) -> Result<bool
         matches!(&line.what, What::Closed(outcome) if !is_stopped(outcome))
             && line.seq == u64::from(archived.closing)
     }))
+}
+
+/// Whether the journal has all that an archive of that closing of its scan is made from. While it cannot be written it has not.
+pub(super) fn has_closing(folder: &Path, closing: u32) -> bool {
+    let last = journal::last_line(folder).ok().flatten();
+    last.is_some_and(|line| matches!(line.what, What::Closed(_)) && line.seq >= u64::from(closing))
 }
 
 /// When a journal's scan was closed, where that was the last thing.

@@ -21,7 +21,8 @@ struct Kept {
     reopen: Duration,
 }
 
-/// Removes what may go; `reopen` says how long scans of a source may be opened again. Returns the folders.
+/// Removes what may go; `reopen` says how long scans of a source may be opened again, and `in_use` names the copies that the next
+/// journal is going to need. Returns the folders.
 ///
 /// # Errors
 /// Where the state directory cannot be read. A journal that cannot be removed is logged and left.
@@ -29,6 +30,7 @@ pub fn sweep(
     store: &Store,
     reopen: impl Fn(&str) -> Duration,
     kept_bytes: u64,
+    in_use: Vec<String>,
     now: DateTime<Utc>,
 ) -> Result<Vec<PathBuf>, JournalError> {
     let mut kept = Vec::new();
@@ -56,7 +58,7 @@ pub fn sweep(
     }
     pinned.retain(|(folder, _)| !gone.contains(folder));
     if all_known {
-        store.release_content(&needed(&pinned, store)?)?;
+        store.release_content(&[in_use, needed(&pinned, store)?].concat())?;
     }
     Ok(gone)
 }
@@ -108,5 +110,23 @@ mod tests {
         assert_eq!(surplus(all(), 0, now).len(), 3);
         // A clock that was set back makes nothing old.
         assert_eq!(surplus(all(), 100, now - TimeDelta::days(2)), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn copies_that_are_in_use_stay_also_while_no_journal_needs_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let [used, other] = ["used", "other"].map(|what| store.keep(&what).unwrap());
+        let copy = |sha256: &str| dir.path().join(format!("content/{sha256}.json"));
+        for sha256 in [&used, &other] {
+            let old = std::time::SystemTime::now() - Duration::from_secs(2 * 3600);
+            std::fs::File::options().write(true).open(copy(sha256)).unwrap().set_modified(old).unwrap();
+        }
+        sweep(&store, |_| Duration::ZERO, 0, vec![used.clone()], Utc::now()).unwrap();
+        assert!(copy(&used).exists() && !copy(&other).exists());
+        // One that was damaged is put right.
+        std::fs::write(copy(&used), "[]").unwrap();
+        assert_eq!(store.keep(&"used").unwrap(), used);
+        assert_eq!(std::fs::read(copy(&used)).unwrap(), b"\"used\"");
     }
 }

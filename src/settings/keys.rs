@@ -12,9 +12,10 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 66] = [
+pub(super) const KEYS: [(&str, &str, Kind); 67] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
+    ("daemon", "stalled_s", Toml),
     ("journal", "enabled", Toml),
     ("journal", "sync_s", Toml),
     ("journal", "kept_bytes", Toml),

@@ -15,6 +15,8 @@ pub struct DaemonSettings {
     pub state_dir: PathBuf,
     /// Deadline of a shutdown, s.
     pub drain_s: f64,
+    /// Time after which a write to the state directory or the archive that does not end is said to be stalled, s.
+    pub stalled_s: f64,
 }
 
 /// `[journal]`.

@@ -21,6 +21,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
     let daemon = DaemonSettings {
         state_dir: reader.need_path("daemon.state_dir")?,
         drain_s: reader.seconds("daemon.drain_s")?,
+        stalled_s: reader.seconds("daemon.stalled_s")?,
     };
     let journal = JournalSettings {
         enabled: reader.flag("journal.enabled")?,
