@@ -52,6 +52,10 @@ pub struct Setup {
     sources: String,
     sections: BTreeMap<&'static str, String>,
     variables: Vec<(&'static str, String)>,
+    /// A command that starts the program with its arguments; none: it is started itself.
+    through: Vec<String>,
+    state_dir: Option<PathBuf>,
+    archive_root: Option<PathBuf>,
 }
 
 impl Setup {
@@ -62,7 +66,8 @@ impl Setup {
 
     /// No source yet.
     pub fn bare() -> Self {
-        Self { sources: String::new(), sections: BTreeMap::new(), variables: Vec::new() }
+        let (sections, variables, through) = Default::default();
+        Self { sources: String::new(), sections, variables, through, state_dir: None, archive_root: None }
             .set("publish", "bind = \"tcp://127.0.0.1:0\"\nmin_interval_ms = 20")
             .set("http", "listen = \"127.0.0.1:0\"")
             .set("log", "level = \"debug\"")
@@ -89,16 +94,43 @@ impl Setup {
         self
     }
 
+    /// A command that the program is started through.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn through(self, command: &[String]) -> Self {
+        Self { through: command.to_vec(), ..self }
+    }
+
+    /// Another state directory than one in the daemon's folder.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn state_dir(self, path: &Path) -> Self {
+        Self { state_dir: Some(path.to_owned()), ..self }
+    }
+
+    /// Another archive than one in the daemon's folder.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn archive_root(self, path: &Path) -> Self {
+        Self { archive_root: Some(path.to_owned()), ..self }
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start(self) -> Rig {
         self.start_in(tempfile::tempdir().unwrap())
     }
 
     /// As [`Setup::start`], in a folder where files lie ready.
-    pub fn start_in(mut self, dir: TempDir) -> Rig {
+    pub fn start_in(self, dir: TempDir) -> Rig {
+        let mut rig = self.launch_in(dir);
+        rig.wait_ready();
+        rig
+    }
+
+    /// As [`Setup::start_in`], without waiting for anything: addresses are not known yet.
+    pub fn launch_in(mut self, dir: TempDir) -> Rig {
+        let state_dir = self.state_dir.take().unwrap_or_else(|| dir.path().join("state"));
+        let root = self.archive_root.take().unwrap_or_else(|| dir.path().join("archive"));
         self = self
-            .set("daemon", &format!("state_dir = {:?}", dir.path().join("state")))
-            .set("archive", &format!("root = {:?}", dir.path().join("archive")));
+            .set("daemon", &format!("state_dir = {state_dir:?}"))
+            .set("archive", &format!("root = {root:?}"));
         if !self.sections.contains_key("references") {
             self = self.set("references", &format!("dir = {:?}", references()));
         }
@@ -108,7 +140,11 @@ impl Setup {
         }
         let config = dir.path().join("phasewatch.toml");
         std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(PHASEWATCH)
+        let mut command = Command::new(self.through.first().map_or(PHASEWATCH, String::as_str));
+        if let Some((_, arguments)) = self.through.split_first() {
+            command.args(arguments).arg(PHASEWATCH);
+        }
+        let mut child = command
             .args(["--log-format", "json", "run", "--config"])
             .arg(&config)
             .envs(self.variables)
@@ -118,24 +154,14 @@ impl Setup {
             .spawn()
             .unwrap();
         let log = Log::follow(child.stderr.take().unwrap());
-        let mut rig = Rig {
+        Rig {
             child: Some(child),
             log,
             sources: BTreeMap::new(),
             publish: String::new(),
             http: SocketAddr::from(([0, 0, 0, 0], 0)),
             dir,
-        };
-        let ready = rig.log.wait("ready", |line| line["message"] == "ready");
-        rig.publish = ready["publish"].as_str().unwrap().to_owned();
-        rig.http = ready["http"].as_str().unwrap().parse().unwrap();
-        for line in rig.log.lines() {
-            if line["message"] == "listening to the beamline" {
-                let [name, address] = ["source", "address"].map(|key| line[key].as_str().unwrap().to_owned());
-                rig.sources.insert(name, address);
-            }
         }
-        rig
     }
 }
 
@@ -233,6 +259,19 @@ pub struct Rig {
 }
 
 impl Rig {
+    /// Waits until it says that it is ready, and where it can be reached.
+    pub fn wait_ready(&mut self) {
+        let ready = self.log.wait("ready", |line| line["message"] == "ready");
+        self.publish = ready["publish"].as_str().unwrap().to_owned();
+        self.http = ready["http"].as_str().unwrap().parse().unwrap();
+        for line in self.log.lines() {
+            if line["message"] == "listening to the beamline" {
+                let [name, address] = ["source", "address"].map(|key| line[key].as_str().unwrap().to_owned());
+                self.sources.insert(name, address);
+            }
+        }
+    }
+
     /// Its folder.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -300,10 +339,26 @@ impl Rig {
 
     /// Memory of the process that is in use.
     pub fn resident_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// The most memory that was ever in use.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    fn memory_bytes(&self, what: &str) -> u64 {
         let pid = self.child.as_ref().unwrap().id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Number of the process.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     /// Whether the process is there.
