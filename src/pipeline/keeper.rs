@@ -62,6 +62,8 @@ pub struct Keeper {
     started: (Instant, DateTime<Utc>),
     writers: BTreeMap<Arc<str>, ScanWriter>,
     held: BTreeMap<Arc<str>, ScanWriter>,
+    /// Scans that began and of which nothing is written yet: the journal that has their place, if one has, is another scan's.
+    begun: BTreeSet<Arc<str>>,
     /// Scans that were closed: their files are let go of once all is written.
     closed: BTreeSet<Arc<str>>,
     last_commit: Option<Instant>,
@@ -94,6 +96,7 @@ impl Keeper {
             started: now,
             writers: BTreeMap::new(),
             held: BTreeMap::new(),
+            begun: BTreeSet::new(),
             closed: BTreeSet::new(),
             last_commit: None,
             waiting: false,
@@ -167,10 +170,11 @@ impl Keeper {
             recipe: pins.recipe.clone(),
             settings: pins.settings.clone(),
         };
-        let set_aside =
-            if plan.is_some() && folder.exists() { self.store.set_aside(scan_id) } else { Ok(()) };
-        match set_aside.and_then(|()| ScanWriter::new(folder, pinned)) {
+        match ScanWriter::new(folder, pinned) {
             Ok(writer) => {
+                if plan.is_some() {
+                    self.begun.insert(Arc::clone(scan_id));
+                }
                 let writers = if held { &mut self.held } else { &mut self.writers };
                 writers.insert(Arc::clone(scan_id), writer);
                 true
@@ -225,7 +229,17 @@ impl Keeper {
         let (mut bytes, mut failure) = (0, None);
         for (place, writers) in [(Place::Scans, &mut self.writers), (Place::Held, &mut self.held)] {
             for (scan_id, writer) in writers.iter_mut() {
-                match self.at_work.at("writing a journal", || writer.commit()) {
+                let commit = || {
+                    if place == Place::Scans && self.begun.contains(scan_id) {
+                        // As long as that fails, nothing of this scan may be written there.
+                        if writer.folder().exists() {
+                            self.store.set_aside(scan_id)?;
+                        }
+                        self.begun.remove(scan_id);
+                    }
+                    writer.commit()
+                };
+                match self.at_work.at("writing a journal", commit) {
                     Ok(done) => {
                         bytes += done.bytes;
                         self.syncer.note((place, Arc::clone(scan_id)), done.files);
