@@ -143,7 +143,10 @@ impl App {
         // The lock comes first: nothing of another daemon's is touched.
         let journal = match settings.journal.enabled {
             true => Some(open_journal(&settings, &references, &recipe)?),
-            false => None,
+            false => {
+                warn_of_journals(&settings);
+                None
+            }
         };
         std::fs::create_dir_all(&settings.archive.root)
             .map_err(|error| ArchiveError::io("creating", &settings.archive.root)(error))?;
@@ -253,6 +256,7 @@ impl App {
             health: self.http.health().clone(),
             at_work,
             store: self.journal.as_ref().map(|(store, _)| Arc::clone(store)),
+            references: self.journal.as_ref().map(|(_, pins)| pins.references.clone()),
             settings: self.settings.clone(),
         };
         let tick = tokio::spawn(household.keep(outputs.clone()));
@@ -266,7 +270,7 @@ impl App {
             .collect();
         drop(queue);
         // It fails where the thread broke, which stops the daemon.
-        drop(was_resumed.await);
+        drop(stop.run_until_cancelled(was_resumed).await);
         self.http.set_ready(true);
         tracing::info!(
             publish = self.addresses.publish,
@@ -324,6 +328,7 @@ fn open_journal(
     let store = Store::open(&settings.daemon.state_dir)?;
     let pins = Pins {
         references: store.keep(references)?,
+        frames: serde_json::to_value(frame_settings(settings)).unwrap_or_default(),
         recipe: serde_json::to_value(recipe).unwrap_or_default(),
         settings: serde_json::to_value(settings).unwrap_or_default(),
         sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
@@ -461,6 +466,16 @@ fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(AppError::Thread)
 }
 
+/// Without a journal nobody looks at those that are there.
+fn warn_of_journals(settings: &Settings) {
+    let journals = settings.daemon.state_dir.join("journal");
+    let some = std::fs::read_dir(&journals).is_ok_and(|mut entries| entries.next().is_some());
+    if some {
+        let journals = journals.display();
+        tracing::warn!(%journals, "journal.enabled is false: scans that are open or not archived there stay as they are");
+    }
+}
+
 /// Recordings of the wire; a source that cannot be recorded is received all the same.
 fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
     let folder = settings.daemon.state_dir.join("raw");
@@ -495,6 +510,10 @@ fn resend_office(settings: &Settings, stop: &CancellationToken) -> Office {
     Office::new(settings.sources.iter().map(line).collect(), errands, reports)
 }
 
+fn frame_settings(settings: &Settings) -> FrameSettings {
+    FrameSettings { mask: settings.detector.mask.clone(), find_bad_pixels: settings.detector.find_bad_pixels }
+}
+
 fn scans(settings: &Settings) -> Scans {
     let limits = ScanLimits {
         pixels: settings.limits.pixels,
@@ -510,9 +529,5 @@ fn scans(settings: &Settings) -> Scans {
         reopen: Duration::from_secs_f64(source.reopen_s),
         resend: Duration::from_secs_f64(source.resend_wait_s),
     };
-    let frames = FrameSettings {
-        mask: settings.detector.mask.clone(),
-        find_bad_pixels: settings.detector.find_bad_pixels,
-    };
-    Scans::new(limits, settings.sources.iter().map(patience).collect()).with_frames(frames)
+    Scans::new(limits, settings.sources.iter().map(patience).collect()).with_frames(frame_settings(settings))
 }

@@ -63,6 +63,9 @@ enum Failure {
     /// Its journal could not be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Its journal lacks what came last.
+    #[error("its journal is not written to the end yet")]
+    Behind,
     /// It has neither stack nor plan.
     #[error("its journal has no plan")]
     Empty,
@@ -214,7 +217,7 @@ impl Archiver {
         let stack = match (&order.stack, &order.journal) {
             (Some(stack), _) => stack,
             (None, Some(journal)) => {
-                read = stack_of(journal)?.ok_or(Failure::Empty)?;
+                read = stack_of(journal, order.closing)?;
                 &read
             }
             (None, None) => return Err(Failure::Empty),
@@ -290,12 +293,14 @@ fn mark(order: &ArchiveOrder, placed: &Placed, model_sha256: &str) {
     }
 }
 
-/// The stack that a journal holds.
-///
-/// # Errors
-/// Where it cannot be read; what is damaged is left out.
-pub fn stack_of(journal: &Path) -> Result<Option<Stack>, JournalError> {
-    Ok(super::replayed::Replayed::read(journal)?.stack)
+/// The stack that a journal holds, if it goes as far as that closing; what is damaged is left out.
+fn stack_of(journal: &Path, closing: u32) -> Result<Stack, Failure> {
+    let replayed = super::replayed::Replayed::read(journal)?;
+    // What came last may still wait in memory, on a full disk, say.
+    if replayed.contents.closings < closing {
+        return Err(Failure::Behind);
+    }
+    replayed.stack.ok_or(Failure::Empty)
 }
 
 /// Mean spectra of a settled map.

@@ -20,6 +20,8 @@ pub(super) struct Household {
     pub(super) health: Health,
     pub(super) at_work: AtWork,
     pub(super) store: Option<Arc<Store>>,
+    /// Digest of the kept copy of the references in use.
+    pub(super) references: Option<String>,
     pub(super) settings: Settings,
 }
 
@@ -64,7 +66,8 @@ impl Household {
             let of = self.settings.sources.iter().find(|source| source.name == name);
             Duration::from_secs_f64(of.map_or(longest, |source| source.reopen_s))
         };
-        match sweep(store, reopen, self.settings.journal.kept_bytes as u64, Utc::now()) {
+        let in_use = self.references.iter().cloned().chain(self.shelf.in_use()).collect();
+        match sweep(store, reopen, self.settings.journal.kept_bytes as u64, in_use, Utc::now()) {
             Ok(gone) => {
                 for folder in gone {
                     tracing::info!(journal = %folder.display(), "removed: its scan is archived");

@@ -12,8 +12,9 @@ use crate::journal::What;
 use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackError, check_seq};
 
-/// Most messages of one scan that wait for one before them.
+/// Most messages of one scan that wait for one before them, and most bytes of them.
 const MAX_WAITING: usize = 4096;
+const MAX_WAITING_BYTES: usize = 256 << 20;
 
 /// Why a scan is partial that was open when the daemon was stopped: it goes on with the next start.
 pub const STOPPED: &str = "the daemon was stopped";
@@ -99,6 +100,7 @@ pub struct Scan {
     arrivals: u64,
     /// Messages that wait for one of a lower seq: energies that are not in the plan yet.
     waiting: Vec<ScanEvent>,
+    waiting_bytes: usize,
     frames: Arc<FrameSettings>,
     /// Detector pixels that were left out.
     bad_pixels: Tally,
@@ -125,6 +127,7 @@ impl Scan {
             closings: 0,
             arrivals: 1,
             waiting: Vec::new(),
+            waiting_bytes: 0,
             frames: Arc::default(),
             bad_pixels: Tally::default(),
             hope: false,
@@ -134,6 +137,10 @@ impl Scan {
     /// The same, with what is done about single pixels of area frames.
     pub(super) fn with_frames(self, frames: Arc<FrameSettings>) -> Self {
         Self { frames, ..self }
+    }
+
+    pub(super) fn set_frames(&mut self, frames: FrameSettings) {
+        self.frames = Arc::new(frames);
     }
 
     pub(super) fn start_again(
@@ -268,16 +275,20 @@ impl Scan {
             };
         }
         let plan = lock(stack).plan().clone();
-        let Some((batch, bad)) = samples_of(&plan, event.update, &self.frames, &mut self.bad_pixels)? else {
+        let Some((batch, bad)) = samples_of(&plan, event.update, &self.frames, &self.bad_pixels)? else {
             return Ok(Accepted::Skipped);
         };
         lock(stack).push(seq, &batch)?;
+        // After the push: a message that is refused is in no journal, and shall leave no trace.
+        if let Some(bad) = &bad {
+            self.bad_pixels.note(&plan.scan_id, plan.detector.frame_shape, bad);
+        }
+        self.reopen(now, patience, out, &scan_id);
         let update = match bad {
             Some(bad) => ScanUpdate::Reduced(batch, bad),
             None => ScanUpdate::Samples(batch),
         };
         self.keep(now, seq, What::Update(update), out);
-        self.reopen(now, patience, out, &scan_id);
         // One notice says it for a whole burst.
         if !matches!(out.notices.last(), Some(ScanNotice::Changed(last)) if *last == scan_id) {
             out.notices.push(ScanNotice::Changed(scan_id));
@@ -288,7 +299,7 @@ impl Scan {
     fn is_behind_a_gap(&self, stack: &SharedStack, seq: u64) -> bool {
         let stack = lock(stack);
         let reached = stack.sequence().highest().map_or(0, |highest| highest + 1);
-        reached < seq || stack.sequence().gaps().first().is_some_and(|gap| gap.first < seq)
+        reached < seq || stack.sequence().iter_gaps().next().is_some_and(|gap| gap.first < seq)
     }
 
     fn wait(
@@ -298,15 +309,17 @@ impl Scan {
         now: Instant,
         out: &mut Output,
     ) -> Result<Accepted, EventRefusal> {
-        if self.waiting.len() >= MAX_WAITING {
+        let bytes = event.update.bytes();
+        if self.waiting.len() >= MAX_WAITING || self.waiting_bytes + bytes > MAX_WAITING_BYTES {
             return Err(EventRefusal::Waiting);
         }
         if out.keeping {
-            self.keep(now, seq, What::Update(event.update.clone()), out);
+            out.keep(&self.id, self.source, now, seq, What::Update(event.update.clone()));
         }
         let event = ScanEvent { seq: Some(seq), ..event };
         let at = self.waiting.partition_point(|other| other.seq <= event.seq);
         self.waiting.insert(at, event);
+        self.waiting_bytes += bytes;
         Ok(Accepted::Held)
     }
 
@@ -320,6 +333,7 @@ impl Scan {
                 break;
             }
             let event = self.waiting.remove(0);
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(event.update.bytes());
             // It is in the journal since it came.
             let kept = out.kept.len();
             refused.extend(self.take(event, now, patience, out).err());
@@ -330,8 +344,9 @@ impl Scan {
 
     /// Hands a line over for the journal.
     pub(super) fn keep(&self, now: Instant, seq: u64, what: What, out: &mut Output) {
-        // A scan that is not mapped has nothing that could be lost.
-        if self.stack.is_some() {
+        // A scan that is not mapped has nothing that could be lost. What does not open a closed one again (a repeat of its plan, its
+        // end told twice) changes nothing, and a line of it would make the journal look as if it were open.
+        if self.stack.is_some() && self.is_open() {
             out.keep(&self.id, self.source, now, seq, what);
         }
     }
@@ -408,14 +423,24 @@ impl Scan {
     pub(super) fn stop(&mut self, now: Instant, out: &mut Output) {
         let outcome = match &self.phase {
             Phase::Closed { .. } => return,
-            Phase::Ending(ending) => ending.outcome.clone(),
-            Phase::Running | Phase::Paused => Outcome::Partial { reason: STOPPED.to_owned() },
+            Phase::Ending(ending) if self.is_whole() => ending.outcome.clone(),
+            // What an ended one misses may still come after the next start.
+            Phase::Running | Phase::Paused | Phase::Ending(_) => {
+                Outcome::Partial { reason: STOPPED.to_owned() }
+            }
         };
         self.close(now, outcome, out);
     }
 
+    /// Whether no message is missing, as far as is known.
+    fn is_whole(&self) -> bool {
+        self.waiting.is_empty()
+            && self.stack.as_ref().is_none_or(|stack| lock(stack).sequence().missing() == 0)
+    }
+
     fn close(&mut self, now: Instant, outcome: Outcome, out: &mut Output) {
         self.closings += 1;
+        // While it is open still: closing is the last line.
         self.keep(now, u64::from(self.closings), What::Closed(outcome.clone()), out);
         out.notices.push(ScanNotice::Ended {
             scan_id: self.first_plan.scan_id.clone(),
@@ -488,7 +513,9 @@ impl Scan {
         self.first_plan.resend.as_deref()
     }
 
-    pub(super) fn waiting(&self) -> &[ScanEvent] {
+    /// Messages that wait for one before them.
+    #[must_use]
+    pub fn waiting(&self) -> &[ScanEvent] {
         &self.waiting
     }
 
