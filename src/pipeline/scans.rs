@@ -11,6 +11,7 @@ mod held;
 mod missing;
 mod open;
 mod output;
+mod restored;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 
 pub use held::Held;
 pub use missing::{MOST_GAPS, Missing};
-pub use open::{Ending, Phase, STOPPED, Scan, Standing};
+pub use open::{Ending, Phase, STOPPED, Scan};
 pub use output::{Kept, Output, ScanNotice, ScanOrigin};
+pub use restored::Standing;
 
 use crate::detector::{self, DetectorError, FrameSettings, Tally};
 use crate::journal::What;

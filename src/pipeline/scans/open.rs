@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{
-    Accepted, EventRefusal, Output, Patience, ScanNotice, ScanOrigin, SharedStack, lock, planned_bytes,
-    samples_of,
+    Accepted, EventRefusal, Output, Patience, ScanNotice, SharedStack, lock, planned_bytes, samples_of,
 };
 use crate::detector::{FrameSettings, Tally};
 use crate::journal::What;
@@ -31,7 +30,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    fn new(outcome: Outcome, now: Instant, patience: Patience) -> Self {
+    pub(super) fn new(outcome: Outcome, now: Instant, patience: Patience) -> Self {
         let deadline = now + patience.grace;
         Self { outcome, deadline, latest: deadline.max(now + patience.resend) }
     }
@@ -55,48 +54,22 @@ pub enum Phase {
     },
 }
 
-/// How a journal leaves its scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Values are expected; it was closed so often before.
-    Open {
-        /// How often.
-        closings: u32,
-    },
-    /// It was closed, and what was closed last is not archived.
-    Closed {
-        /// How often, this time included.
-        closings: u32,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// It was closed and archived.
-    Archived {
-        /// How often.
-        closings: u32,
-        /// How it ended.
-        outcome: Outcome,
-        /// When it was closed.
-        at: Instant,
-    },
-}
-
 /// One scan.
 #[derive(Debug)]
 pub struct Scan {
     id: Arc<str>,
-    source: usize,
+    pub(super) source: usize,
     /// The plan as it came first: a repeat has to be equal to it.
-    first_plan: ScanPlan,
-    stack: Option<SharedStack>,
-    phase: Phase,
-    last_message: Instant,
+    pub(super) first_plan: ScanPlan,
+    pub(super) stack: Option<SharedStack>,
+    pub(super) phase: Phase,
+    pub(super) last_message: Instant,
     /// Another scan of the same source began, and when.
     superseded: Option<(String, Instant)>,
     /// Whether it was archived before.
-    reopened: bool,
+    pub(super) reopened: bool,
     /// How often it was closed.
-    closings: u32,
+    pub(super) closings: u32,
     arrivals: u64,
     /// Messages that wait for one of a lower seq: energies that are not in the plan yet.
     waiting: Vec<ScanEvent>,
@@ -365,7 +338,7 @@ impl Scan {
     }
 
     /// An end with nothing missing need not wait.
-    fn hasten(&mut self, now: Instant, stack: &SharedStack) {
+    pub(super) fn hasten(&mut self, now: Instant, stack: &SharedStack) {
         if let Phase::Ending(ending) = &mut self.phase
             && ending.outcome == Outcome::Complete
         {
@@ -438,7 +411,7 @@ impl Scan {
             && self.stack.as_ref().is_none_or(|stack| lock(stack).sequence().missing() == 0)
     }
 
-    fn close(&mut self, now: Instant, outcome: Outcome, out: &mut Output) {
+    pub(super) fn close(&mut self, now: Instant, outcome: Outcome, out: &mut Output) {
         self.closings += 1;
         // While it is open still: closing is the last line.
         self.keep(now, u64::from(self.closings), What::Closed(outcome.clone()), out);
@@ -451,48 +424,6 @@ impl Scan {
         });
         self.phase = Phase::Closed { at: now, outcome };
         self.hope = false;
-    }
-
-    /// Puts a scan whose journal was read into the state in which the journal leaves it.
-    pub(super) fn restored(
-        &mut self,
-        standing: &Standing,
-        now: Instant,
-        patience: Patience,
-        out: &mut Output,
-    ) {
-        self.last_message = now;
-        if let Phase::Ending(ending) = &mut self.phase {
-            *ending = Ending::new(ending.outcome.clone(), now, patience);
-        }
-        match standing {
-            Standing::Open { closings } => {
-                (self.closings, self.reopened) = (*closings, *closings > 0);
-                if let Some(stack) = self.stack.clone() {
-                    self.hasten(now, &stack);
-                }
-            }
-            Standing::Closed { closings, outcome } => {
-                self.closings = closings.saturating_sub(1);
-                self.reopened = self.closings > 0;
-                self.close(now, outcome.clone(), out);
-            }
-            Standing::Archived { closings, outcome, at } => {
-                (self.closings, self.reopened) = (*closings, true);
-                self.phase = Phase::Closed { at: *at, outcome: outcome.clone() };
-            }
-        }
-    }
-
-    /// Whether it may be told as a scan that starts, and where it comes from.
-    pub(super) fn started(&self, origin: ScanOrigin, note: Option<String>) -> ScanNotice {
-        ScanNotice::Started {
-            plan: Box::new(self.first_plan.clone()),
-            source: self.source,
-            stack: self.stack.clone(),
-            note,
-            origin,
-        }
     }
 
     /// Index of the source.
