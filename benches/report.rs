@@ -187,7 +187,7 @@ fn journalled(metrics: &MetricsHandle) {
     let template = Scene::new(8, 300, 3000.0).plan;
     type Measure = fn(&mut Daemon, &ScanPlan, usize) -> ingest::Ingested;
     let kinds: [(&str, usize, Measure); 2] =
-        [("point lines of 250 pixels", 1000, ingest::points), ("area frames", 400, ingest::frames)];
+        [("point lines of 250 pixels", 250, ingest::points), ("area frames of 256x256 uint16", 250, ingest::frames)];
     for (what, rows, measure) in kinds {
         let run = |enabled: bool| {
             let mut daemon = Daemon::start(metrics, |settings| settings.journal.enabled = enabled);
