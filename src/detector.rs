@@ -10,7 +10,7 @@
 
 mod bad_pixels;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use bad_pixels::Tally;
 
@@ -35,7 +35,7 @@ pub enum DetectorError {
 }
 
 /// What is done about single pixels of a frame.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameSettings {
     /// Pixels that are always left out, `[y, x]`; those outside a frame are nobody's.
     pub mask: Vec<[usize; 2]>,

@@ -30,11 +30,8 @@ impl What {
     pub fn bytes(&self) -> usize {
         const ROW: usize = 96;
         ROW + match self {
-            Self::Update(ScanUpdate::Samples(batch) | ScanUpdate::Reduced(batch, _)) => {
-                4 * batch.values.len()
-            }
-            Self::Update(ScanUpdate::Frames(frames)) => frames.bytes.len(),
-            _ => 0,
+            Self::Update(update) => update.bytes(),
+            Self::Closed(_) => 0,
         }
     }
 }

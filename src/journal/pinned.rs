@@ -33,6 +33,9 @@ pub struct Pinned {
     pub references: String,
     /// SHA-256 of the model, whose copy is `content/<sha256>.onnx`; none without a model.
     pub model: Option<String>,
+    /// What is done about single pixels of area frames.
+    #[serde(default)]
+    pub frames: Value,
     /// How maps are made.
     pub recipe: Value,
     /// The settings as they go into the manifest.

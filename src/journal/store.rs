@@ -1,8 +1,10 @@
 //! The state directory: who has it, which journals it holds, and copies of references and models by their content.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -48,6 +50,8 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Scans whose journals may be appended to at any moment: they are not removed.
+    in_memory: Mutex<BTreeSet<String>>,
     /// The lock goes with the file, also when the process is killed.
     _lock: File,
 }
@@ -94,7 +98,7 @@ impl Store {
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), "the lock does not say who holds it: {error}");
         }
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), in_memory: Mutex::default(), _lock: lock })
     }
 
     fn all(root: &Path, place: Place) -> PathBuf {
@@ -166,6 +170,30 @@ impl Store {
         let aside = (2_u32..).map(|number| self.folder(Place::Scans, &format!("{scan_id}~{number}")));
         let Some(aside) = aside.into_iter().find(|aside| !aside.exists()) else { return Ok(()) };
         std::fs::rename(&folder, &aside).map_err(JournalError::io("setting aside", &folder))
+    }
+
+    /// Says that a scan is in memory: its journal stays until [`Store::hold_all`] does not name it.
+    pub fn hold(&self, scan_id: &str) {
+        self.in_memory.lock().unwrap_or_else(PoisonError::into_inner).insert(scan_id.to_owned());
+    }
+
+    /// Says which scans are in memory, all of them.
+    pub fn hold_all<'a>(&self, scan_ids: impl Iterator<Item = &'a str>) {
+        *self.in_memory.lock().unwrap_or_else(PoisonError::into_inner) =
+            scan_ids.map(str::to_owned).collect();
+    }
+
+    /// Removes the journal in `folder` unless `scan_id` is in memory; returns whether it is gone.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn remove_unless_held(&self, folder: &Path, scan_id: &str) -> Result<bool, JournalError> {
+        let in_memory = self.in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        // A journal that was set aside for another scan with the id has a name of its own, and is nobody's any more.
+        if folder.file_name().is_some_and(|name| name == scan_id) && in_memory.contains(scan_id) {
+            return Ok(false);
+        }
+        self.remove(folder).map(|()| true)
     }
 
     /// Removes a journal.

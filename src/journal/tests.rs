@@ -20,6 +20,7 @@ fn pinned() -> Pinned {
         created: DateTime::UNIX_EPOCH,
         references: "ab".to_owned(),
         model: None,
+        frames: serde_json::Value::Null,
         recipe: serde_json::json!({ "min": 0.95_f32 }),
         settings: serde_json::json!({}),
     }

@@ -104,6 +104,12 @@ impl ScanWriter {
         self.columns.bytes() + self.unwritten.iter().map(|message| message.bytes.len()).sum::<usize>()
     }
 
+    /// Bytes of its events on disk.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.files.as_ref().map_or(0, |files| files.events_end)
+    }
+
     /// Writes everything that was gathered to the operating system.
     ///
     /// # Errors

@@ -150,7 +150,10 @@ impl App {
         // The lock comes first: nothing of another daemon's is touched.
         let journal = match settings.journal.enabled {
             true => Some(open_journal(&settings, &references, &recipe)?),
-            false => None,
+            false => {
+                warn_of_journals(&settings);
+                None
+            }
         };
         let mut sources = Vec::new();
         let mut source_addresses = Vec::new();
@@ -322,6 +325,7 @@ fn open_journal(
     let store = Store::open(&settings.daemon.state_dir)?;
     let pins = Pins {
         references: store.keep(references)?,
+        frames: serde_json::to_value(frame_settings(settings)).unwrap_or_default(),
         recipe: serde_json::to_value(recipe).unwrap_or_default(),
         settings: serde_json::to_value(settings).unwrap_or_default(),
         sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
@@ -461,6 +465,16 @@ fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(AppError::Thread)
 }
 
+/// Without a journal nobody looks at those that are there.
+fn warn_of_journals(settings: &Settings) {
+    let journals = settings.daemon.state_dir.join("journal");
+    let some = std::fs::read_dir(&journals).is_ok_and(|mut entries| entries.next().is_some());
+    if some {
+        let journals = journals.display();
+        tracing::warn!(%journals, "journal.enabled is false: scans that are open or not archived there stay as they are");
+    }
+}
+
 /// Recordings of the wire; a source that cannot be recorded is received all the same.
 fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
     let folder = settings.daemon.state_dir.join("raw");
@@ -495,6 +509,10 @@ fn resend_office(settings: &Settings, stop: &CancellationToken) -> Office {
     Office::new(settings.sources.iter().map(line).collect(), errands, reports)
 }
 
+fn frame_settings(settings: &Settings) -> FrameSettings {
+    FrameSettings { mask: settings.detector.mask.clone(), find_bad_pixels: settings.detector.find_bad_pixels }
+}
+
 fn scans(settings: &Settings) -> Scans {
     let limits = ScanLimits {
         pixels: settings.limits.pixels,
@@ -510,9 +528,5 @@ fn scans(settings: &Settings) -> Scans {
         reopen: Duration::from_secs_f64(source.reopen_s),
         resend: Duration::from_secs_f64(source.resend_wait_s),
     };
-    let frames = FrameSettings {
-        mask: settings.detector.mask.clone(),
-        find_bad_pixels: settings.detector.find_bad_pixels,
-    };
-    Scans::new(limits, settings.sources.iter().map(patience).collect()).with_frames(frames)
+    Scans::new(limits, settings.sources.iter().map(patience).collect()).with_frames(frame_settings(settings))
 }

@@ -8,7 +8,7 @@
 //! nobody from receiving.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,6 @@ use chrono::Utc;
 use super::at_work::AtWork;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
-use super::replayed::Replayed;
 use super::resume::has_closing;
 use super::shelf::ModelHand;
 use super::uploads::UploadHand;
@@ -81,12 +80,12 @@ enum Failure {
     /// Its journal could not be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Its journal lacks what came last.
+    #[error("its journal is not written to the end yet")]
+    Behind,
     /// It has neither stack nor plan.
     #[error("its journal has no plan")]
     Empty,
-    /// The journal cannot be written, and lacks what came last.
-    #[error("its journal is not written to its end yet")]
-    Behind,
 }
 
 /// A scan that waits for its next try.
@@ -247,11 +246,7 @@ impl Archiver {
         let stack = match (&order.stack, &order.journal) {
             (Some(stack), _) => stack,
             (None, Some(journal)) => {
-                let replayed = Replayed::read(journal)?;
-                if replayed.contents.closings < order.closing {
-                    return Err(Failure::Behind);
-                }
-                read = replayed.stack.ok_or(Failure::Empty)?;
+                read = stack_of(journal, order.closing)?;
                 &read
             }
             (None, None) => return Err(Failure::Empty),
@@ -325,6 +320,16 @@ fn mark(order: &ArchiveOrder, placed: &Placed, model_sha256: &str) {
     if let Err(error) = archived.write(journal) {
         tracing::warn!(scan_id = order.summary.scan_id, "the journal does not learn of the archive: {error}");
     }
+}
+
+/// The stack that a journal holds, if it goes as far as that closing; what is damaged is left out.
+fn stack_of(journal: &Path, closing: u32) -> Result<Stack, Failure> {
+    let replayed = super::replayed::Replayed::read(journal)?;
+    // What came last may still wait in memory, on a full disk, say.
+    if replayed.contents.closings < closing {
+        return Err(Failure::Behind);
+    }
+    replayed.stack.ok_or(Failure::Empty)
 }
 
 /// Mean spectra of a settled map.

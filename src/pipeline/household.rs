@@ -21,7 +21,7 @@ pub(super) struct Household {
     pub(super) health: Health,
     pub(super) at_work: [AtWork; 2],
     pub(super) store: Option<Arc<Store>>,
-    /// SHA-256 of the kept copy of the references in use.
+    /// Digest of the kept copy of the references in use.
     pub(super) references: Option<String>,
     pub(super) settings: Settings,
 }
@@ -75,7 +75,7 @@ impl Household {
             let of = self.settings.sources.iter().find(|source| source.name == name);
             Duration::from_secs_f64(of.map_or(longest, |source| source.reopen_s))
         };
-        let in_use = self.references.clone().into_iter().chain(self.shelf.in_use()).collect();
+        let in_use = self.references.iter().cloned().chain(self.shelf.in_use()).collect();
         match sweep(store, reopen, self.settings.journal.kept_bytes as u64, in_use, Utc::now()) {
             Ok(gone) => {
                 for folder in gone {

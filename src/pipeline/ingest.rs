@@ -140,7 +140,10 @@ impl Ingest {
     pub fn resume(&mut self) {
         let now = Instant::now();
         let Some(journal) = &mut self.journal else { return };
-        let resumed = journal.resumer.resume(&mut self.scans, &mut journal.keeper, now);
+        let workboard = &self.workboard;
+        let resumed = journal.resumer.resume(&mut self.scans, &mut journal.keeper, now, |scans| {
+            workboard.post(scans.take_notices(), now);
+        });
         if !resumed.scans.is_empty() || resumed.held > 0 {
             tracing::info!(scans = resumed.scans.len(), held = resumed.held, "resumed from the journal");
         }
@@ -161,8 +164,11 @@ impl Ingest {
             let wake = [self.scans.next_deadline(), due, asks].into_iter().flatten().min();
             let deadline = wake.map_or(now + TICK, |wake| wake.min(now + TICK));
             if self.journal.as_ref().is_some_and(|journal| journal.keeper.is_full()) && !queue.is_closed() {
-                // The queue fills, and TCP holds the senders back.
-                std::thread::park_timeout(deadline.saturating_duration_since(now));
+                // The queue fills, and TCP holds the senders back. Nothing is due before the next try but ends of scans.
+                let wait = due.map_or(TICK, |due| due.saturating_duration_since(now));
+                std::thread::park_timeout(wait.max(Duration::from_millis(10)));
+                let now = Instant::now();
+                self.scans.poll(now);
                 self.tell(now);
                 self.watch(&queue, now);
                 continue;
@@ -185,13 +191,7 @@ impl Ingest {
             self.scans.poll(now);
             if popped == Popped::Closed {
                 self.scans.stop(now);
-                if !self.commit(now, true) || self.journal.as_ref().is_some_and(|own| own.keeper.is_failing())
-                {
-                    tracing::error!(
-                        "stopping while the journal cannot be written: what came last is in the archive of its scan, if that can be \
-                         written, and nowhere else"
-                    );
-                }
+                self.commit_at_last(now);
                 self.post(now);
                 self.workboard.close();
                 return;
@@ -221,8 +221,29 @@ impl Ingest {
         if done {
             let held = self.scans.held();
             keeper.release_held(|scan_id| held.holds(scan_id));
+            for scan_id in keeper.outgrown(held.limit_bytes() as u64) {
+                keeper.rewrite_held(&scan_id, held.of(&scan_id));
+            }
         }
         done || keeper.is_failing()
+    }
+
+    /// The last commit: tried for a while where it fails, since nothing comes after it.
+    fn commit_at_last(&mut self, now: Instant) {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        const PAUSE: Duration = Duration::from_millis(250);
+        while {
+            self.commit(Instant::now(), true);
+            self.journal.as_ref().is_some_and(|journal| journal.keeper.is_failing())
+        } {
+            if now.elapsed() > PATIENCE {
+                tracing::error!(
+                    "the journal lacks what came last; the archive is made from memory, the next start knows less"
+                );
+                return;
+            }
+            std::thread::park_timeout(PAUSE);
+        }
     }
 
     /// Brings back a scan that is not in memory any more, where something comes for it.
@@ -363,7 +384,7 @@ impl Ingest {
         }
     }
 
-    /// Counts what had not come when a scan ended for the first time.
+    /// Counts what had not come when a scan ended for the first time, and tells of what had but could not be used.
     fn count_missing(&self, notice: &ScanNotice) {
         if let ScanNotice::Ended { scan_id, reopened: false, .. } = notice
             && let Some(scan) = self.scans.get(scan_id)
@@ -371,7 +392,17 @@ impl Ingest {
         {
             let name = self.lines[scan.source()].name.clone();
             let missing = lock(stack).sequence().missing();
-            metrics::counter!(names::MESSAGES_MISSING, "source" => name).increment(missing);
+            metrics::counter!(names::MESSAGES_MISSING, "source" => name.clone()).increment(missing);
+            let waiting = scan.waiting().len();
+            if waiting > 0 {
+                metrics::counter!(names::MESSAGES_REFUSED, "source" => name, "reason" => "extension")
+                    .increment(waiting as u64);
+                tracing::warn!(
+                    scan_id,
+                    messages = waiting,
+                    "an extension of the plan came behind a gap: what belongs to it is kept in the journal, and not used unless the gap closes"
+                );
+            }
         }
     }
 
@@ -382,6 +413,9 @@ impl Ingest {
             return;
         }
         self.last_watched = Some(now);
+        if let Some(journal) = &self.journal {
+            journal.keeper.store().hold_all(self.scans.in_memory());
+        }
         let (counters, bytes) = self.scans.totals();
         metrics::counter!(names::SAMPLES_STORED).absolute(counters.stored);
         metrics::counter!(names::SAMPLES_REPLACED).absolute(counters.replaced);

@@ -17,7 +17,7 @@ use super::at_work::AtWork;
 use super::scans::Kept;
 use super::sync::Syncer;
 use crate::journal::{FORMAT, JournalError, Line, Pinned, Place, ScanWriter, Store, What};
-use crate::scan::{ScanPlan, ScanUpdate};
+use crate::scan::{ScanEvent, ScanPlan, ScanUpdate};
 use crate::telemetry::{Health, names};
 
 /// Between two commits, where few bytes come.
@@ -34,6 +34,8 @@ const MOST_HELD: usize = 256;
 pub struct Pins {
     /// SHA-256 of the kept copy of the references.
     pub references: String,
+    /// What is done about single pixels of area frames.
+    pub frames: serde_json::Value,
     /// How maps are made.
     pub recipe: serde_json::Value,
     /// The settings.
@@ -62,8 +64,8 @@ pub struct Keeper {
     started: (Instant, DateTime<Utc>),
     writers: BTreeMap<Arc<str>, ScanWriter>,
     held: BTreeMap<Arc<str>, ScanWriter>,
-    /// Scans that began and of which nothing is written yet: the journal that has their place, if one has, is another scan's.
-    begun: BTreeSet<Arc<str>>,
+    /// Lines of scans whose journal could not be begun.
+    unopened: Vec<Kept>,
     /// Scans that were closed: their files are let go of once all is written.
     closed: BTreeSet<Arc<str>>,
     last_commit: Option<Instant>,
@@ -96,7 +98,7 @@ impl Keeper {
             started: now,
             writers: BTreeMap::new(),
             held: BTreeMap::new(),
-            begun: BTreeSet::new(),
+            unopened: Vec::new(),
             closed: BTreeSet::new(),
             last_commit: None,
             waiting: false,
@@ -123,9 +125,16 @@ impl Keeper {
         self.started.1 + TimeDelta::from_std(since).unwrap_or_default()
     }
 
-    /// Takes lines in. A scan that begins takes the place of an archived one with its id.
+    /// Takes lines in. A scan that begins takes the place of an archived one with its id. Where its journal cannot be begun its lines
+    /// wait, in their order.
     pub fn take(&mut self, lines: Vec<Kept>) {
-        for Kept { scan_id, source, held, at, seq, what } in lines {
+        let mut blocked = BTreeSet::new();
+        for line in std::mem::take(&mut self.unopened).into_iter().chain(lines) {
+            if blocked.contains(&(line.held, Arc::clone(&line.scan_id))) {
+                self.unopened.push(line);
+                continue;
+            }
+            let Kept { scan_id, source, held, at, seq, what } = line;
             let begins = match &what {
                 What::Update(ScanUpdate::Started(plan)) => Some((seq, ScanPlan::clone(plan))),
                 _ => None,
@@ -138,6 +147,10 @@ impl Keeper {
             let line = Line { seq, received: self.time(at), what };
             self.waiting = true;
             if !self.is_open(&scan_id, held) && !self.open(&scan_id, source, held, begins) {
+                if !held || self.held.len() < MOST_HELD {
+                    blocked.insert((held, Arc::clone(&scan_id)));
+                    self.unopened.push(Kept { scan_id, source, held, at, seq, what: line.what });
+                }
                 continue;
             }
             let writers = if held { &mut self.held } else { &mut self.writers };
@@ -167,14 +180,14 @@ impl Keeper {
             created: self.time(Instant::now()),
             references: pins.references.clone(),
             model: (self.settings.model)(),
+            frames: pins.frames.clone(),
             recipe: pins.recipe.clone(),
             settings: pins.settings.clone(),
         };
-        match ScanWriter::new(folder, pinned) {
+        let set_aside =
+            if plan.is_some() && folder.exists() { self.store.set_aside(scan_id) } else { Ok(()) };
+        match set_aside.and_then(|()| ScanWriter::new(folder, pinned)) {
             Ok(writer) => {
-                if plan.is_some() {
-                    self.begun.insert(Arc::clone(scan_id));
-                }
                 let writers = if held { &mut self.held } else { &mut self.writers };
                 writers.insert(Arc::clone(scan_id), writer);
                 true
@@ -217,7 +230,9 @@ impl Keeper {
     }
 
     fn unwritten_bytes(&self) -> usize {
-        self.writers.values().chain(self.held.values()).map(ScanWriter::unwritten_bytes).sum()
+        let unopened: usize = self.unopened.iter().map(|line| line.what.bytes()).sum();
+        let writers = self.writers.values().chain(self.held.values());
+        unopened + writers.map(ScanWriter::unwritten_bytes).sum::<usize>()
     }
 
     /// Writes all lines to the operating system. Returns whether they are all there.
@@ -226,20 +241,11 @@ impl Keeper {
             return true;
         }
         self.last_commit = Some(now);
+        self.take(Vec::new());
         let (mut bytes, mut failure) = (0, None);
         for (place, writers) in [(Place::Scans, &mut self.writers), (Place::Held, &mut self.held)] {
             for (scan_id, writer) in writers.iter_mut() {
-                let commit = || {
-                    if place == Place::Scans && self.begun.contains(scan_id) {
-                        // As long as that fails, nothing of this scan may be written there.
-                        if writer.folder().exists() {
-                            self.store.set_aside(scan_id)?;
-                        }
-                        self.begun.remove(scan_id);
-                    }
-                    writer.commit()
-                };
-                match self.at_work.at("writing a journal", commit) {
+                match self.at_work.at("writing a journal", || writer.commit()) {
                     Ok(done) => {
                         bytes += done.bytes;
                         self.syncer.note((place, Arc::clone(scan_id)), done.files);
@@ -251,7 +257,7 @@ impl Keeper {
         metrics::counter!(names::JOURNAL_BYTES).increment(bytes);
         metrics::gauge!(names::JOURNAL_UNWRITTEN_BYTES).set(self.unwritten_bytes() as f64);
         match failure {
-            None => {
+            None if self.unopened.is_empty() => {
                 self.waiting = false;
                 for scan_id in std::mem::take(&mut self.closed) {
                     self.writers.remove(&scan_id);
@@ -261,6 +267,8 @@ impl Keeper {
                     tracing::info!("the journal is written again, nothing of it was lost");
                 }
             }
+            // That a journal could not be begun was said.
+            None => {}
             Some(error) => self.trouble(&error),
         }
         !self.waiting
@@ -275,6 +283,37 @@ impl Keeper {
         );
         if self.health.trouble("journal", true, what) && !was_failing {
             tracing::error!("the journal cannot be written: {error}");
+        }
+    }
+
+    /// Scans of which more bytes are held on disk than may be held in memory: the oldest messages were dropped there.
+    #[must_use]
+    pub fn outgrown(&self, limit_bytes: u64) -> Vec<Arc<str>> {
+        let too_large =
+            |writer: &ScanWriter| writer.written_bytes() > limit_bytes.saturating_mul(2) + (1 << 20);
+        self.held.iter().filter(|(_, writer)| too_large(writer)).map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    /// Writes what is held of a scan anew, without what was dropped.
+    pub fn rewrite_held<'a>(
+        &mut self,
+        scan_id: &Arc<str>,
+        held: impl Iterator<Item = (&'a ScanEvent, Instant)>,
+    ) {
+        let Some(old) = self.held.remove(scan_id) else { return };
+        let (folder, pinned) = (old.folder().to_owned(), old.pinned().clone());
+        drop(old);
+        let fresh = self.store.remove(&folder).and_then(|()| ScanWriter::new(folder, pinned));
+        match fresh {
+            Ok(mut writer) => {
+                for (event, at) in held {
+                    let (seq, what) = (event.seq.unwrap_or(0), What::Update(event.update.clone()));
+                    writer.push(&Line { seq, received: self.time(at), what });
+                }
+                self.held.insert(Arc::clone(scan_id), writer);
+                self.waiting = true;
+            }
+            Err(error) => self.trouble(&error),
         }
     }
 

@@ -125,7 +125,9 @@ impl Mapper {
                 let says = match &origin {
                     ScanOrigin::Sender => "scan started",
                     ScanOrigin::Journal => "scan resumed",
-                    ScanOrigin::Archived(_) => "archived scan looked at again: something came for it",
+                    ScanOrigin::Archived(_) | ScanOrigin::Late => {
+                        "ended scan looked at again: something came for it"
+                    }
                 };
                 match &note {
                     Some(note) => tracing::warn!(scan_id = plan.scan_id, "scan is not mapped: {note}"),
@@ -143,6 +145,10 @@ impl Mapper {
                 self.outlet.news(&plan.scan_id, &ScanNews::Started { plan: &plan });
                 if let Some(stack) = stack {
                     self.scans.retain(|_, scan| !scan.is_over());
+                    let is_over = matches!(origin, ScanOrigin::Archived(_) | ScanOrigin::Late);
+                    if is_over {
+                        summary.state = ScanState::Ended;
+                    }
                     if let ScanOrigin::Archived(path) = origin {
                         summary.state = ScanState::Archived;
                         summary.archive_path = Some(path);
@@ -150,6 +156,10 @@ impl Mapper {
                     let recipe = self.recipe(&plan.scan_id);
                     let mut scan = MappedScan::new(stack, recipe, self.settings.advice, summary);
                     scan.note_targets(&plan.energies_ev);
+                    if is_over {
+                        // Nothing is held for it unless it opens again.
+                        scan.close();
+                    }
                     summary = scan.summary.clone();
                     self.scans.insert(plan.scan_id.clone(), scan);
                 }

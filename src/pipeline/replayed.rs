@@ -41,7 +41,8 @@ impl Replayed {
         };
         let for_ever = Duration::from_secs(86_400);
         let patience = Patience { silence: for_ever, grace: for_ever, reopen: for_ever, resend: for_ever };
-        let mut scans = Scans::new(limits, vec![patience]);
+        let frames = serde_json::from_value(pinned.frames.clone()).unwrap_or_default();
+        let mut scans = Scans::new(limits, vec![patience]).with_frames(frames);
         let now = Instant::now();
         let mut outcome = Outcome::Partial { reason: "the journal has no end of the scan".to_owned() };
         let mut refused = 0;

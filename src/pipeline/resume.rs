@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::keeper::Keeper;
-use super::scans::{STOPPED, Scans, Standing};
+use super::scans::{STOPPED, ScanOrigin, Scans, Standing};
 use crate::classify::Recipe;
 use crate::journal::{self, Archived, Contents, Found, JournalError, Pinned, Place, What};
 use crate::reference::ReferenceSet;
@@ -65,7 +65,14 @@ pub struct Resumer {
 
 impl Resumer {
     /// Brings everything back that is not archived: called once, before anything is received.
-    pub fn resume(&self, scans: &mut Scans, keeper: &mut Keeper, now: Instant) -> Resumed {
+    /// `each` is told after every scan, so that those that only have to be archived do not gather in memory.
+    pub fn resume(
+        &self,
+        scans: &mut Scans,
+        keeper: &mut Keeper,
+        now: Instant,
+        mut each: impl FnMut(&mut Scans),
+    ) -> Resumed {
         let mut resumed = Resumed::default();
         let store = Arc::clone(keeper.store());
         store.discard_unbegun();
@@ -82,6 +89,7 @@ impl Resumer {
                     if self.restore(scans, &folder, &pinned, None, now).is_some() {
                         keeper.reopen(&scan_id, Place::Scans, pinned);
                         resumed.scans.push(scan_id);
+                        each(scans);
                     }
                 }
                 Err(error) => self.unreadable(&error),
@@ -99,7 +107,7 @@ impl Resumer {
                 drop(if started {
                     scans.push(source, event, bytes, now)
                 } else {
-                    scans.restore(source, event, None, now)
+                    scans.restore(source, event, &ScanOrigin::Journal, now)
                 });
             });
             match read {
@@ -144,6 +152,7 @@ impl Resumer {
         if age > reopen {
             return;
         }
+        keeper.store().hold(scan_id);
         scans.forget(scan_id);
         let archived = Archived::read(&folder);
         let at = now.checked_sub(age).unwrap_or(now);
@@ -186,20 +195,27 @@ impl Resumer {
         let scan_id = &pinned.scan_id;
         self.pin(folder, pinned);
         let source = self.source(pinned);
-        let place = archived.as_ref().and_then(|(archived, _)| Some(archived.as_ref()?.path.clone()));
+        let origin = match &archived {
+            None => ScanOrigin::Journal,
+            Some((None, _)) => ScanOrigin::Late,
+            Some((Some(archived), _)) => ScanOrigin::Archived(archived.path.clone()),
+        };
         let mut refused = None;
-        let mut push = |seq, update| {
+        let mut push = |scans: &mut Scans, seq, update| {
             let event = ScanEvent { scan_id: scan_id.clone(), seq: Some(seq), time: None, update };
-            if let Err(refusal) = scans.restore(source, event, place.as_deref(), now) {
+            if let Err(refusal) = scans.restore(source, event, &origin, now) {
                 refused.get_or_insert(refusal);
             }
         };
         if let Some((seq, plan)) = &pinned.plan {
-            push(*seq, ScanUpdate::Started(Box::new(plan.clone())));
+            push(scans, *seq, ScanUpdate::Started(Box::new(plan.clone())));
+        }
+        if let Ok(frames) = serde_json::from_value(pinned.frames.clone()) {
+            scans.restore_frames(scan_id, frames);
         }
         let read = journal::read(folder, |line| {
             if let What::Update(update) = line.what {
-                push(line.seq, update);
+                push(scans, line.seq, update);
             }
         });
         let contents = match read {

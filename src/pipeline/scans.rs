@@ -11,6 +11,7 @@ mod held;
 mod missing;
 mod open;
 mod output;
+mod restored;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 
 pub use held::Held;
 pub use missing::{MOST_GAPS, Missing};
-pub use open::{Ending, Phase, STOPPED, Scan, Standing};
+pub use open::{Ending, Phase, STOPPED, Scan};
 pub use output::{Kept, Output, ScanNotice, ScanOrigin};
+pub use restored::Standing;
 
 use crate::detector::{self, DetectorError, FrameSettings, Tally};
 use crate::journal::What;
@@ -207,13 +209,19 @@ impl Scans {
             self.held.push(event, bytes, now);
             return Ok(Accepted::Held);
         };
+        let scan_id = event.scan_id.clone();
         let accepted = scan.take(event, now, self.patience[source], &mut self.out);
-        if accepted == Ok(Accepted::Used) {
-            for refusal in scan.retry(now, self.patience[source], &mut self.out) {
-                self.held.note_refused(&refusal);
-            }
-        }
+        self.retry(&scan_id, source, now);
         accepted
+    }
+
+    /// Takes what waited for a message that has come.
+    fn retry(&mut self, scan_id: &str, source: usize, now: Instant) {
+        let waits = |scan: &&mut Scan| !scan.waiting().is_empty();
+        let Some(scan) = self.scans.get_mut(scan_id).filter(waits) else { return };
+        for refusal in scan.retry(now, self.patience[source], &mut self.out) {
+            self.held.note_refused(&refusal);
+        }
     }
 
     fn start(
@@ -225,16 +233,20 @@ impl Scans {
         origin: ScanOrigin,
     ) -> Result<Accepted, EventRefusal> {
         if let Some(scan) = self.scans.get_mut(&plan.scan_id) {
-            return scan.start_again(seq, &plan, now, &mut self.out);
+            let accepted = scan.start_again(seq, &plan, now, &mut self.out);
+            self.retry(&plan.scan_id, source, now);
+            return accepted;
         }
         check_seq(seq.unwrap_or(0))?;
-        // A scan that was archived is back for a late message only.
-        if !matches!(origin, ScanOrigin::Archived(_)) {
+        // A scan that is back for a late message only is no reason to end another.
+        if !matches!(origin, ScanOrigin::Archived(_) | ScanOrigin::Late) {
             for other in self.scans.values_mut().filter(|other| other.source() == source) {
                 other.supersede(&plan.scan_id, now);
             }
         }
-        let verdict = if plan.scan_kind == ScanKind::Stack { self.fits(&plan) } else { Ok(()) };
+        // What a journal holds was accepted once: limits that are lower now, or other scans, are no reason to lose it.
+        let is_new = plan.scan_kind == ScanKind::Stack && origin == ScanOrigin::Sender;
+        let verdict = if is_new { self.fits(&plan) } else { Ok(()) };
         let note = match &verdict {
             Err(refusal) => Some(refusal.to_string()),
             Ok(()) if plan.scan_kind != ScanKind::Stack => {
@@ -344,6 +356,11 @@ impl Scans {
         &mut self.held
     }
 
+    /// The scans whose stacks are in memory.
+    pub fn in_memory(&self) -> impl Iterator<Item = &str> {
+        self.scans.iter().filter(|(_, scan)| scan.stack().is_some()).map(|(scan_id, _)| scan_id.as_str())
+    }
+
     /// A scan, for looking at.
     #[must_use]
     pub fn get(&self, scan_id: &str) -> Option<&Scan> {
@@ -351,7 +368,7 @@ impl Scans {
     }
 
     /// Takes in what a journal says of a scan, in the order of its lines: nothing of it is handed over for a journal again.
-    /// `archived`: the folder of a scan that lies in the archive.
+    /// `origin`: why it is read.
     ///
     /// # Errors
     /// As [`Scans::push`].
@@ -359,24 +376,27 @@ impl Scans {
         &mut self,
         source: usize,
         event: ScanEvent,
-        archived: Option<&str>,
+        origin: &ScanOrigin,
         now: Instant,
     ) -> Result<Accepted, EventRefusal> {
         let keeping = std::mem::take(&mut self.out.keeping);
         let result = match event.update {
-            ScanUpdate::Started(plan) => {
-                let origin =
-                    archived.map_or(ScanOrigin::Journal, |path| ScanOrigin::Archived(path.to_owned()));
-                self.start(source, event.seq, *plan, now, origin)
-            }
+            ScanUpdate::Started(plan) => self.start(source, event.seq, *plan, now, origin.clone()),
             _ => {
                 // What has no plan is held, and has to count.
-                let bytes = What::Update(event.update.clone()).bytes();
+                let bytes = 256 + event.update.bytes();
                 self.push(source, event, bytes, now)
             }
         };
         self.out.keeping = keeping;
         result
+    }
+
+    /// Sums the frames of a scan as it began, whatever the settings are now.
+    pub fn restore_frames(&mut self, scan_id: &str, frames: FrameSettings) {
+        if let Some(scan) = self.scans.get_mut(scan_id) {
+            scan.set_frames(frames);
+        }
     }
 
     /// Says how the journal leaves a scan, when all its lines were restored.
@@ -385,6 +405,10 @@ impl Scans {
         if let Some(scan) = self.scans.get_mut(scan_id) {
             let patience = self.patience[scan.source()];
             scan.restored(standing, now, patience, &mut self.out);
+        }
+        if matches!(standing, Standing::Archived { .. }) {
+            // Its settled map stands until something new comes.
+            self.out.notices.retain(|notice| !matches!(notice, ScanNotice::Changed(id) if id == scan_id));
         }
         self.out.keeping = keeping;
     }
@@ -445,7 +469,7 @@ fn samples_of(
     plan: &ScanPlan,
     update: ScanUpdate,
     settings: &FrameSettings,
-    tally: &mut Tally,
+    tally: &Tally,
 ) -> Result<Option<(crate::scan::SampleBatch, Option<BadPixels>)>, EventRefusal> {
     match update {
         ScanUpdate::Samples(batch) => {
@@ -454,13 +478,9 @@ fn samples_of(
         }
         ScanUpdate::Frames(frames) => {
             let (batch, bad) = detector::reduce(plan, settings, tally, frames)?;
-            tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
             Ok(Some((batch, Some(bad))))
         }
-        ScanUpdate::Reduced(batch, bad) => {
-            tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
-            Ok(Some((batch, Some(bad))))
-        }
+        ScanUpdate::Reduced(batch, bad) => Ok(Some((batch, Some(bad)))),
         _ => Ok(None),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::resume::{closed_at, is_done};
-use crate::journal::{EVENTS, Found, JournalError, LEDGER, Pinned, Place, Store};
+use crate::journal::{Archived, EVENTS, Found, JournalError, LEDGER, Pinned, Place, Store};
 
 /// Later than this after the last moment a scan may be opened again, so that nobody just does.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -47,18 +47,23 @@ pub fn sweep(
             let bytes = [EVENTS, LEDGER].iter().map(|name| size(&folder.join(name))).sum();
             kept.push(Kept { folder: folder.clone(), closed, bytes, reopen: reopen(&own.source) });
         }
-        pinned.push((folder, own));
+        pinned.push((folder, own, archived));
     }
     let mut gone = Vec::new();
     for folder in surplus(kept, kept_bytes, now) {
-        match store.remove(&folder) {
-            Ok(()) => gone.push(folder),
+        let scan_id =
+            pinned.iter().find(|(own, ..)| *own == folder).map(|(_, pinned, _)| pinned.scan_id.as_str());
+        match store.remove_unless_held(&folder, scan_id.unwrap_or_default()) {
+            Ok(true) => gone.push(folder),
+            Ok(false) => {}
             Err(error) => tracing::warn!("a journal that is not needed any more stays: {error}"),
         }
     }
-    pinned.retain(|(folder, _)| !gone.contains(folder));
+    pinned.retain(|(folder, ..)| !gone.contains(folder));
     if all_known {
-        store.release_content(&[in_use, needed(&pinned, store)?].concat())?;
+        let mut needed = needed(&pinned, store)?;
+        needed.extend(in_use);
+        store.release_content(&needed)?;
     }
     Ok(gone)
 }
@@ -68,11 +73,15 @@ fn size(path: &Path) -> u64 {
 }
 
 /// Digests of the copies that journals need.
-fn needed(pinned: &[(PathBuf, Pinned)], store: &Store) -> Result<Vec<String>, JournalError> {
+fn needed(
+    pinned: &[(PathBuf, Pinned, Option<Archived>)],
+    store: &Store,
+) -> Result<Vec<String>, JournalError> {
     let held = store.found(Place::Held)?;
     let held = held.iter().filter_map(|found| found.pinned.as_ref().ok());
     let of = |pinned: &Pinned| [Some(pinned.references.clone()), pinned.model.clone()];
-    Ok(pinned.iter().map(|(_, pinned)| pinned).chain(held).flat_map(of).flatten().collect())
+    let asked = pinned.iter().filter_map(|(_, _, archived)| archived.as_ref()?.model.clone());
+    Ok(pinned.iter().map(|(_, pinned, _)| pinned).chain(held).flat_map(of).flatten().chain(asked).collect())
 }
 
 /// Which of the journals may go: the old ones, then the oldest until the rest is small enough.

@@ -49,6 +49,18 @@ pub enum ScanUpdate {
     Skipped,
 }
 
+impl ScanUpdate {
+    /// About the memory its values take, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Samples(batch) | Self::Reduced(batch, _) => size_of_val(&batch.values[..]),
+            Self::Frames(frames) => frames.bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// How a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]

@@ -21,6 +21,8 @@ const AHEAD: usize = 64;
 /// The messages of a journal.
 #[derive(Debug)]
 pub struct Playback {
+    /// As it is sent first, and with what was appended to it.
+    first_plan: ScanPlan,
     plan: ScanPlan,
     lines: Receiver<Line>,
     first: Option<WireMessage>,
@@ -55,7 +57,7 @@ impl Playback {
                 }
             })
             .map_err(|error| error.to_string())?;
-        Ok(Self { plan, lines, first, last: None })
+        Ok(Self { first_plan: plan.clone(), plan, lines, first, last: None })
     }
 
     /// The plan, as it is sent first.
@@ -86,7 +88,10 @@ impl Playback {
                 };
                 let last_ms = self.plan.dwell_ms.last().copied().unwrap_or(1.0);
                 plan.dwell_ms = dwell_ms.clone().unwrap_or_else(|| vec![last_ms; energies_ev.len()]);
-                (MessageKind::Extend, encode::plan_extend(stamp, &plan, 0))
+                let message = encode::plan_extend(stamp, &plan, 0);
+                // The next one goes on from its last dwell.
+                self.plan.dwell_ms.extend(plan.dwell_ms);
+                (MessageKind::Extend, message)
             }
             ScanUpdate::Paused | ScanUpdate::Resumed => {
                 (MessageKind::Extend, encode::scan_pause(stamp, matches!(update, ScanUpdate::Resumed)))
@@ -99,7 +104,7 @@ impl Playback {
                 (MessageKind::End, encode::scan_end(stamp, status, reason))
             }
             // A repeat of the plan, or of a type that nobody knew: it counts in seq all the same.
-            ScanUpdate::Skipped => (MessageKind::Start, encode::scan_start(&self.plan, line.seq)),
+            ScanUpdate::Skipped => (MessageKind::Start, encode::scan_start(&self.first_plan, line.seq)),
             ScanUpdate::Started(_) | ScanUpdate::Frames(_) => return None,
         };
         self.last = Some(line.received);

@@ -138,7 +138,7 @@ fn while_the_journal_cannot_be_written() {
     wait_trouble(&rig, "journal", "No space left");
     rig.wait_scan("same", "mapped", |scan| scan["measured_values"] == 29 * LINE);
     let (dir, said) = stop(rig);
-    assert!(said.contains("stopping while the journal cannot be written"), "{said}");
+    assert!(said.contains("the journal lacks what came last"), "{said}");
     let place = place(&dir.path().join("archive"), "same");
     let everything = |folder: &Path| manifest(folder)["counters"]["stored"].as_u64().unwrap();
     assert_eq!(everything(&place), 29 * LINE, "what the journal could not take is in the archive");

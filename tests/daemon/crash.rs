@@ -298,3 +298,42 @@ fn a_replay_gives_the_same_bytes_at_once_and_through_a_daemon() {
 fn archived_scan(rig: &Rig) -> Value {
     rig.wait_scan("same", "archived", |scan| scan["state"] == "archived")
 }
+
+#[test]
+fn what_is_held_for_a_scan_that_never_starts_stays_bounded_on_disk() {
+    let rig = Setup::bare().source("beam", BIND).set("limits", "held_bytes = 65_536").start();
+    let script = Script::new("never").grid(40, 100);
+    let mut feed = Feed::push(rig.source());
+    let all: Vec<Message> = (0..12)
+        .flat_map(|round| script.clone().lines(0..12).into_iter().map(move |m| (round, m)))
+        .map(|(round, m)| {
+            let seq = m.header()["seq"].as_u64().unwrap() + 1000 * round;
+            m.with("seq", json!(seq))
+        })
+        .collect();
+    feed.send_all(&all);
+    rig.received(all.len() as u64);
+    let size = || {
+        let events = rig.dir().join("state/held/never/events.arrows");
+        std::fs::metadata(events).map_or(0, |meta| meta.len())
+    };
+    until("a small journal of what is held", || (size() < 4 << 20).then_some(()));
+    assert!(rig.metric("phasewatch_held_bytes", &[]) <= 65_536.0);
+    let rig = start_in(rig.kill());
+    until("what was held", || (rig.metric("phasewatch_held_bytes", &[]) > 0.0).then_some(()));
+}
+
+#[test]
+fn a_stop_while_messages_are_missing_leaves_the_scan_open_for_them() {
+    let messages = messages();
+    let rig = Setup::bare().source("beam", "bind = \"tcp://127.0.0.1:0\"\ngrace_s = 600").start();
+    let mut feed = Feed::push(rig.source());
+    feed.send_all(&messages[..20]);
+    feed.send_all(&messages[21..]);
+    rig.received(messages.len() as u64 - 1);
+    let Ended { code, log, dir } = rig.stop("TERM");
+    assert_eq!(code, Some(0), "{}", log.text());
+    let rig = start_in(dir);
+    Feed::push(rig.source()).send(&messages[20]);
+    assert_same(&straight(), &archived(&rig));
+}

@@ -117,6 +117,9 @@ fn settings(args: &ReplayArgs, model: Option<&Path>) -> Result<Settings, Failure
     settings.publish.bind = "tcp://127.0.0.1:0".to_owned();
     settings.http.listen.set_port(super::super::demo::free_or_any(settings.http.listen.port()));
     settings.journal.enabled = false;
+    settings.journal.record_bytes = 0;
+    // What is replayed is no archive of the site's: nothing is sent anywhere, and no rule of keeping applies.
+    settings.archive = own.archive;
     settings.archive.root.clone_from(&args.out);
     settings.model.path = model.map(Path::to_owned);
     Ok(settings)

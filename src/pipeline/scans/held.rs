@@ -77,6 +77,12 @@ impl Held {
         self.refused.push(refusal.clone());
     }
 
+    /// The messages held for a scan, oldest first, and when each came.
+    pub fn of<'a>(&'a self, scan_id: &'a str) -> impl Iterator<Item = (&'a ScanEvent, Instant)> {
+        let of_scan = self.messages.iter().filter(move |(event, _, _)| event.scan_id == scan_id);
+        of_scan.map(|(event, _, since)| (event, *since))
+    }
+
     /// Whether anything is held for a scan.
     #[must_use]
     pub fn holds(&self, scan_id: &str) -> bool {

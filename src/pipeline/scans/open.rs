@@ -4,16 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{
-    Accepted, EventRefusal, Output, Patience, ScanNotice, ScanOrigin, SharedStack, lock, planned_bytes,
-    samples_of,
+    Accepted, EventRefusal, Output, Patience, ScanNotice, SharedStack, lock, planned_bytes, samples_of,
 };
 use crate::detector::{FrameSettings, Tally};
 use crate::journal::What;
 use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackError, check_seq};
 
-/// Most messages of one scan that wait for one before them.
+/// Most messages of one scan that wait for one before them, and most bytes of them.
 const MAX_WAITING: usize = 4096;
+const MAX_WAITING_BYTES: usize = 256 << 20;
 
 /// Why a scan is partial that was open when the daemon was stopped: it goes on with the next start.
 pub const STOPPED: &str = "the daemon was stopped";
@@ -30,7 +30,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    fn new(outcome: Outcome, now: Instant, patience: Patience) -> Self {
+    pub(super) fn new(outcome: Outcome, now: Instant, patience: Patience) -> Self {
         let deadline = now + patience.grace;
         Self { outcome, deadline, latest: deadline.max(now + patience.resend) }
     }
@@ -54,51 +54,26 @@ pub enum Phase {
     },
 }
 
-/// How a journal leaves its scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Values are expected; it was closed so often before.
-    Open {
-        /// How often.
-        closings: u32,
-    },
-    /// It was closed, and what was closed last is not archived.
-    Closed {
-        /// How often, this time included.
-        closings: u32,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// It was closed and archived.
-    Archived {
-        /// How often.
-        closings: u32,
-        /// How it ended.
-        outcome: Outcome,
-        /// When it was closed.
-        at: Instant,
-    },
-}
-
 /// One scan.
 #[derive(Debug)]
 pub struct Scan {
     id: Arc<str>,
-    source: usize,
+    pub(super) source: usize,
     /// The plan as it came first: a repeat has to be equal to it.
-    first_plan: ScanPlan,
-    stack: Option<SharedStack>,
-    phase: Phase,
-    last_message: Instant,
+    pub(super) first_plan: ScanPlan,
+    pub(super) stack: Option<SharedStack>,
+    pub(super) phase: Phase,
+    pub(super) last_message: Instant,
     /// Another scan of the same source began, and when.
     superseded: Option<(String, Instant)>,
     /// Whether it was archived before.
-    reopened: bool,
+    pub(super) reopened: bool,
     /// How often it was closed.
-    closings: u32,
+    pub(super) closings: u32,
     arrivals: u64,
     /// Messages that wait for one of a lower seq: energies that are not in the plan yet.
     waiting: Vec<ScanEvent>,
+    waiting_bytes: usize,
     frames: Arc<FrameSettings>,
     /// Detector pixels that were left out.
     bad_pixels: Tally,
@@ -125,6 +100,7 @@ impl Scan {
             closings: 0,
             arrivals: 1,
             waiting: Vec::new(),
+            waiting_bytes: 0,
             frames: Arc::default(),
             bad_pixels: Tally::default(),
             hope: false,
@@ -134,6 +110,10 @@ impl Scan {
     /// The same, with what is done about single pixels of area frames.
     pub(super) fn with_frames(self, frames: Arc<FrameSettings>) -> Self {
         Self { frames, ..self }
+    }
+
+    pub(super) fn set_frames(&mut self, frames: FrameSettings) {
+        self.frames = Arc::new(frames);
     }
 
     pub(super) fn start_again(
@@ -268,16 +248,20 @@ impl Scan {
             };
         }
         let plan = lock(stack).plan().clone();
-        let Some((batch, bad)) = samples_of(&plan, event.update, &self.frames, &mut self.bad_pixels)? else {
+        let Some((batch, bad)) = samples_of(&plan, event.update, &self.frames, &self.bad_pixels)? else {
             return Ok(Accepted::Skipped);
         };
         lock(stack).push(seq, &batch)?;
+        // After the push: a message that is refused is in no journal, and shall leave no trace.
+        if let Some(bad) = &bad {
+            self.bad_pixels.note(&plan.scan_id, plan.detector.frame_shape, bad);
+        }
+        self.reopen(now, patience, out, &scan_id);
         let update = match bad {
             Some(bad) => ScanUpdate::Reduced(batch, bad),
             None => ScanUpdate::Samples(batch),
         };
         self.keep(now, seq, What::Update(update), out);
-        self.reopen(now, patience, out, &scan_id);
         // One notice says it for a whole burst.
         if !matches!(out.notices.last(), Some(ScanNotice::Changed(last)) if *last == scan_id) {
             out.notices.push(ScanNotice::Changed(scan_id));
@@ -288,7 +272,7 @@ impl Scan {
     fn is_behind_a_gap(&self, stack: &SharedStack, seq: u64) -> bool {
         let stack = lock(stack);
         let reached = stack.sequence().highest().map_or(0, |highest| highest + 1);
-        reached < seq || stack.sequence().gaps().first().is_some_and(|gap| gap.first < seq)
+        reached < seq || stack.sequence().iter_gaps().next().is_some_and(|gap| gap.first < seq)
     }
 
     fn wait(
@@ -298,15 +282,17 @@ impl Scan {
         now: Instant,
         out: &mut Output,
     ) -> Result<Accepted, EventRefusal> {
-        if self.waiting.len() >= MAX_WAITING {
+        let bytes = event.update.bytes();
+        if self.waiting.len() >= MAX_WAITING || self.waiting_bytes + bytes > MAX_WAITING_BYTES {
             return Err(EventRefusal::Waiting);
         }
         if out.keeping {
-            self.keep(now, seq, What::Update(event.update.clone()), out);
+            out.keep(&self.id, self.source, now, seq, What::Update(event.update.clone()));
         }
         let event = ScanEvent { seq: Some(seq), ..event };
         let at = self.waiting.partition_point(|other| other.seq <= event.seq);
         self.waiting.insert(at, event);
+        self.waiting_bytes += bytes;
         Ok(Accepted::Held)
     }
 
@@ -320,6 +306,7 @@ impl Scan {
                 break;
             }
             let event = self.waiting.remove(0);
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(event.update.bytes());
             // It is in the journal since it came.
             let kept = out.kept.len();
             refused.extend(self.take(event, now, patience, out).err());
@@ -330,8 +317,9 @@ impl Scan {
 
     /// Hands a line over for the journal.
     pub(super) fn keep(&self, now: Instant, seq: u64, what: What, out: &mut Output) {
-        // A scan that is not mapped has nothing that could be lost.
-        if self.stack.is_some() {
+        // A scan that is not mapped has nothing that could be lost. What does not open a closed one again (a repeat of its plan, its
+        // end told twice) changes nothing, and a line of it would make the journal look as if it were open.
+        if self.stack.is_some() && self.is_open() {
             out.keep(&self.id, self.source, now, seq, what);
         }
     }
@@ -350,7 +338,7 @@ impl Scan {
     }
 
     /// An end with nothing missing need not wait.
-    fn hasten(&mut self, now: Instant, stack: &SharedStack) {
+    pub(super) fn hasten(&mut self, now: Instant, stack: &SharedStack) {
         if let Phase::Ending(ending) = &mut self.phase
             && ending.outcome == Outcome::Complete
         {
@@ -408,14 +396,24 @@ impl Scan {
     pub(super) fn stop(&mut self, now: Instant, out: &mut Output) {
         let outcome = match &self.phase {
             Phase::Closed { .. } => return,
-            Phase::Ending(ending) => ending.outcome.clone(),
-            Phase::Running | Phase::Paused => Outcome::Partial { reason: STOPPED.to_owned() },
+            Phase::Ending(ending) if self.is_whole() => ending.outcome.clone(),
+            // What an ended one misses may still come after the next start.
+            Phase::Running | Phase::Paused | Phase::Ending(_) => {
+                Outcome::Partial { reason: STOPPED.to_owned() }
+            }
         };
         self.close(now, outcome, out);
     }
 
-    fn close(&mut self, now: Instant, outcome: Outcome, out: &mut Output) {
+    /// Whether no message is missing, as far as is known.
+    fn is_whole(&self) -> bool {
+        self.waiting.is_empty()
+            && self.stack.as_ref().is_none_or(|stack| lock(stack).sequence().missing() == 0)
+    }
+
+    pub(super) fn close(&mut self, now: Instant, outcome: Outcome, out: &mut Output) {
         self.closings += 1;
+        // While it is open still: closing is the last line.
         self.keep(now, u64::from(self.closings), What::Closed(outcome.clone()), out);
         out.notices.push(ScanNotice::Ended {
             scan_id: self.first_plan.scan_id.clone(),
@@ -426,48 +424,6 @@ impl Scan {
         });
         self.phase = Phase::Closed { at: now, outcome };
         self.hope = false;
-    }
-
-    /// Puts a scan whose journal was read into the state in which the journal leaves it.
-    pub(super) fn restored(
-        &mut self,
-        standing: &Standing,
-        now: Instant,
-        patience: Patience,
-        out: &mut Output,
-    ) {
-        self.last_message = now;
-        if let Phase::Ending(ending) = &mut self.phase {
-            *ending = Ending::new(ending.outcome.clone(), now, patience);
-        }
-        match standing {
-            Standing::Open { closings } => {
-                (self.closings, self.reopened) = (*closings, *closings > 0);
-                if let Some(stack) = self.stack.clone() {
-                    self.hasten(now, &stack);
-                }
-            }
-            Standing::Closed { closings, outcome } => {
-                self.closings = closings.saturating_sub(1);
-                self.reopened = self.closings > 0;
-                self.close(now, outcome.clone(), out);
-            }
-            Standing::Archived { closings, outcome, at } => {
-                (self.closings, self.reopened) = (*closings, true);
-                self.phase = Phase::Closed { at: *at, outcome: outcome.clone() };
-            }
-        }
-    }
-
-    /// Whether it may be told as a scan that starts, and where it comes from.
-    pub(super) fn started(&self, origin: ScanOrigin, note: Option<String>) -> ScanNotice {
-        ScanNotice::Started {
-            plan: Box::new(self.first_plan.clone()),
-            source: self.source,
-            stack: self.stack.clone(),
-            note,
-            origin,
-        }
     }
 
     /// Index of the source.
@@ -488,7 +444,9 @@ impl Scan {
         self.first_plan.resend.as_deref()
     }
 
-    pub(super) fn waiting(&self) -> &[ScanEvent] {
+    /// Messages that wait for one before them.
+    #[must_use]
+    pub fn waiting(&self) -> &[ScanEvent] {
         &self.waiting
     }
 

@@ -60,6 +60,8 @@ pub enum ScanOrigin {
     Journal,
     /// A journal of a scan that was archived there: something came for it.
     Archived(String),
+    /// A journal of a scan that has ended and is not archived yet: something came for it.
+    Late,
 }
 
 /// A line for the journal.

@@ -1,0 +1,78 @@
+//! Scans out of journals: what state a journal leaves its scan in, and how it is taken up.
+
+use std::time::Instant;
+
+use super::Patience;
+use super::open::{Ending, Phase, Scan};
+use super::output::{Output, ScanNotice, ScanOrigin};
+use crate::scan::Outcome;
+
+/// How a journal leaves its scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Values are expected; it was closed so often before.
+    Open {
+        /// How often.
+        closings: u32,
+    },
+    /// It was closed, and what was closed last is not archived.
+    Closed {
+        /// How often, this time included.
+        closings: u32,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// It was closed and archived.
+    Archived {
+        /// How often.
+        closings: u32,
+        /// How it ended.
+        outcome: Outcome,
+        /// When it was closed.
+        at: Instant,
+    },
+}
+
+impl Scan {
+    /// Puts a scan whose journal was read into the state in which the journal leaves it.
+    pub(super) fn restored(
+        &mut self,
+        standing: &Standing,
+        now: Instant,
+        patience: Patience,
+        out: &mut Output,
+    ) {
+        self.last_message = now;
+        if let Phase::Ending(ending) = &mut self.phase {
+            *ending = Ending::new(ending.outcome.clone(), now, patience);
+        }
+        match standing {
+            Standing::Open { closings } => {
+                (self.closings, self.reopened) = (*closings, *closings > 0);
+                if let Some(stack) = self.stack.clone() {
+                    self.hasten(now, &stack);
+                }
+            }
+            Standing::Closed { closings, outcome } => {
+                self.closings = closings.saturating_sub(1);
+                self.reopened = self.closings > 0;
+                self.close(now, outcome.clone(), out);
+            }
+            Standing::Archived { closings, outcome, at } => {
+                (self.closings, self.reopened) = (*closings, true);
+                self.phase = Phase::Closed { at: *at, outcome: outcome.clone() };
+            }
+        }
+    }
+
+    /// Whether it may be told as a scan that starts, and where it comes from.
+    pub(super) fn started(&self, origin: ScanOrigin, note: Option<String>) -> ScanNotice {
+        ScanNotice::Started {
+            plan: Box::new(self.first_plan.clone()),
+            source: self.source,
+            stack: self.stack.clone(),
+            note,
+            origin,
+        }
+    }
+}
