@@ -19,6 +19,7 @@ mod scene;
 use std::time::{Duration, Instant};
 
 use daemon::Daemon;
+use phasewatch::scan::ScanPlan;
 use phasewatch::settings::ModelBackend;
 use phasewatch::telemetry::{self, MetricsHandle};
 use scene::Scene;
@@ -33,13 +34,16 @@ fn main() {
     if wants("latency") {
         map();
     }
-    if wants("app") || wants("ingest") {
+    if wants("app") || wants("ingest") || wants("journal") {
         let metrics = telemetry::install().unwrap();
         if wants("app") {
             published(&metrics);
         }
         if wants("ingest") {
             ingested(&metrics);
+        }
+        if wants("journal") {
+            journalled(&metrics);
         }
     }
     if wants("memory") {
@@ -175,6 +179,40 @@ fn ingested(metrics: &MetricsHandle) {
         frames.time.as_secs_f64(),
     );
     daemon.stop();
+}
+
+/// What the journal costs on the way in: the same messages with and without it, in turn.
+fn journalled(metrics: &MetricsHandle) {
+    const ROUNDS: usize = 7;
+    let template = Scene::new(8, 300, 3000.0).plan;
+    type Measure = fn(&mut Daemon, &ScanPlan, usize) -> ingest::Ingested;
+    let kinds: [(&str, usize, Measure); 2] =
+        [("point lines of 250 pixels", 1000, ingest::points), ("area frames", 400, ingest::frames)];
+    for (what, rows, measure) in kinds {
+        let run = |enabled: bool| {
+            let mut daemon = Daemon::start(metrics, |settings| settings.journal.enabled = enabled);
+            let ingested = measure(&mut daemon, &template, rows);
+            daemon.stop();
+            ingested
+        };
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| [run(true), run(false)]).collect();
+        let time = |with: usize| median(rounds.iter().map(|round| round[with].time).collect()).as_secs_f64();
+        let mut ratios: Vec<_> = rounds
+            .iter()
+            .map(|[with, without]| with.time.as_secs_f64() / without.time.as_secs_f64())
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "5. {what}, {} messages: {:.0} messages/s with the journal, {:.0} without; time with over without, pair by pair: median \
+             {:.3} (1.15 allowed), {:.3} to {:.3}",
+            rounds[0][0].messages,
+            rounds[0][0].messages as f64 / time(0),
+            rounds[0][0].messages as f64 / time(1),
+            ratios[ROUNDS / 2],
+            ratios[0],
+            ratios[ROUNDS - 1],
+        );
+    }
 }
 
 fn resident() {

@@ -35,7 +35,8 @@ impl Daemon {
         settings.sources[0].endpoint = Endpoint::Bind("tcp://127.0.0.1:0".to_owned());
         settings.publish.bind = "tcp://127.0.0.1:0".to_owned();
         settings.http.listen = "127.0.0.1:0".parse().unwrap();
-        settings.archive.root = archive.path().to_owned();
+        settings.archive.root = archive.path().join("archive");
+        settings.daemon.state_dir = archive.path().join("state");
         change(&mut settings);
         let references = Arc::new(nvpf::reference_set());
         let app = runtime.block_on(App::build(settings, references, metrics.clone())).unwrap();
