@@ -12,6 +12,8 @@ use crate::scan::ScanPlan;
 
 /// Most bytes of either file: recipes hold a spectrum and a mask at most.
 const MOST_BYTES: u64 = 64 << 20;
+/// What is written into a journal's folder before its first line.
+pub(super) const BEFORE_LINES: [&str; 2] = [Pinned::FILE, ".pinned.json.part"];
 
 /// What was in use when the scan began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

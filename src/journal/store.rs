@@ -19,12 +19,8 @@ fn is_journal(folder: &Path) -> bool {
         && folder.join(super::EVENTS).is_file()
 }
 
-/// Whether a folder holds nothing but what is written before the first event.
-fn is_unbegun(folder: &Path) -> bool {
-    let names = std::fs::read_dir(folder)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>());
-    names.is_ok_and(|names| names.iter().all(|name| name == "pinned.json" || name == ".pinned.json.part"))
-}
+/// What the name of a journal begins with that is being removed. No scan is called so.
+const GOING: &str = ".going-";
 
 /// Which journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +94,24 @@ impl Store {
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), "the lock does not say who holds it: {error}");
         }
-        Ok(Self { root: root.to_owned(), in_memory: Mutex::default(), _lock: lock })
+        let store = Self { root: root.to_owned(), in_memory: Mutex::default(), _lock: lock };
+        for place in [Place::Scans, Place::Held] {
+            store.tidy(place)?;
+        }
+        Ok(store)
+    }
+
+    /// Removes journals that a crash left half removed, or without a first line. Only before anybody writes one.
+    fn tidy(&self, place: Place) -> Result<(), JournalError> {
+        let all = Self::all(&self.root, place);
+        for entry in std::fs::read_dir(&all).map_err(JournalError::io("reading", &all))? {
+            let folder = entry.map_err(JournalError::io("reading", &all))?.path();
+            if is_going(&folder) || is_unused(&folder) {
+                // What stays is no journal, and does no harm but take room.
+                drop(std::fs::remove_dir_all(&folder));
+            }
+        }
+        Ok(())
     }
 
     fn all(root: &Path, place: Place) -> PathBuf {
@@ -147,15 +160,6 @@ impl Store {
         strangers
     }
 
-    /// Removes folders in which the daemon died before it wrote an event. Only while nothing is written.
-    pub fn discard_unbegun(&self) {
-        for folder in self.entries().filter(|path| is_unbegun(path)) {
-            if let Err(error) = std::fs::remove_dir_all(&folder) {
-                tracing::warn!(folder = %folder.display(), "a journal without events stays: {error}");
-            }
-        }
-    }
-
     fn entries(&self) -> impl Iterator<Item = PathBuf> {
         let within = |place| std::fs::read_dir(Self::all(&self.root, place)).into_iter().flatten().flatten();
         [Place::Scans, Place::Held].into_iter().flat_map(within).map(|entry| entry.path())
@@ -196,17 +200,22 @@ impl Store {
         self.remove(folder).map(|()| true)
     }
 
-    /// Removes a journal.
+    /// Removes a journal. A crash leaves it whole, or removed by the next [`Store::open`].
     ///
     /// # Errors
     /// What the operating system says.
     pub fn remove(&self, folder: &Path) -> Result<(), JournalError> {
-        match std::fs::remove_dir_all(folder) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let going = folder.with_file_name(format!("{GOING}{name}"));
+        let gone = |result: std::io::Result<()>| match result {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(JournalError::io("removing", folder)(error))
             }
             _ => Ok(()),
-        }
+        };
+        gone(std::fs::remove_dir_all(&going))?;
+        gone(std::fs::rename(folder, &going))?;
+        gone(std::fs::remove_dir_all(&going))
     }
 
     /// Keeps a copy of `value` as JSON, under its SHA-256, which is returned.
@@ -262,5 +271,59 @@ impl Store {
     pub fn content(journal: &Path, sha256: &str, extension: &str) -> Option<PathBuf> {
         let root = journal.parent()?.parent()?;
         Some(root.join("content").join(format!("{sha256}.{extension}")))
+    }
+}
+
+/// Whether a journal was being removed.
+fn is_going(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(GOING))
+}
+
+/// Whether a folder is a journal's without a first line: it holds what is written before that, or nothing.
+fn is_unused(folder: &Path) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
+    entries.all(|entry| {
+        entry.is_ok_and(|entry| pinned::BEFORE_LINES.iter().any(|own| entry.file_name() == *own))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(store: &Store, place: Place, scan_id: &str, files: &[&str]) -> PathBuf {
+        let folder = store.folder(place, scan_id);
+        std::fs::create_dir_all(&folder).unwrap();
+        files.iter().for_each(|file| std::fs::write(folder.join(file), "x").unwrap());
+        folder
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_removal_or_before_the_first_line_is_gone_after_the_next_start() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        for place in [Place::Scans, Place::Held] {
+            journal(&store, place, "empty", &[]);
+            journal(&store, place, "begun", &["pinned.json", ".pinned.json.part"]);
+            journal(&store, place, &format!("{GOING}half"), &["events.arrows"]);
+            // What has lines, or may have had some, stays.
+            journal(&store, place, "whole", &["pinned.json", "events.arrows", "ledger"]);
+            journal(&store, place, "damaged", &["pinned.json", "ledger"]);
+        }
+        let names = |place| {
+            let entries = std::fs::read_dir(Store::all(root.path(), place)).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        drop(store);
+        let store = Store::open(root.path()).unwrap();
+        for place in [Place::Scans, Place::Held] {
+            assert_eq!(names(place), ["damaged", "whole"]);
+        }
+        let whole = store.folder(Place::Scans, "whole");
+        store.remove(&whole).unwrap();
+        store.remove(&whole).unwrap();
+        assert_eq!(names(Place::Scans), ["damaged"]);
     }
 }

@@ -14,6 +14,18 @@ use crate::journal::Store;
 use crate::settings::Settings;
 use crate::telemetry::{Health, MetricsHandle};
 
+/// Between two looks at the model.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between two sweeps of the journals: the shortest and the longest time.
+const SWEEP_S: (f64, f64) = (10.0, 300.0);
+
+/// Looks at the model for each sweep of the journals: often, where journals are soon not needed any more.
+fn looks_a_sweep(reopen_s: impl Iterator<Item = f64>) -> u64 {
+    let sweep_s = reopen_s.fold(f64::INFINITY, f64::min) / 10.0;
+    let sweep = Duration::from_secs_f64(sweep_s.clamp(SWEEP_S.0, SWEEP_S.1));
+    sweep.div_duration_f64(LOOK).round() as u64
+}
+
 /// What has to be done every now and then.
 pub(super) struct Household {
     pub(super) shelf: Arc<Shelf>,
@@ -29,10 +41,9 @@ pub(super) struct Household {
 impl Household {
     /// Does it until `stop`.
     pub(super) async fn keep(self, stop: CancellationToken) {
-        /// Looks at the model for each sweep of the journals.
-        const SWEEP_EVERY: u64 = 150;
         let patience = Duration::from_secs_f64(self.settings.daemon.stalled_s);
-        let mut interval = tokio::time::interval(Duration::from_secs(2));
+        let mut interval = tokio::time::interval(LOOK);
+        let sweep_every = looks_a_sweep(self.settings.sources.iter().map(|source| source.reopen_s));
         let this = Arc::new(self);
         let mut round = 0_u64;
         let mut under_way: Option<JoinHandle<()>> = None;
@@ -48,7 +59,7 @@ impl Household {
             }
             // The disk it looks at may be the one that stalls; that is told of all the same.
             if under_way.is_none() {
-                let (work, sweeps) = (Arc::clone(&this), round.is_multiple_of(SWEEP_EVERY));
+                let (work, sweeps) = (Arc::clone(&this), round.is_multiple_of(sweep_every));
                 round += 1;
                 under_way = Some(tokio::task::spawn_blocking(move || {
                     work.look_at_model();
@@ -104,5 +115,18 @@ pub(super) fn tell(checked: &Checked) {
             tracing::error!("model refused, the one before stays in use (if any): {reason}");
         }
         Checked::Unchanged => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_as_often_as_the_shortest_time_to_open_scans_again_asks_for() {
+        assert_eq!(looks_a_sweep([43_200.0, 86_400.0].into_iter()), 150);
+        assert_eq!(looks_a_sweep([43_200.0, 600.0].into_iter()), 30);
+        assert_eq!(looks_a_sweep([0.0].into_iter()), 5);
+        assert_eq!(looks_a_sweep(std::iter::empty()), 150);
     }
 }

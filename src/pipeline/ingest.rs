@@ -144,10 +144,15 @@ impl Ingest {
         let resumed = journal.resumer.resume(&mut self.scans, &mut journal.keeper, now, |scans| {
             workboard.post(scans.take_notices(), now);
         });
-        if !resumed.scans.is_empty() || resumed.held > 0 {
-            tracing::info!(scans = resumed.scans.len(), held = resumed.held, "resumed from the journal");
+        if !resumed.scans.is_empty() || !resumed.held.is_empty() {
+            let (scans, held) = (resumed.scans.len(), resumed.held.len());
+            tracing::info!(scans, held, "resumed from the journal");
         }
         if let Some(office) = &mut self.resend {
+            for message in &resumed.held {
+                office.held(message.source, &message.scan_id, message.seq, now);
+                office.restarted(&message.scan_id);
+            }
             resumed.scans.iter().for_each(|scan_id| office.restarted(scan_id));
         }
         self.tell(now);

@@ -43,7 +43,18 @@ pub struct Resumed {
     /// Scans that go on, or are archived now.
     pub scans: Vec<String>,
     /// Messages that are held for scans whose start has not come.
-    pub held: u64,
+    pub held: Vec<HeldMessage>,
+}
+
+/// A message whose scan has not started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldMessage {
+    /// Index of its source.
+    pub source: usize,
+    /// Its scan.
+    pub scan_id: Arc<str>,
+    /// Its number.
+    pub seq: u64,
 }
 
 /// What journals are resumed with.
@@ -75,7 +86,6 @@ impl Resumer {
     ) -> Resumed {
         let mut resumed = Resumed::default();
         let store = Arc::clone(keeper.store());
-        store.discard_unbegun();
         let mut found = self.found(keeper, Place::Scans);
         found.sort_by_key(|(_, pinned, _)| pinned.created);
         for (folder, pinned, archived) in found {
@@ -97,11 +107,14 @@ impl Resumer {
         }
         for (folder, pinned, _) in self.found(keeper, Place::Held) {
             let (scan_id, source) = (pinned.scan_id.clone(), self.source(&pinned));
+            let shared_id: Arc<str> = scan_id.as_str().into();
             let started = scans.get(&scan_id).is_some();
             let read = journal::read(&folder, |line| {
                 let What::Update(update) = line.what else { return };
                 let event = ScanEvent { scan_id: scan_id.clone(), seq: Some(line.seq), time: None, update };
-                resumed.held += 1;
+                if !started {
+                    resumed.held.push(HeldMessage { source, scan_id: Arc::clone(&shared_id), seq: line.seq });
+                }
                 // The scan may have begun right before the end: what it has not seen of this is new to its journal.
                 let bytes = 4096;
                 drop(if started {

@@ -223,6 +223,32 @@ fn where_even_the_start_was_lost_the_settings_say_whom_to_ask() {
 }
 
 #[test]
+fn a_start_that_was_lost_is_asked_for_after_a_crash_too() {
+    let (mut desk, address) = Desk::bind();
+    let start = |dir| {
+        let lines = format!(
+            "bind = \"tcp://127.0.0.1:0\"\ngrace_s = 0.3\nresend_after_s = 0.1\nresend = {address:?}"
+        );
+        Setup::bare().source("beam", &lines).start_in(dir)
+    };
+    let messages = Script::new("asked").whole();
+    let rig = start(tempfile::tempdir().unwrap());
+    // Its end is lost as well.
+    let came = &messages[5..messages.len() - 1];
+    Feed::push(rig.source()).send_all(came);
+    rig.received(came.len() as u64);
+    // Nobody answers before the daemon dies.
+    desk.request();
+    let rig = start(rig.kill());
+    let asked = honest(desk, Feed::push(rig.source()), messages.clone());
+    let scan = rig.archived("asked");
+    assert_eq!((&scan["outcome"]["status"], &scan["gaps"]), (&json!("complete"), &json!([])));
+    let asked: BTreeSet<_> = std::iter::from_fn(|| asked.try_recv().ok()).flat_map(|(_, seq)| seq).collect();
+    let above = [messages.len() as u64 - 1, 4_294_967_294];
+    assert!(asked.contains(&[0, 4]) && asked.contains(&above), "{asked:?}");
+}
+
+#[test]
 fn an_end_that_was_lost_is_asked_for_when_another_scan_begins() {
     let (desk, address) = Desk::bind();
     let rig = rig("");
