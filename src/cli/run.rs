@@ -62,27 +62,32 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     builder.worker_threads(2).enable_all().build().map_err(Failure::unavailable)
 }
 
-/// Cancels `stop` at SIGINT or SIGTERM; a second one ends the process at once.
-pub(super) async fn stop_on_signal(stop: CancellationToken) {
+/// Cancels `stop` at SIGINT or SIGTERM; a second one ends the process at once. Signals are caught from this call on, not
+/// only once what it returns runs: a daemon that says it is ready can be stopped.
+pub(super) fn stop_on_signal(stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::error!("cannot listen for signals");
-        return;
-    };
-    let mut next = async || {
-        tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        }
-    };
-    let name = next().await;
-    tracing::info!("{name}: stopping; once more to stop at once");
-    stop.cancel();
-    next().await;
-    #[expect(clippy::exit, reason = "asked for twice: whoever asks does not want to wait for the archive")]
-    std::process::exit(130);
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            tracing::error!("cannot listen for signals");
+            return;
+        };
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            }
+        };
+        let name = next().await;
+        tracing::info!("{name}: stopping; once more to stop at once");
+        stop.cancel();
+        next().await;
+        #[expect(
+            clippy::exit,
+            reason = "asked for twice: whoever asks does not want to wait for the archive"
+        )]
+        std::process::exit(130);
+    }
 }
 
 /// What the exit code of an error is.
