@@ -314,7 +314,7 @@ impl Rows<'_> {
         list.as_primitive::<Float32Type>().values().to_vec()
     }
 
-    fn text<'b>(&'b self, row: usize) -> Option<&'b str> {
+    fn text(&self, row: usize) -> Option<&str> {
         let column = self.column("text").as_string::<i32>();
         column.is_valid(row).then(|| column.value(row))
     }

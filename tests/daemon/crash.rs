@@ -56,7 +56,8 @@ fn messages_in_any_order_survive_with_what_waits_and_what_is_held() {
     let extend = script.extend(&[535.0]);
     let more = script.lines(12..13);
     let end = script.end();
-    let all = [&first[..], &last[..], &[extend.clone()], &more[..], &[end.clone()]].concat();
+    let all = [&first[..], &last[..], std::slice::from_ref(&extend), &more[..], std::slice::from_ref(&end)]
+        .concat();
     let undisturbed = start();
     Feed::push(undisturbed.source()).send_all(&all);
     let whole = |scan: &Value| scan["state"] == "archived" && scan["measured_values"] == 13 * 24;
