@@ -11,6 +11,7 @@ pub mod detector;
 pub mod document;
 pub mod evaluation;
 pub mod gmvae;
+mod ipc;
 pub mod journal;
 pub mod model;
 pub mod pipeline;

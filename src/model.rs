@@ -11,6 +11,7 @@ mod competence;
 mod metadata;
 mod operators;
 mod projection;
+mod rehearsal;
 mod session;
 
 pub use axis::{AxisError, MAX_CHANNELS, ModelAxis};

@@ -1,16 +1,14 @@
-//! The stream as messages: their bytes made, and their ends found where no ledger tells of them.
+//! The stream as messages: their bytes made, and batches made of them.
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
+use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
-use arrow::ipc::{MessageHeader, MetadataVersion, root_as_message};
 
 use super::table::SCHEMA;
-
-/// What every message begins with.
-const CONTINUATION: [u8; 4] = [0xff; 4];
+use crate::ipc::end_of_batch;
 
 /// Turns batches into messages of one stream.
 pub(super) struct Encoder {
@@ -65,39 +63,11 @@ impl Decoder {
 
     /// The batch of a message, if it is one of our columns.
     pub(super) fn decode(&self, message: Vec<u8>) -> Option<RecordBatch> {
-        if !matches!(end_of_message(&message), Some(end) if end == message.len()) {
+        if !matches!(end_of_batch(&message, SCHEMA.fields()), Some(end) if end == message.len()) {
             return None;
         }
         let mut decoder = StreamDecoder::new();
         decoder.decode(&mut self.schema.clone()).ok()?;
         decoder.decode(&mut Buffer::from(message)).ok()?
     }
-}
-
-/// Where the message at the start of `bytes` ends, if a whole one of a batch stands there whose parts lie within it.
-pub(super) fn end_of_message(bytes: &[u8]) -> Option<usize> {
-    let rest = bytes.strip_prefix(&CONTINUATION)?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let metadata = rest.get(..length)?;
-    let message = root_as_message(metadata).ok()?;
-    if message.header_type() != MessageHeader::RecordBatch {
-        return None;
-    }
-    let body = usize::try_from(message.bodyLength()).ok()?;
-    let end = length.checked_add(8)?.checked_add(body)?;
-    bytes.get(..end)?;
-    // The decoder trusts where its buffers lie.
-    let batch = message.header_as_record_batch()?;
-    let inside = |offset: i64, length: i64| {
-        let (offset, length) = (usize::try_from(offset).ok()?, usize::try_from(length).ok()?);
-        (offset.checked_add(length)? <= body).then_some(())
-    };
-    for buffer in batch.buffers()? {
-        inside(buffer.offset(), buffer.length())?;
-    }
-    let rows = batch.length();
-    let sane = |count: i64| (0..=i64::from(i32::MAX)).contains(&count);
-    (sane(rows) && batch.nodes()?.iter().all(|node| sane(node.length()) && sane(node.null_count())))
-        .then_some(end)
 }

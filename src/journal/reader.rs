@@ -8,8 +8,9 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use super::ledger::{RECORD_BYTES, Record};
-use super::messages::{Decoder, end_of_message};
+use super::messages::Decoder;
 use super::{EVENTS, JournalError, LEDGER, Line, Pinned, What, table};
+use crate::ipc::end_of_batch;
 use crate::scan::{Outcome, ScanUpdate};
 
 /// Messages larger than this are nobody's: a message of the wire is 256 MiB at most, and its values may double.
@@ -326,7 +327,7 @@ impl Stream<'_> {
             let from = self.at;
             let message = self.take(size)?;
             self.back_to(from)?;
-            if let Some(found) = end_of_message(&message) {
+            if let Some(found) = end_of_batch(&message, table::SCHEMA.fields()) {
                 return Ok(Some(message[..found].to_vec()));
             }
             let all = (end - self.at).min(MOST_MESSAGE_BYTES);

@@ -23,6 +23,9 @@ pub enum Backend {
     Tract,
 }
 
+/// Name of the embedded engine.
+pub(super) const EMBEDDED: &str = "tract";
+
 /// An engine, and where its library is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackendChoice {
@@ -79,7 +82,7 @@ enum Engine {
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tract => f.write_str("tract"),
+            Self::Tract => f.write_str(EMBEDDED),
             Self::OnnxRuntime(path) => write!(f, "onnxruntime ({})", path.display()),
         }
     }

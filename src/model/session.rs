@@ -12,6 +12,7 @@ use super::backend::{self, BackendChoice, BackendError};
 use super::batch::Batch;
 use super::metadata::{ContractError, MAX_FILE_BYTES, Metadata};
 use super::projection::Projection;
+use super::rehearsal;
 
 /// How far the sum of a row of the posterior may be from 1.
 const SUM_TOLERANCE: f32 = 1e-4;
@@ -165,6 +166,10 @@ impl Model {
             return Err(ModelError::References { model, expected });
         }
         let (environment, engine) = backend::start(choice)?;
+        if engine == backend::EMBEDDED {
+            rehearsal::rehearse(bytes, &probe_batch(&metadata), metadata.takes_sigma)
+                .map_err(|reason| ModelError::Engine { engine: engine.clone(), reason })?;
+        }
         let session = build(&environment, bytes)
             .map_err(|error| ModelError::Engine { engine: engine.clone(), reason: error.to_string() })?;
         let sha256 = sha256_hex(bytes);

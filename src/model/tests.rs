@@ -211,6 +211,14 @@ fn other_references_are_refused_with_both_digests() {
 }
 
 #[test]
+fn a_graph_that_makes_the_embedded_engine_panic_is_refused() {
+    let mut model = good();
+    graph(&mut model).node[3].output = vec!["elsewhere".to_owned()];
+    let error = Model::load(&model.encode_to_vec(), &BackendChoice::tract(), None).unwrap_err().to_string();
+    assert!(error.starts_with("tract") && error.contains("panics"), "{error}");
+}
+
+#[test]
 fn what_is_no_onnx_is_an_error() {
     for bytes in [&b"PK\x03\x04 not a model"[..], &[0xff; 64], &[]] {
         assert!(Model::load(bytes, &BackendChoice::tract(), None).is_err());

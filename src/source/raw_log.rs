@@ -3,22 +3,36 @@
 //! An Arrow IPC stream of `received` (timestamp) and `parts` (list of binary), a batch for each round of receiving; the schema's
 //! metadata tell whether the first part is a topic. A file that grows beyond half of what is allowed becomes `<name>.old.arrows`, in
 //! place of the one before. It is no journal: nothing waits for it, and where it cannot be written it is given up.
+//!
+//! Bad input: what is no recording is refused; a recording that is torn or damaged ends there, and nothing is allocated for bytes
+//! that the file does not have.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BinaryArray, ListArray, RecordBatch, TimestampMicrosecondArray,
 };
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+
+use crate::ipc;
+
+/// Name and version of the format.
+const FORMAT: &str = "phasewatch-raw/1";
+
+fn columns() -> Vec<Field> {
+    let part = Field::new("item", DataType::Binary, false);
+    let stamp = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    vec![Field::new("received", stamp, false), Field::new("parts", DataType::List(Arc::new(part)), false)]
+}
 
 /// One message as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,21 +73,15 @@ impl RawLog {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
             .collect();
-        let part = Field::new("item", DataType::Binary, false);
-        let stamp = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let fields = vec![
-            Field::new("received", stamp, false),
-            Field::new("parts", DataType::List(Arc::new(part)), false),
-        ];
         let metadata = [
-            ("phasewatch.format", "phasewatch-raw/1".to_owned()),
+            ("phasewatch.format", FORMAT.to_owned()),
             ("phasewatch.topic", has_topic.to_string()),
             ("phasewatch.source", source.to_owned()),
         ];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
         let mut log = Self {
             path: folder.join(format!("{name}.arrows")),
-            schema: Arc::new(Schema::new(fields).with_metadata(metadata)),
+            schema: Arc::new(Schema::new(columns()).with_metadata(metadata)),
             has_topic,
             limit_bytes,
             writer: None,
@@ -145,18 +153,62 @@ impl RawLog {
     }
 }
 
-/// Reads a recording, as far as it is whole.
+/// Reads a recording, as far as it is whole. Memory for one batch at a time.
 ///
 /// # Errors
-/// Where it is not one. A torn end ends it.
+/// Where it is not one. A torn end, or damage, ends it.
 pub fn read_raw(path: &Path) -> Result<impl Iterator<Item = RawRecord> + Send + use<>, String> {
-    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let reader = StreamReader::try_new(BufReader::new(file), None)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    if reader.schema().metadata().get("phasewatch.format").map(String::as_str) != Some("phasewatch-raw/1") {
+    let told = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    let file = File::open(path).map_err(|error| told(&error))?;
+    let left = file.metadata().map_err(|error| told(&error))?.len();
+    let mut messages = Messages { file: BufReader::new(file), left };
+    let first = messages.next().unwrap_or_default();
+    if ipc::end_of_schema(&first, "phasewatch.format") != Some((first.len(), FORMAT)) {
         return Err(format!("{} is no recording of the wire", path.display()));
     }
-    Ok(reader.map_while(Result::ok).flat_map(|batch| records(&batch)))
+    // Its own would be taken at its word; the columns of a recording are known.
+    let (columns, known) = known_schema().map_err(|error| told(&error))?;
+    let batch = move |message: Vec<u8>| {
+        let is_whole = ipc::end_of_batch(&message, &columns) == Some(message.len());
+        let mut decoder = StreamDecoder::new();
+        decoder.decode(&mut known.clone()).ok()?;
+        if is_whole { decoder.decode(&mut Buffer::from(message)).ok()? } else { None }
+    };
+    Ok(messages.map_while(batch).flat_map(|batch| records(&batch)))
+}
+
+/// The columns of a recording, and the message that tells of them.
+fn known_schema() -> Result<(Fields, Buffer), ArrowError> {
+    let (schema, mut stream) = (Schema::new(columns()), Vec::new());
+    drop(StreamWriter::try_new(&mut stream, &schema)?);
+    Ok((schema.fields, Buffer::from(stream)))
+}
+
+/// The messages of a stream, as far as the file has all of their bytes.
+struct Messages {
+    file: BufReader<File>,
+    left: u64,
+}
+
+impl Messages {
+    /// Appends so many bytes to `message`, if the file has them.
+    fn take(&mut self, bytes: u64, message: &mut Vec<u8>) -> Option<()> {
+        self.left = self.left.checked_sub(bytes)?;
+        let read = self.file.by_ref().take(bytes).read_to_end(message).ok()?;
+        (read as u64 == bytes).then_some(())
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut message = Vec::new();
+        self.take(8, &mut message)?;
+        self.take(ipc::metadata_bytes(&message)?, &mut message)?;
+        self.take(ipc::body_bytes(&message)?, &mut message)?;
+        Some(message)
+    }
 }
 
 fn records(batch: &RecordBatch) -> Vec<RawRecord> {
@@ -218,5 +270,40 @@ mod tests {
         let newest = read_raw(&dir.path().join("beam_1.arrows")).unwrap().last().unwrap();
         assert_eq!(newest.received, time(99));
         assert!(files.iter().all(|file| file.metadata().unwrap().len() < 12_000));
+    }
+
+    #[test]
+    fn what_is_no_recording_is_refused_and_damage_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("beam.arrows");
+        let schema = Schema::new(vec![Field::new("received", DataType::UInt8, false)]);
+        for metadata in [None, Some(FORMAT)] {
+            let metadata = metadata.map(|format| ("phasewatch.format".to_owned(), format.to_owned()));
+            let schema = Arc::new(schema.clone().with_metadata(metadata.clone().into_iter().collect()));
+            let column: ArrayRef = Arc::new(arrow::array::UInt8Array::from(vec![7]));
+            let mut writer = StreamWriter::try_new(File::create(&path).unwrap(), &schema).unwrap();
+            writer.write(&RecordBatch::try_new(schema, vec![column]).unwrap()).unwrap();
+            drop(writer);
+            // Other columns under our name are no messages.
+            let read = read_raw(&path).map(Iterator::count);
+            assert_eq!(read.ok(), metadata.map(|_| 0));
+        }
+        let mut log = log(dir.path(), 1 << 20);
+        for at in 0..3 {
+            log.push(time(at), &[Bytes::from("topic"), Bytes::from("header")]);
+            log.flush().unwrap();
+        }
+        let path = dir.path().join("beam_1.arrows");
+        let good = std::fs::read(&path).unwrap();
+        let mut counts = [0; 4];
+        for at in 0..good.len() {
+            for value in [0x00, 0xff, good[at] ^ 1] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                std::fs::write(&path, &bad).unwrap();
+                counts[read_raw(&path).map_or(0, Iterator::count)] += 1;
+            }
+        }
+        assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
     }
 }
