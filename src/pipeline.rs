@@ -32,6 +32,7 @@ pub mod shelf;
 pub mod sweep;
 pub mod sync;
 pub mod uploads;
+mod wiring;
 pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,34 +17,28 @@ use tokio_util::sync::CancellationToken;
 use super::archiver::Archiver;
 use super::at_work::AtWork;
 use super::household::{Household, keep_model, tell};
-use super::ingest::{Ingest, Journal, SourceLine};
+use super::ingest::{Ingest, Journal};
 use super::keeper::{Keeper, KeeperSettings, Pins};
 use super::mapper::{Mapper, MapperSettings, Outlet};
 use super::orders::Orders;
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
-use super::resend::desk::MOST_UNDER_WAY;
-use super::resend::rule::ResendRule;
-use super::resend::{Office, ResendLine, client};
 use super::resume::{Recipes, Resumer};
-use super::scans::{Patience, ScanLimits, Scans};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::sync::syncer;
 use super::uploads::UploadHand;
+use super::wiring::{endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals};
 use super::workboard::Workboard;
 use super::{advice, backend, copies, recipe};
 use crate::classify::Recipe;
-use crate::detector::FrameSettings;
 use crate::journal::{JournalError, Store};
 use crate::publish::board::Board;
 use crate::publish::http::{self, HttpState};
 use crate::publish::zmq::{Publisher, PublisherError, PublisherHandle, PublisherSettings};
 use crate::recording::RecordingError;
 use crate::reference::ReferenceSet;
-use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceSettings};
-use crate::source::frames::{Attach, Endpoint, FrameError, SocketKind, SourceStatus, ZmqFrameSource};
-use crate::source::raw_log::RawLog;
-use crate::source::stxm_stream::Framing;
+use crate::settings::{Settings, SourceSettings};
+use crate::source::frames::{FrameError, SourceStatus, ZmqFrameSource};
 use crate::telemetry::MetricsHandle;
 
 /// Why the daemon cannot start.
@@ -316,35 +309,6 @@ impl App {
     }
 }
 
-/// Opens the state directory, and keeps what scans are going to need of what is in use.
-fn open_journal(
-    settings: &Settings,
-    references: &ReferenceSet,
-    recipe: &Recipe,
-) -> Result<(Arc<Store>, Pins), JournalError> {
-    let store = Store::open(&settings.daemon.state_dir)?;
-    let pins = Pins {
-        references: store.keep(references)?,
-        frames: serde_json::to_value(frame_settings(settings)).unwrap_or_default(),
-        recipe: serde_json::to_value(recipe).unwrap_or_default(),
-        settings: serde_json::to_value(settings).unwrap_or_default(),
-        sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
-    };
-    Ok((Arc::new(store), pins))
-}
-
-fn endpoint(source: &SourceSettings, message_bytes: usize) -> Endpoint {
-    let kind = match source.socket {
-        Socket::Pull => SocketKind::Pull,
-        Socket::Sub => SocketKind::Sub,
-    };
-    let attach = match &source.endpoint {
-        Attachment::Connect(address) => Attach::Connect(address.clone()),
-        Attachment::Bind(address) => Attach::Bind(address.clone()),
-    };
-    Endpoint { topic: source.topic.clone(), max_message_bytes: message_bytes, ..Endpoint::new(kind, attach) }
-}
-
 /// The threads that do the work.
 struct Threads {
     handles: Vec<(&'static str, JoinHandle<()>)>,
@@ -463,70 +427,4 @@ fn spawn(
         work();
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(AppError::Thread)
-}
-
-/// Without a journal nobody looks at those that are there.
-fn warn_of_journals(settings: &Settings) {
-    let journals = settings.daemon.state_dir.join("journal");
-    let some = std::fs::read_dir(&journals).is_ok_and(|mut entries| entries.next().is_some());
-    if some {
-        let journals = journals.display();
-        tracing::warn!(%journals, "journal.enabled is false: scans that are open or not archived there stay as they are");
-    }
-}
-
-/// Recordings of the wire; a source that cannot be recorded is received all the same.
-fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
-    let folder = settings.daemon.state_dir.join("raw");
-    let log = |source: &SourceSettings| {
-        let limit = settings.journal.record_bytes as u64;
-        let log = RawLog::create(&folder, &source.name, source.socket == Socket::Sub, limit);
-        log.inspect_err(|error| tracing::error!(source = source.name, "the wire is not recorded: {error}"))
-            .ok()
-    };
-    settings.sources.iter().map(log).collect()
-}
-
-fn lines(settings: &Settings) -> Vec<SourceLine> {
-    let line = |source: &SourceSettings| SourceLine {
-        name: source.name.clone(),
-        framing: if source.socket == Socket::Sub { Framing::Topic } else { Framing::Bare },
-        beamline: source.beamline.clone(),
-    };
-    settings.sources.iter().map(line).collect()
-}
-
-/// Where missing messages are asked for; its client runs in a task, until `stop`.
-fn resend_office(settings: &Settings, stop: &CancellationToken) -> Office {
-    let line = |source: &SourceSettings| ResendLine {
-        name: source.name.clone(),
-        rule: ResendRule::of(source),
-        after: Duration::from_secs_f64(source.resend_after_s),
-    };
-    let (errands, to_carry) = tokio::sync::mpsc::channel(MOST_UNDER_WAY);
-    let (report, reports) = sync_channel(MOST_UNDER_WAY);
-    tokio::spawn(client::run(to_carry, report, stop.clone()));
-    Office::new(settings.sources.iter().map(line).collect(), errands, reports)
-}
-
-fn frame_settings(settings: &Settings) -> FrameSettings {
-    FrameSettings { mask: settings.detector.mask.clone(), find_bad_pixels: settings.detector.find_bad_pixels }
-}
-
-fn scans(settings: &Settings) -> Scans {
-    let limits = ScanLimits {
-        pixels: settings.limits.pixels,
-        stack_bytes: settings.limits.stack_bytes,
-        total_bytes: settings.limits.total_bytes,
-        open_scans: settings.limits.open_scans,
-        held_bytes: settings.limits.held_bytes,
-        kept_bytes: settings.limits.kept_bytes,
-    };
-    let patience = |source: &SourceSettings| Patience {
-        silence: Duration::from_secs_f64(source.silence_s),
-        grace: Duration::from_secs_f64(source.grace_s),
-        reopen: Duration::from_secs_f64(source.reopen_s),
-        resend: Duration::from_secs_f64(source.resend_wait_s),
-    };
-    Scans::new(limits, settings.sources.iter().map(patience).collect()).with_frames(frame_settings(settings))
 }
