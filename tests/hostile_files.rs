@@ -2,47 +2,23 @@
 //!
 //! The files are those of `tests/fixtures/hdf5`, of others and of ours; each is cut and flipped at many places, and read.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, reason = "these are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "these are tests"
+)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "fuzzing/noting.rs"]
+mod noting;
+
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phasewatch::recording::Recording;
 
-/// The largest block that was asked for since it was last set to 0.
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-struct Noting;
-
-// SAFETY: every call is handed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Noting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LARGEST.fetch_max(size, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(block, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Noting = Noting;
+static ALLOCATOR: noting::Noting = noting::Noting;
 
 /// Places in a file that are damaged, at least.
 const PLACES: usize = 400;
@@ -58,11 +34,11 @@ fn fixtures() -> Vec<PathBuf> {
 /// Reads `bytes` as the file `path`; whether it is accepted.
 fn read(path: &Path, bytes: &[u8]) -> bool {
     std::fs::write(path, bytes).unwrap();
-    LARGEST.store(0, Ordering::Relaxed);
+    noting::forget();
     let read = Recording::load(path);
     // What deflate can pack into a file of this length; a vector that grows asks for twice of what it holds.
     let bound = 2 * (1032 * bytes.len() + 64 * 1024);
-    let largest = LARGEST.load(Ordering::Relaxed);
+    let largest = noting::largest_bytes();
     assert!(largest <= bound, "{largest} bytes at once for a file of {}: {}", bytes.len(), path.display());
     read.is_ok()
 }
