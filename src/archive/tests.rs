@@ -189,7 +189,11 @@ fn only_a_provisional_archive_of_the_same_scan_gives_way() {
     assert_eq!(archive(root.path(), extended), Placed::Replaced(first.clone()));
     assert!(!Manifest::read(&first).unwrap().provisional);
     assert_eq!(archive(root.path(), extended), Placed::AlreadyThere(first.clone()));
-    assert_eq!(archive(root.path(), |_, _, reopen| *reopen = true), Placed::Replaced(first.clone()));
+    let reopened = |plan: &mut ScanPlan, provisional: &mut bool, reopen: &mut bool| {
+        extended(plan, provisional, reopen);
+        *reopen = true;
+    };
+    assert_eq!(archive(root.path(), reopened), Placed::Replaced(first.clone()));
     let other = |plan: &mut ScanPlan, _: &mut bool, _: &mut bool| plan.sample = Some("another".into());
     let second = day.join("scan=NVPF_0042~2");
     assert_eq!(archive(root.path(), other), Placed::New(second.clone()));

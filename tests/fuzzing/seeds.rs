@@ -226,6 +226,7 @@ fn journal(to: &Path, scratch: &Path) -> Outcomes {
         created: DateTime::UNIX_EPOCH,
         references: "ab".to_owned(),
         model: None,
+        frames: serde_json::Value::Null,
         recipe: serde_json::json!({ "min": 0.95 }),
         settings: serde_json::json!({}),
     };
