@@ -38,7 +38,9 @@ pub(super) fn of_attribute(
         // Of a single text the reader has resolved the bytes already.
         Kind::Variable if count == 1 => Some(vec![decode(raw)]),
         Kind::Variable => {
-            let references = raw.chunks(raw.len() / attribute.num_elements().ok()?.max(1) as usize);
+            // A file may say that there are more texts than bytes.
+            let size = raw.len() / attribute.num_elements().ok()?.max(1) as usize;
+            let references = raw.chunks(size.max(1));
             references
                 .take(count)
                 .map(|reference| resolve(reference).ok().map(|text| decode(&text)))
@@ -58,7 +60,7 @@ pub(super) fn of_dataset(dataset: &Dataset, most: usize) -> Result<Option<Vec<St
     match kind {
         Kind::Fixed(length) => Ok(Some(raw.chunks(length.max(1)).map(decode).collect())),
         Kind::Variable => raw
-            .chunks(dataset.vlen_reference_size())
+            .chunks(dataset.vlen_reference_size().max(1))
             .map(|reference| dataset.resolve_vlen_reference_bytes(reference, 1).map(|text| decode(&text)))
             .collect::<Result<_, _>>()
             .map(Some),
