@@ -21,6 +21,7 @@ pub(crate) struct Daemon {
     push: PushSocket,
     publish: String,
     board: Board,
+    metrics: MetricsHandle,
     stop: CancellationToken,
     run: JoinHandle<()>,
     _archive: TempDir,
@@ -53,7 +54,16 @@ impl Daemon {
         });
         let mut push = PushSocket::new();
         runtime.block_on(push.connect(&addresses.sources[0])).unwrap();
-        Self { runtime, push, publish: addresses.publish, board, stop, run, _archive: archive }
+        Self {
+            runtime,
+            push,
+            publish: addresses.publish,
+            board,
+            metrics: metrics.clone(),
+            stop,
+            run,
+            _archive: archive,
+        }
     }
 
     /// Sends messages as fast as the socket takes them.
@@ -62,6 +72,22 @@ impl Daemon {
         runtime.block_on(async {
             for parts in messages {
                 push.send(ZmqMessage::try_from(parts).unwrap()).await.unwrap();
+            }
+        });
+    }
+
+    /// Messages that this process's daemons have received so far: with a journal, those that are in it.
+    pub(crate) fn received(&self) -> u64 {
+        let text = self.metrics.render();
+        let series = text.lines().filter(|line| line.starts_with("phasewatch_messages_received_total{"));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    }
+
+    /// Waits until so many messages were received.
+    pub(crate) fn wait_received(&self, messages: u64) {
+        self.runtime.block_on(async {
+            while self.received() < messages {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
     }

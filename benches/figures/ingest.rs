@@ -14,6 +14,8 @@ pub(crate) struct Ingested {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
+    /// Until every message counted as received; the time above ends when the daemon says that the scan has ended.
+    pub(crate) received: Duration,
 }
 
 impl Ingested {
@@ -30,13 +32,16 @@ fn run(daemon: &mut Daemon, plan: &ScanPlan, samples: Vec<Vec<Bytes>>) -> Ingest
     let end = encode::scan_end(stamp, EndStatus::Complete, None).unwrap();
     let bytes = samples.iter().flatten().map(|part| part.len() as u64).sum();
     let messages = samples.len() as u64;
+    let before = daemon.received();
     let clock = Instant::now();
     daemon.send(std::iter::once(start).chain(samples).chain(std::iter::once(end)));
+    daemon.wait_received(before + messages + 2);
+    let received = clock.elapsed();
     let summary = daemon.wait_for_end(&plan.scan_id);
     let time = clock.elapsed();
     assert_eq!(summary.measured_values, plan.planned_values());
     assert!(summary.gaps.is_empty(), "{:?}", summary.gaps);
-    Ingested { messages, bytes, time }
+    Ingested { messages, bytes, time, received }
 }
 
 fn batch(energy: usize, first: usize, count: usize) -> SampleBatch {
