@@ -146,6 +146,38 @@ impl Columns {
         self.kind.len()
     }
 
+    /// No lines, with room for as many as these are, within reason.
+    pub(super) fn with_the_same_room(&self) -> Self {
+        const MOST_VALUES: usize = 1 << 19;
+        let rows = self.rows().min(1 << 14);
+        let lists = |values: usize| Lists {
+            ends: {
+                let mut ends = Vec::with_capacity(rows + 1);
+                ends.push(0);
+                ends
+            },
+            items: Vec::with_capacity(values),
+        };
+        Self {
+            kind: Vec::with_capacity(rows),
+            seq: Vec::with_capacity(rows),
+            received: Vec::with_capacity(rows),
+            time: Vec::with_capacity(rows),
+            energy_index: Vec::with_capacity(rows),
+            first_pixel: Vec::with_capacity(rows),
+            count: Vec::with_capacity(rows),
+            pixels: Lists { ends: lists(0).ends, items: Vec::new() },
+            values: lists(self.values.items.len().min(MOST_VALUES)),
+            i0: Vec::with_capacity(rows),
+            i0_each: lists(self.i0_each.items.len().min(MOST_VALUES)),
+            ring_current_ma: Vec::with_capacity(rows),
+            energy_ev: Vec::with_capacity(rows),
+            text: Vec::with_capacity(rows),
+            payload: Vec::with_capacity(rows),
+            bytes: 0,
+        }
+    }
+
     /// About the bytes they will take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -145,7 +145,9 @@ impl ScanWriter {
         if self.columns.rows() == 0 {
             return Ok(());
         }
-        let columns = std::mem::take(&mut self.columns);
+        // A stream goes on as it was: room for as much again saves growing bit by bit.
+        let room = self.columns.with_the_same_room();
+        let columns = std::mem::replace(&mut self.columns, room);
         let rows = columns.rows() as u64;
         let number = files.next + self.unwritten.len() as u64;
         let previous_crc = self.unwritten.back().map_or(files.last_crc, |message| message.crc);

@@ -130,6 +130,17 @@ impl Keeper {
     pub fn take(&mut self, lines: Vec<Kept>) {
         let mut blocked = BTreeSet::new();
         for line in std::mem::take(&mut self.unopened).into_iter().chain(lines) {
+            // Nearly every line: an event of a scan whose journal is open.
+            let is_event = !matches!(line.what, What::Closed(_) | What::Update(ScanUpdate::Started(_)));
+            if is_event && blocked.is_empty() && self.closed.is_empty() {
+                let received = self.time(line.at);
+                let writers = if line.held { &mut self.held } else { &mut self.writers };
+                if let Some(writer) = writers.get_mut(&line.scan_id) {
+                    writer.push(&Line { seq: line.seq, received, what: line.what });
+                    self.waiting = true;
+                    continue;
+                }
+            }
             if blocked.contains(&(line.held, Arc::clone(&line.scan_id))) {
                 self.unopened.push(line);
                 continue;
