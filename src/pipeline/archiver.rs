@@ -232,7 +232,7 @@ impl Archiver {
             let first = self.parked.values().next().map(|parked| &parked.order.summary);
             let why = first.and_then(|summary| summary.notes.iter().rfind(|note| note.starts_with(NOT_YET)));
             let what = format!(
-                "{} scans could not be archived and are tried again, the first is {} ({}): is archive.root writable and has room?",
+                "scans that could not be archived and are tried again: {}, the first is {} ({}): is archive.root writable and has room?",
                 self.parked.len(),
                 first.map_or("", |summary| summary.scan_id.as_str()),
                 why.map_or(NOT_YET, String::as_str)
