@@ -21,6 +21,8 @@ fn is_journal(folder: &Path) -> bool {
 
 /// What the name of a journal begins with that is being removed. No scan is called so.
 const GOING: &str = ".going-";
+/// What the name of a journal begins with that is written anew and has not taken its place yet.
+const ANEW: &str = ".anew-";
 
 /// Which journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,11 +103,22 @@ impl Store {
         Ok(store)
     }
 
-    /// Removes journals that a crash left half removed, or without a first line. Only before anybody writes one.
+    /// Removes journals that a crash left half removed, or without a first line, and puts those in their place that were written
+    /// anew. Only before anybody writes one.
     fn tidy(&self, place: Place) -> Result<(), JournalError> {
         let all = Self::all(&self.root, place);
         for entry in std::fs::read_dir(&all).map_err(JournalError::io("reading", &all))? {
             let folder = entry.map_err(JournalError::io("reading", &all))?.path();
+            if let Some(place) = place_of_anew(&folder) {
+                // The old one goes only when all of the new one is written: where it is there still, the new one may lack something.
+                let done = if place.exists() {
+                    self.remove(&folder)
+                } else {
+                    std::fs::rename(&folder, &place).map_err(JournalError::io("renaming", &folder))
+                };
+                done?;
+                continue;
+            }
             if is_going(&folder) || is_unused(&folder) {
                 // What stays is no journal, and does no harm but take room.
                 drop(std::fs::remove_dir_all(&folder));
@@ -205,17 +218,31 @@ impl Store {
     /// # Errors
     /// What the operating system says.
     pub fn remove(&self, folder: &Path) -> Result<(), JournalError> {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let going = folder.with_file_name(format!("{GOING}{name}"));
-        let gone = |result: std::io::Result<()>| match result {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(JournalError::io("removing", folder)(error))
-            }
-            _ => Ok(()),
-        };
-        gone(std::fs::remove_dir_all(&going))?;
-        gone(std::fs::rename(folder, &going))?;
-        gone(std::fs::remove_dir_all(&going))
+        let going = going_of(folder);
+        gone(std::fs::remove_dir_all(&going), folder)?;
+        gone(std::fs::rename(folder, &going), folder)?;
+        gone(std::fs::remove_dir_all(&going), folder)
+    }
+
+    /// An empty place for a journal that is written anew and shall then take the place of the one in `folder`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn begin_anew(&self, folder: &Path) -> Result<PathBuf, JournalError> {
+        let anew = anew_of(folder);
+        self.remove(&anew).map(|()| anew)
+    }
+
+    /// Puts the journal that was written anew in the place of the one in `folder`. A crash leaves the one or the other.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn put_anew(&self, folder: &Path) -> Result<(), JournalError> {
+        let (anew, going) = (anew_of(folder), going_of(folder));
+        gone(std::fs::remove_dir_all(&going), folder)?;
+        gone(std::fs::rename(folder, &going), folder)?;
+        std::fs::rename(&anew, folder).map_err(JournalError::io("renaming", &anew))?;
+        gone(std::fs::remove_dir_all(&going), folder)
     }
 
     /// Keeps a copy of `value` as JSON, under its SHA-256, which is returned.
@@ -274,6 +301,32 @@ impl Store {
     }
 }
 
+/// Whether something is gone: it was removed or moved, or was not there.
+fn gone(result: std::io::Result<()>, folder: &Path) -> Result<(), JournalError> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(JournalError::io("removing", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the journal of `folder` is called while it is removed.
+fn going_of(folder: &Path) -> PathBuf {
+    folder.with_file_name(format!("{GOING}{}", folder.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Where the journal of `folder` is written anew.
+fn anew_of(folder: &Path) -> PathBuf {
+    folder.with_file_name(format!("{ANEW}{}", folder.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// The place of a journal that was written anew; `None` where it was not.
+fn place_of_anew(folder: &Path) -> Option<PathBuf> {
+    let name = folder.file_name()?.to_str()?.strip_prefix(ANEW)?;
+    Some(folder.with_file_name(name))
+}
+
 /// Whether a journal was being removed.
 fn is_going(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(GOING))
@@ -290,6 +343,29 @@ fn is_unused(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_journal_written_anew_counts_once_the_old_one_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let [kept, lost] = ["kept", "lost"].map(|id| journal(&store, Place::Held, id, &["events.arrows"]));
+        for folder in [&kept, &lost] {
+            let anew = store.begin_anew(folder).unwrap();
+            std::fs::create_dir_all(&anew).unwrap();
+            std::fs::write(anew.join("events.arrows"), "anew").unwrap();
+        }
+        // A crash before the old one goes, and one right after.
+        store.remove(&lost).unwrap();
+        drop(store);
+        let store = Store::open(root.path()).unwrap();
+        let read = |folder: &Path| std::fs::read_to_string(folder.join("events.arrows")).unwrap();
+        assert_eq!((read(&kept), read(&lost)), ("x".to_owned(), "anew".to_owned()));
+        assert_eq!(store.found(Place::Held).unwrap().len(), 2);
+        // Undisturbed.
+        std::fs::rename(&lost, store.begin_anew(&kept).unwrap()).unwrap();
+        store.put_anew(&kept).unwrap();
+        assert_eq!((read(&kept), store.strangers()), ("anew".to_owned(), Vec::<PathBuf>::new()));
+    }
 
     fn journal(store: &Store, place: Place, scan_id: &str, files: &[&str]) -> PathBuf {
         let folder = store.folder(place, scan_id);

@@ -87,6 +87,11 @@ impl ScanWriter {
         &self.folder
     }
 
+    /// Says that its folder was renamed to `folder`.
+    pub fn moved_to(&mut self, folder: PathBuf) {
+        self.folder = folder;
+    }
+
     /// What its scan's maps are made with.
     #[must_use]
     pub fn pinned(&self) -> &Pinned {

@@ -305,24 +305,32 @@ impl Keeper {
         self.held.iter().filter(|(_, writer)| too_large(writer)).map(|(id, _)| Arc::clone(id)).collect()
     }
 
-    /// Writes what is held of a scan anew, without what was dropped.
+    /// Writes what is held of a scan anew, without what was dropped. What was written stays until all of that is.
     pub fn rewrite_held<'a>(
         &mut self,
         scan_id: &Arc<str>,
         held: impl Iterator<Item = (&'a ScanEvent, Instant)>,
     ) {
-        let Some(old) = self.held.remove(scan_id) else { return };
-        let (folder, pinned) = (old.folder().to_owned(), old.pinned().clone());
-        drop(old);
-        let fresh = self.store.remove(&folder).and_then(|()| ScanWriter::new(folder, pinned));
-        match fresh {
-            Ok(mut writer) => {
-                for (event, at) in held {
-                    let (seq, what) = (event.seq.unwrap_or(0), What::Update(event.update.clone()));
-                    writer.push(&Line { seq, received: self.time(at), what });
-                }
+        let Some(old) = self.held.get(scan_id) else { return };
+        let folder = old.folder().to_owned();
+        let lines = held.map(|(event, at)| Line {
+            seq: event.seq.unwrap_or(0),
+            received: self.time(at),
+            what: What::Update(event.update.clone()),
+        });
+        let written = self.store.begin_anew(&folder).and_then(|anew| {
+            let mut writer = ScanWriter::new(anew, old.pinned().clone())?;
+            lines.for_each(|line| writer.push(&line));
+            let done = self.at_work.at("writing a journal", || writer.commit())?;
+            self.store.put_anew(&folder)?;
+            writer.moved_to(folder);
+            Ok((writer, done))
+        });
+        match written {
+            Ok((writer, done)) => {
+                metrics::counter!(names::JOURNAL_BYTES).increment(done.bytes);
+                self.syncer.note((Place::Held, Arc::clone(scan_id)), done.files);
                 self.held.insert(Arc::clone(scan_id), writer);
-                self.waiting = true;
             }
             Err(error) => self.trouble(&error),
         }
