@@ -7,6 +7,7 @@ pub mod advice;
 pub mod archive;
 pub mod classify;
 pub mod cli;
+pub mod damage;
 pub mod detector;
 pub mod document;
 pub mod evaluation;
