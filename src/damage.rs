@@ -6,5 +6,12 @@
 //! relative, and say so.
 
 mod alert;
+mod kinetics;
+mod normal;
+mod series;
+mod trend;
 
 pub use alert::{Alert, AlertKey, AlertState, Level, Verdict};
+pub use kinetics::{Interval, Kinetics, Law};
+pub use series::{Plateau, Reading, Series};
+pub use trend::{Trend, Vigilance};
