@@ -6,5 +6,18 @@
 //! relative, and say so.
 
 mod alert;
+mod cause;
+mod groups;
+mod kinetics;
+mod normal;
+mod sentinels;
+mod series;
+mod trend;
 
 pub use alert::{Alert, AlertKey, AlertState, Level, Verdict};
+pub use cause::{Cause, Change, Circumstances, dose_and_time, is_operando};
+pub use groups::{Group, Groups, Of};
+pub use kinetics::{Interval, Kinetics, Law};
+pub use sentinels::{Images, Mean, Sentinels, Signal, Visit};
+pub use series::{Plateau, Reading, Series};
+pub use trend::{Trend, Vigilance};

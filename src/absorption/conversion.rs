@@ -122,6 +122,12 @@ impl Conversion {
         Self { interpolated: plane.variance_factor(), ..self }
     }
 
+    /// Relative variance of the I0 that all pixels of the plane have in common, for a noise factor of 1; 0 where each has its own.
+    #[must_use]
+    pub fn common_variance(&self) -> f64 {
+        if self.steady.1.is_finite() { self.steady.1 } else { 0.0 }
+    }
+
     /// Whether any value of the plane can be converted.
     #[must_use]
     pub fn is_possible(&self) -> bool {

@@ -90,4 +90,30 @@ impl<'a> DensityView<'a> {
             }
         }
     }
+
+    /// Visits the optical densities of every pixel at one energy, with their variances; what has none is left out.
+    pub fn visit_plane(&self, energy: usize, mut each: impl FnMut(usize, Density)) {
+        let Ok(index) = self.planes.binary_search_by_key(&energy, |(energy, _, _)| *energy) else { return };
+        let (_, plane, conversion) = &self.planes[index];
+        for pixel in 0..self.pixels {
+            let mut density = conversion.apply(pixel, plane.value(pixel), plane.i0_at(pixel));
+            if !density.od.is_nan() {
+                density.variance *= self.noise_factor as f32;
+                each(pixel, density);
+            }
+        }
+    }
+
+    /// Variance that the optical densities of all pixels at one energy have in common: that of their one I0; 0 where each has its own.
+    #[must_use]
+    pub fn common_variance(&self, energy: usize) -> f64 {
+        let index = self.planes.binary_search_by_key(&energy, |(energy, _, _)| *energy);
+        index.map_or(0.0, |index| self.planes[index].2.common_variance() * self.noise_factor)
+    }
+
+    /// For each entry of the plan, the first one of its energy.
+    #[must_use]
+    pub fn first_entries(&self) -> Vec<usize> {
+        (0..self.energies).map(|entry| self.repeats.first_of(entry)).collect()
+    }
 }

@@ -1,0 +1,293 @@
+//! Signals within a scan: energies that it measures again and again.
+//!
+//! An energy that the plan has more than once is a *sentinel*; each time it is measured is a *visit*. Two signals come of them:
+//!
+//! - **white line**: optical density at a sentinel above the edge less that at a sentinel before the edge, visited next to it;
+//! - **mass**: optical density at a sentinel before the edge.
+//!
+//! A reading is the mean over the pixels of a group that were measured at every visit, less that over the empty pixels of the same images, in
+//! which what is wrong with I0 cancels. Its error is taken from the data, line by line: what a line has in common (flicker of the beam)
+//! is counted as one, not as many pixels. Two things are added: what the photons alone make, where that is more, and what a displacement of the sample that
+//! nobody took out would do to this very group.
+
+use super::groups::Group;
+use super::series::{Reading, Series};
+use crate::classify::DensityView;
+use crate::reference::ReferenceSet;
+
+/// Share of a group's pixels that a visit must have measured to count.
+const MEASURED: f64 = 0.8;
+/// Empty pixels needed to compare with.
+const LEAST_EMPTY: usize = 100;
+/// Times that an energy must be planned to be a sentinel.
+const LEAST_VISITS: usize = 2;
+
+/// A signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// White line above the pre-edge.
+    WhiteLine,
+    /// Optical density before the edge.
+    Mass,
+    /// Mean of the state variable, such as the sodium content, or else the share of the most reduced phase.
+    State,
+    /// What no reference explains.
+    Residual,
+}
+
+impl Signal {
+    /// The word in rules and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WhiteLine => "white_line",
+            Self::Mass => "mass",
+            Self::State => "state",
+            Self::Residual => "residual",
+        }
+    }
+}
+
+/// One visit of a signal: the image, and the one that is taken off it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// Index of the energy in the plan.
+    pub energy: usize,
+    /// Index of the visit of the pre-edge sentinel that it is compared with.
+    pub less: Option<usize>,
+}
+
+impl Visit {
+    /// Index of the image that was measured last.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        self.energy.max(self.less.unwrap_or(0))
+    }
+}
+
+/// The sentinels of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sentinels {
+    /// Of each signal, the visits in the order of the plan.
+    pub signals: Vec<(Signal, f64, Vec<Visit>)>,
+}
+
+impl Sentinels {
+    /// Those of a plan with these energies; `first_entries` names for each the first entry of the same energy.
+    #[must_use]
+    pub fn of(energies_ev: &[f64], first_entries: &[usize], references: &ReferenceSet) -> Self {
+        let visits_of = |first: usize| -> Vec<usize> {
+            (0..energies_ev.len()).filter(|&entry| first_entries[entry] == first).collect()
+        };
+        let repeated: Vec<usize> = (0..energies_ev.len())
+            .filter(|&entry| first_entries[entry] == entry && visits_of(entry).len() >= LEAST_VISITS)
+            .collect();
+        let is_before = |entry: &usize| energies_ev[*entry] <= references.pre_edge.to_ev;
+        let before: Vec<usize> = repeated.iter().copied().filter(is_before).collect();
+        let mut signals = Vec::new();
+        for &entry in &repeated {
+            let plain = |energy| Visit { energy, less: None };
+            if is_before(&entry) {
+                let visits = visits_of(entry).into_iter().map(plain).collect();
+                signals.push((Signal::Mass, energies_ev[entry], visits));
+                continue;
+            }
+            let partners: Vec<usize> = before.iter().flat_map(|&first| visits_of(first)).collect();
+            let nearest =
+                |energy: usize| partners.iter().copied().min_by_key(|&other| (other.abs_diff(energy), other));
+            let visits = visits_of(entry).into_iter();
+            let visits = visits.map(|energy| Visit { energy, less: nearest(energy) }).collect();
+            signals.push((Signal::WhiteLine, energies_ev[entry], visits));
+        }
+        Self { signals }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.signals.is_empty()
+    }
+
+    /// Number of images that belong to a visit and have `done` with them.
+    #[must_use]
+    pub fn visits_done(&self, done: impl Fn(usize) -> bool) -> usize {
+        let visits = self.signals.iter().flat_map(|(_, _, visits)| visits);
+        visits.filter(|visit| done(visit.energy) && visit.less.is_none_or(&done)).count()
+    }
+}
+
+/// The images of a signal's visits, ready to be averaged over any group.
+#[derive(Debug)]
+pub struct Images {
+    visits: Vec<Visit>,
+    /// Optical density of each pixel at each visit, pre-edge taken off; NaN where there is none.
+    od: Vec<Vec<f32>>,
+    /// Its variance.
+    variance: Vec<Vec<f32>>,
+    /// What all pixels of a visit have in common.
+    common: Vec<f64>,
+    columns: usize,
+}
+
+impl Images {
+    /// The images of the visits that were measured, all of them, or nearly.
+    #[must_use]
+    pub fn of(view: &DensityView<'_>, visits: &[Visit], columns: usize) -> Self {
+        let pixels = view.pixels();
+        let mut images =
+            Self { visits: Vec::new(), od: Vec::new(), variance: Vec::new(), common: Vec::new(), columns };
+        for &visit in visits {
+            let (mut od, mut variance) = (vec![f32::NAN; pixels], vec![f32::NAN; pixels]);
+            view.visit_plane(visit.energy, |pixel, density| {
+                (od[pixel], variance[pixel]) = (density.od, density.variance)
+            });
+            let mut common = view.common_variance(visit.energy);
+            if let Some(less) = visit.less {
+                let mut both = vec![f32::NAN; pixels];
+                view.visit_plane(less, |pixel, density| {
+                    both[pixel] = od[pixel] - density.od;
+                    variance[pixel] += density.variance;
+                });
+                od = both;
+                common += view.common_variance(less);
+            }
+            if od.iter().any(|od| !od.is_nan()) {
+                images.visits.push(visit);
+                images.od.push(od);
+                images.variance.push(variance);
+                images.common.push(common);
+            }
+        }
+        images
+    }
+
+    /// What the means over a group are, visit by visit, with the visits that they are of. `empty` pixels are compared with; `unmoved_px` is how far the
+    /// sample may lie from where it is taken to lie.
+    #[must_use]
+    pub fn read(&self, group: &Group, empty: &[usize], unmoved_px: f64) -> (Vec<Visit>, Vec<Mean>) {
+        let measured =
+            |visit: usize| group.pixels.iter().filter(|&&pixel| !self.od[visit][pixel].is_nan()).count();
+        let counts: Vec<usize> = (0..self.visits.len()).map(measured).collect();
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let used: Vec<usize> = (0..self.visits.len())
+            .filter(|&visit| counts[visit] as f64 >= MEASURED * most as f64 && most > 0)
+            .collect();
+        let pixels = self.measured_at_all(&used, &group.pixels);
+        let empty = self.measured_at_all(&used, empty);
+        let compare = empty.len() >= LEAST_EMPTY;
+        if pixels.len() < group.matter.min(group.pixels.len()) / 2 || pixels.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let (own, none) = (self.means(&used, &pixels), self.means(&used, &empty));
+        let [down, right] = self.tilt(used.first().copied(), &pixels);
+        let displaced = (down.hypot(right) * unmoved_px).powi(2);
+        let means = used
+            .iter()
+            .enumerate()
+            .map(|(i, &visit)| {
+                let (mut value, mut variance) = own[i];
+                let mut field = 0.0;
+                if compare {
+                    (value, variance, field) = (value - none[i].0, variance + none[i].1, none[i].0);
+                } else {
+                    variance += self.common[visit];
+                }
+                Mean {
+                    value,
+                    sigma: (variance + displaced).sqrt(),
+                    empty: compare.then_some(field),
+                    tilt: [down, right],
+                }
+            })
+            .collect();
+        (used.iter().map(|&visit| self.visits[visit]).collect(), means)
+    }
+
+    fn measured_at_all(&self, used: &[usize], pixels: &[usize]) -> Vec<usize> {
+        let all = |&&pixel: &&usize| used.iter().all(|&visit| !self.od[visit][pixel].is_nan());
+        pixels.iter().filter(all).copied().collect()
+    }
+
+    /// Mean over pixels, and variance of the mean, for each visit.
+    fn means(&self, used: &[usize], pixels: &[usize]) -> Vec<(f64, f64)> {
+        let n = pixels.len().max(1) as f64;
+        let sum = |values: &[f32]| pixels.iter().map(|&pixel| f64::from(values[pixel])).sum::<f64>();
+        let photons: Vec<f64> = used.iter().map(|&visit| sum(&self.variance[visit]) / (n * n)).collect();
+        let scatter: Vec<f64> = used.windows(2).map(|pair| self.scatter(pair[0], pair[1], pixels)).collect();
+        (0..used.len())
+            .map(|i| {
+                // Of both neighbours in time the calmer one: the other one's scatter may be its own.
+                let beside = [i.checked_sub(1).map(|before| scatter[before]), scatter.get(i).copied()];
+                let seen = beside.into_iter().flatten().fold(f64::INFINITY, f64::min);
+                let seen = if seen.is_finite() { seen } else { 0.0 };
+                (sum(&self.od[used[i]]) / n, photons[i].max(seen))
+            })
+            .collect()
+    }
+
+    /// Half the variance of the mean difference between two visits, each line being one observation.
+    fn scatter(&self, one: usize, other: usize, pixels: &[usize]) -> f64 {
+        let difference = |pixel: usize| f64::from(self.od[one][pixel]) - f64::from(self.od[other][pixel]);
+        let n = pixels.len() as f64;
+        let mean = pixels.iter().map(|&pixel| difference(pixel)).sum::<f64>() / n;
+        let (mut lines, mut sum) = (0_usize, 0.0);
+        for line in pixels.chunk_by(|a, b| a / self.columns == b / self.columns) {
+            let own: f64 = line.iter().map(|&pixel| difference(pixel) - mean).sum();
+            (lines, sum) = (lines + 1, sum + own * own);
+        }
+        // Few lines say little of their scatter.
+        if lines < 4 { 0.0 } else { 0.5 * sum / (n * n) * lines as f64 / (lines - 1) as f64 }
+    }
+
+    /// By how much the mean over the pixels changes per pixel of displacement, down and to the right.
+    fn tilt(&self, visit: Option<usize>, pixels: &[usize]) -> [f64; 2] {
+        let Some(od) = visit.map(|visit| &self.od[visit]) else { return [0.0; 2] };
+        let (mut sums, n) = ([0.0; 2], pixels.len().max(1) as f64);
+        for &pixel in pixels {
+            for (axis, step) in [self.columns, 1].into_iter().enumerate() {
+                let same_line =
+                    axis == 0 || (pixel % self.columns > 0 && pixel % self.columns + 1 < self.columns);
+                let before = pixel.checked_sub(step).map(|other| od[other]);
+                if let (true, Some(before), Some(&after)) = (same_line, before, od.get(pixel + step))
+                    && !before.is_nan()
+                    && !after.is_nan()
+                {
+                    sums[axis] += 0.5 * f64::from(after - before);
+                }
+            }
+        }
+        sums.map(|sum| sum / n)
+    }
+}
+
+/// A mean over a group at one visit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mean {
+    /// The mean, that of the empty pixels taken off.
+    pub value: f64,
+    /// Its standard error.
+    pub sigma: f64,
+    /// The mean of the empty pixels, where there are enough.
+    pub empty: Option<f64>,
+    /// Change of the mean per pixel of displacement, down and to the right.
+    pub tilt: [f64; 2],
+}
+
+/// The series of means, at the doses and times of their visits.
+#[must_use]
+pub fn series(
+    visits: &[Visit],
+    means: &[Mean],
+    dose: impl Fn(&Visit) -> f64,
+    time_s: impl Fn(&Visit) -> f64,
+    floor: f64,
+) -> Series {
+    let reading = |(visit, mean): (&Visit, &Mean)| Reading {
+        dose: dose(visit),
+        time_s: time_s(visit),
+        value: mean.value,
+        sigma: mean.sigma,
+    };
+    Series { readings: visits.iter().zip(means).map(reading).collect(), plateau: None, floor }
+}
