@@ -4,6 +4,7 @@
 //! recording) makes [`WireMessage`]s in the order of the scan; [`Faulty`] drops, doubles and shuffles them; [`Kept`]
 //! keeps them for who asks again. Only [`publish`] and [`Offer`] know sockets and the clock. Simulated scans say so in their plan; recorded ones do not.
 
+mod damage;
 mod drift;
 mod faults;
 mod flaws;
@@ -19,6 +20,7 @@ mod sampling;
 mod scenario;
 mod specimen;
 
+pub use damage::DamageTruth;
 pub use faults::{FaultCounters, Faults, Faulty};
 pub use kept::{Keeper, Keeping, Kept};
 pub use messages::{MessageKind, MessageSettings, ScanMessages, ScanSource, WireMessage};
@@ -31,8 +33,8 @@ pub use publish::{
     publish, publish_offering,
 };
 pub use scenario::{
-    Beam, DetectorSettings, DriftSettings, EnergyRun, FlawSettings, IncidentSource, SamplingSettings,
-    ScanSettings, Scenario, Specimen,
+    Beam, DamageSettings, DetectorSettings, DriftSettings, EnergyRun, FlawSettings, IncidentSource, Kinetics,
+    SamplingSettings, ScanSettings, Scenario, Specimen,
 };
 pub use specimen::{FlawedLine, LineFlaw, Truth};
 
@@ -55,6 +57,20 @@ pub enum SimulationError {
     /// The references do not reach an energy.
     #[error("scenario: the reference spectra do not reach {0} eV (energy_offset_ev included)")]
     Energy(f64),
+    /// A phase that is named is not there.
+    #[error("scenario: {key}: no reference is called {id:?}")]
+    Phase {
+        /// Which key.
+        key: &'static str,
+        /// The name.
+        id: String,
+    },
+    /// Nothing says which phase is the reduced one.
+    #[error("scenario: damage.reduced must name a phase, as no reference has a state")]
+    Reduced,
+    /// Nothing says how dense the specimen is.
+    #[error("scenario: damage.dose_per_energy_mgy must be given, as no reference has a density")]
+    Density,
     /// Too few or too many references.
     #[error("{0} reference spectra; a simulation takes 1 to 64")]
     References(usize),

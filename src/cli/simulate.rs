@@ -63,7 +63,8 @@ pub struct SimulateArgs {
     /// Write what is really in the specimen, pixel by pixel, into this JSON file.
     #[arg(long, value_name = "FILE", conflicts_with = "stack")]
     truth: Option<PathBuf>,
-    /// Send so many scans, one after the other.
+    /// Send so many scans, one after the other. Where the scenario has damage, each scans the same specimen again, with
+    /// the dose of those before.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
     #[command(flatten)]
@@ -164,10 +165,10 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     }
     args.faults.check()?;
     args.offer.check()?;
-    let scans = Scans::load(args)?;
+    let mut scans = Scans::load(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::unavailable(format_args!("no runtime: {error}")))?;
-    let result = runtime.block_on(send_all(args, &scans));
+    let result = runtime.block_on(send_all(args, &mut scans));
     // Threads that still make messages nobody wants end with the process.
     runtime.shutdown_background();
     result
@@ -249,7 +250,13 @@ impl Scans {
     }
 
     /// The source of one scan; what a simulated one really holds goes into the file of `--truth`.
-    fn source(&self, args: &SimulateArgs, scan_id: &str, now: DateTime<Utc>) -> Result<ScanSource, Failure> {
+    /// Where the beam does something to the specimen, the next one goes on from there.
+    fn source(
+        &mut self,
+        args: &SimulateArgs,
+        scan_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<ScanSource, Failure> {
         match self {
             Self::Recorded(recording) => {
                 let mut recording = recording.clone();
@@ -257,8 +264,8 @@ impl Scans {
                 Ok(ScanSource::Recording(recording))
             }
             Self::Simulated(scenario) => {
-                let scenario = Scenario::clone(scenario);
-                let microscope = Microscope::new(scenario, &nvpf::reference_set(), scan_id, now);
+                let microscope =
+                    Microscope::new(Scenario::clone(scenario), &nvpf::reference_set(), scan_id, now);
                 let microscope = microscope.map_err(Failure::usage)?;
                 if let Some(path) = &args.truth {
                     let text = serde_json::to_string(microscope.truth()).map_err(Failure::bug)?;
@@ -266,6 +273,9 @@ impl Scans {
                         Failure::unavailable(format_args!("cannot write {}: {error}", path.display()))
                     };
                     std::fs::write(path, text).map_err(problem)?;
+                }
+                if scenario.damage.is_some() {
+                    **scenario = microscope.scenario_after();
                 }
                 Ok(ScanSource::Microscope(Box::new(microscope)))
             }
@@ -286,7 +296,7 @@ pub(super) fn read_scenario(path: &Path) -> Result<Scenario, Failure> {
     Scenario::parse(&text).map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))
 }
 
-async fn send_all(args: &SimulateArgs, scans: &Scans) -> Result<(), Failure> {
+async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure> {
     let cancel = CancellationToken::new();
     let on_interrupt = cancel.clone();
     tokio::spawn(async move {

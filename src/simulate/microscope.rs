@@ -3,13 +3,15 @@
 //! At a point of optical density OD there are N = N0(E, t)·[(1 - h)·exp(-OD(E)) + h·exp(-OD(2E))] photons; a pixel is
 //! the mean over its points. N0 follows the ring current, which decays and may be topped up, and varies smoothly with
 //! the energy. OD(E) is that of the phases' reference spectra (or of spectra somewhat off them), scaled by thickness;
-//! OD(2E) is a power law, the same for all phases. A specimen that has drifted is looked at where it is then, not
+//! OD(2E) is a power law, the same for all phases. Where the beam damages the specimen, or it changes by itself, the
+//! phases have other densities in every image ([`exposure`]). A specimen that has drifted is looked at where it is then, not
 //! interpolated. What the detector makes of the light is in [`counting`].
 //!
 //! Every line has a random stream of its own, taken from seed, energy and row: what a line holds depends on
 //! nothing that was asked before.
 
 mod counting;
+mod exposure;
 mod plan;
 mod still;
 
@@ -28,6 +30,7 @@ use super::{SimulationError, specimen::LineFlaw};
 use crate::reference::ReferenceSet;
 use crate::scan::{DetectorKind, ScanPlan};
 use counting::bright_field;
+use exposure::{Exposure, MS_PER_H, Unexposed};
 use plan::{beamline_shape, middle_ev, plan, range_ev};
 use still::Still;
 
@@ -50,8 +53,10 @@ pub struct Microscope {
     /// What lies along the beam, where nothing moves.
     still: Option<Still>,
     sampling: Sampling,
-    /// Optical density of [`THICKNESS_NM`] of each phase, per energy.
+    /// Optical density of what was once [`THICKNESS_NM`] of each phase, per energy.
     od: Vec<Vec<f64>>,
+    /// Share of the thickness that is left, per energy.
+    thickness: Vec<f64>,
     /// Share of the photons that each frame pixel gets; one share of 1 for a point detector.
     bright_field: Vec<f64>,
     /// Frame pixels that are hot, and those that are dead.
@@ -62,8 +67,8 @@ impl Microscope {
     /// Builds specimen and plan.
     ///
     /// # Errors
-    /// A scenario out of range, an identifier that is not allowed, or an energy (with the offset of the beam)
-    /// outside the references.
+    /// A scenario out of range, an identifier that is not allowed, an energy (with the offset of the beam) outside the
+    /// references, or damage to a phase that is not among them.
     pub fn new(
         scenario: Scenario,
         references: &ReferenceSet,
@@ -76,10 +81,12 @@ impl Microscope {
         }
         let (settings, seed, shape) = (&scenario.specimen, scenario.seed, scenario.scan.shape);
         let off = settings.mismatch_ev > 0.0 || settings.mismatch > 0.0;
-        let sample = off.then(|| mismatched(references, settings.mismatch_ev, settings.mismatch, seed));
+        let own_seed = settings.seed.unwrap_or(seed);
+        let sample = off.then(|| mismatched(references, settings.mismatch_ev, settings.mismatch, own_seed));
+        let sample = sample.as_ref().unwrap_or(references);
         let energies_ev = scenario.energies_ev();
-        let od = od_of(&scenario, sample.as_ref().unwrap_or(references), &energies_ev)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let od = od_of(&scenario, sample, &energies_ev)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(own_seed);
         rng.set_stream(SPECIMEN_STREAM);
         let matter = Matter::grow(settings, references.len(), shape, &mut rng);
         let phases = references.labels().iter().map(|label| label.id.clone()).collect();
@@ -92,6 +99,14 @@ impl Microscope {
         truth.energies_ev = energies_ev;
         let plan = plan(&scenario, scan_id, started);
         plan.validate()?;
+        let exposure = exposure(&scenario, sample, &plan, &truth.energy_offset_ev, &od, &matter)?;
+        let (od, thickness) = match exposure {
+            Some(exposure) => {
+                truth.damage = Some(exposure.truth);
+                (exposure.od, exposure.thickness)
+            }
+            None => (od, vec![1.0; plan.energies_ev.len()]),
+        };
         let bright_field = match scenario.detector.kind {
             DetectorKind::Point => vec![1.0],
             DetectorKind::Area => bright_field(scenario.detector.frame_shape),
@@ -105,6 +120,7 @@ impl Microscope {
             truth,
             matter,
             od,
+            thickness,
             bright_field,
         };
         microscope.note_i0();
@@ -157,10 +173,24 @@ impl Microscope {
         &self.scenario
     }
 
+    /// What the next scan of the same specimen is, with other noise, drift and flaws, after the dose and the time of
+    /// this one.
+    #[must_use]
+    pub fn scenario_after(&self) -> Scenario {
+        let mut next = self.scenario.clone();
+        next.specimen.seed = Some(next.specimen.seed.unwrap_or(next.seed));
+        next.seed = next.seed.wrapping_add(1);
+        if let (Some(damage), Some(truth)) = (&mut next.damage, &self.truth.damage) {
+            damage.dose_before_mgy = truth.dose_mgy.last().copied().unwrap_or(damage.dose_before_mgy);
+            damage.chemistry_before_h += self.line_start_ms(self.plan.energies_ev.len(), 0) / MS_PER_H;
+        }
+        next
+    }
+
     /// Time that a line takes, ms.
     #[must_use]
     pub fn line_ms(&self) -> f64 {
-        self.scenario.scan.dwell_ms * self.plan.grid.nx() as f64 + self.scenario.scan.line_overhead_ms
+        line_ms(&self.scenario)
     }
 
     /// Milliseconds from the start of the scan to the start of a line.
@@ -223,6 +253,7 @@ impl Microscope {
         let h = self.scenario.beam.second_order;
         let second_ev = 2.0 * (self.plan.energies_ev[energy] + self.truth.energy_offset_ev[energy]);
         let second_per_nm = SECOND_ORDER_OD.0 * (second_ev / 1040.0).powf(SECOND_ORDER_OD.1) / THICKNESS_NM;
+        let second_per_nm = second_per_nm * self.thickness[energy];
         let (mut sum, mut points) = (0.0, 0);
         self.at_points(energy, pixel, |parts| {
             let thickness_nm: f64 = parts.iter().map(|part| part.thickness_nm).sum();
@@ -262,6 +293,28 @@ impl Microscope {
         let found = flaws.binary_search_by_key(&(energy, row), |line| (line.energy, line.row)).ok()?;
         Some(flaws[found].flaw)
     }
+}
+
+/// Time that a line takes, ms.
+fn line_ms(scenario: &Scenario) -> f64 {
+    scenario.scan.dwell_ms * scenario.scan.shape[1] as f64 + scenario.scan.line_overhead_ms
+}
+
+/// What dose and time make of the phases, where the scenario says anything of them.
+fn exposure(
+    scenario: &Scenario,
+    sample: &ReferenceSet,
+    plan: &ScanPlan,
+    offset_ev: &[f64],
+    od: &[Vec<f64>],
+    matter: &Matter,
+) -> Result<Option<Exposure>, SimulationError> {
+    let Some(damage) = &scenario.damage else { return Ok(None) };
+    let amounts = matter.amounts(sample.len(), scenario.scan.shape);
+    let image_ms = line_ms(scenario) * scenario.scan.shape[0] as f64;
+    let unexposed =
+        Unexposed { scenario, references: sample, plan, offset_ev, od, amounts: &amounts, image_ms };
+    unexposed.expose(damage).map(Some)
 }
 
 /// Optical densities of the phases at the true energies.

@@ -5,6 +5,7 @@
 //! `config/scenarios/*.toml`; [`Scenario::demo`] is the one of the demo. docs/scenarios.md describes them.
 
 mod beam;
+mod damage;
 mod detector;
 mod drift;
 mod flaws;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SimulationError;
 pub use beam::Beam;
+pub use damage::{DamageSettings, Kinetics};
 pub use detector::{DetectorSettings, IncidentSource};
 pub use drift::DriftSettings;
 pub use flaws::FlawSettings;
@@ -43,6 +45,9 @@ pub struct Scenario {
     /// Name of the region.
     #[serde(default)]
     pub region: Option<String>,
+    /// What the plan says of the experiment, as it is; e.g. `{ operando = true }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<serde_json::Value>,
     /// The scan.
     pub scan: ScanSettings,
     /// Which pixels are measured at which energy.
@@ -63,6 +68,9 @@ pub struct Scenario {
     /// The specimen.
     #[serde(default)]
     pub specimen: Specimen,
+    /// What the beam does to it, and what it does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<DamageSettings>,
 }
 
 fn default_beamline() -> String {
@@ -99,7 +107,8 @@ impl Scenario {
         self.beam.check()?;
         self.detector.check()?;
         self.flaws.check()?;
-        self.specimen.check()
+        self.specimen.check()?;
+        self.damage.as_ref().map_or(Ok(()), DamageSettings::check)
     }
 
     /// The set-points, eV, in the order in which they are measured, those of a second pass included. Lists that

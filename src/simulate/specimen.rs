@@ -91,6 +91,21 @@ impl Matter {
         (y + inside(index / n), x + inside(index % n))
     }
 
+    /// How much there is of each phase in a field, nm times pixels.
+    pub(super) fn amounts(&self, phases: usize, [ny, nx]: [usize; 2]) -> Vec<f64> {
+        let (mut amounts, mut parts) = (vec![0.0; phases], Vec::new());
+        for pixel in 0..ny * nx {
+            for point in 0..self.points() {
+                let (y, x) = self.point(point, (pixel / nx) as f64, (pixel % nx) as f64);
+                self.along_beam(y, x, &mut parts);
+            }
+        }
+        for Part { phase, thickness_nm } in parts {
+            amounts[phase] += thickness_nm / self.points() as f64;
+        }
+        amounts
+    }
+
     /// Appends what lies along the beam at a point.
     pub(super) fn along_beam(&self, y: f64, x: f64, parts: &mut Vec<Part>) {
         if let Some(film) = &self.film {

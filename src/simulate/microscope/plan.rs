@@ -76,7 +76,7 @@ pub(super) fn plan(scenario: &Scenario, scan_id: &str, started: DateTime<Utc>) -
         region_index: None,
         polarization: None,
         state_of_charge: None,
-        context: None,
+        context: scenario.context.clone(),
         flux_ph_per_s: Some(energies_ev.iter().map(flux).collect()),
         energies_ev,
         simulated: true,

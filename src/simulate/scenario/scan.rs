@@ -33,6 +33,9 @@ pub struct ScanSettings {
     /// After so many energies the sentinels are measured; 0: never.
     #[serde(default)]
     pub repeat_every: usize,
+    /// Whether the sentinels are measured before anything else, too.
+    #[serde(default)]
+    pub repeat_first: bool,
     /// A second pass: runs of energies that the plan gets when the first ones are measured (`plan_extend`).
     #[serde(default)]
     pub then: Vec<EnergyRun>,
@@ -53,6 +56,7 @@ impl Default for ScanSettings {
             passes: default_passes(),
             repeat_ev: Vec::new(),
             repeat_every: 0,
+            repeat_first: false,
             then: Vec::new(),
             dwell_ms: default_dwell_ms(),
             line_overhead_ms: 0.0,
@@ -113,6 +117,8 @@ impl ScanSettings {
         check("scan.repeat_ev", sentinels, "at most 64 energies above 0")?;
         let both = (self.repeat_every == 0) == self.repeat_ev.is_empty();
         check("scan.repeat_every", both, "above 0 where there are repeat_ev, and 0 where there are none")?;
+        let first = !self.repeat_first || !self.repeat_ev.is_empty();
+        check("scan.repeat_first", first, "false where there are no repeat_ev")?;
         check("scan.energies", self.first_energies() >= 1, "1 energy at least")?;
         let energies = self.energies_ev().len();
         check("scan.energies", (1..=MAX_ENERGIES).contains(&energies), "1 to 4096 energies in all")?;
@@ -129,7 +135,7 @@ impl ScanSettings {
         let passes = self.passes.max(1);
         let interleaved = (0..passes)
             .flat_map(|pass| ascending.iter().copied().skip(pass).step_by(passes).collect::<Vec<_>>());
-        let mut energies_ev = Vec::new();
+        let mut energies_ev = if self.repeat_first { self.repeat_ev.clone() } else { Vec::new() };
         for (index, energy_ev) in interleaved.enumerate() {
             energies_ev.push(energy_ev);
             if (index + 1).checked_rem(self.repeat_every) == Some(0) {

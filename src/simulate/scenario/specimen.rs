@@ -12,6 +12,9 @@ const MAX_PARTICLES: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Specimen {
+    /// What is random in it comes from this number; from that of the scenario where it is missing. Scans of the same
+    /// specimen have the same number here and differ in that of the scenario.
+    pub seed: Option<u64>,
     /// Number of particles; those that find no place are left out.
     pub particles: usize,
     /// Smallest and largest radius, as a share of the shorter side of the field.
@@ -39,6 +42,7 @@ pub struct Specimen {
 impl Default for Specimen {
     fn default() -> Self {
         Self {
+            seed: None,
             particles: 8,
             radius: [0.09, 0.17],
             thickness_nm: [50.0, 400.0],

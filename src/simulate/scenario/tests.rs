@@ -75,6 +75,15 @@ fn every_key_that_goes_wrong_is_named() {
         ("[detector]\nsaturation = -5", "detector.saturation"),
         ("[detector]\nhot_pixels = 1", "detector.hot_pixels"),
         ("[detector]\nmonitor_slope = 3", "detector.monitor_slope"),
+        ("[damage]\ncritical_dose_mgy = 0", "damage.critical_dose_mgy"),
+        ("[damage]\ndose_per_energy_mgy = -1", "damage.dose_per_energy_mgy"),
+        ("[damage]\ndose_before_mgy = inf", "damage.dose_before_mgy"),
+        ("[damage]\nplateau = 1.5", "damage.plateau"),
+        ("[damage]\nrates = { a = -1 }", "damage.rates"),
+        ("[damage]\nmass_loss = 2", "damage.mass_loss"),
+        ("[damage]\nmass_critical_dose_mgy = 0", "damage.mass_critical_dose_mgy"),
+        ("[damage]\nchemistry_per_h = nan", "damage.chemistry_per_h"),
+        ("[damage]\nchemistry_before_h = -1", "damage.chemistry_before_h"),
         ("[specimen]\nfilm_nm = [50, 20]", "specimen.film_nm"),
         ("[specimen]\nsubpixels = 0", "specimen.subpixels"),
         ("[specimen]\nmismatch_ev = 5", "specimen.mismatch_ev"),
@@ -87,7 +96,12 @@ fn every_key_that_goes_wrong_is_named() {
     }
     let unknown = "[scan]\nenergies = [{from_ev=508, to_ev=509, step_ev=0.5}]\n[flaws]\nstuk = 0.1";
     assert!(Scenario::parse(unknown).unwrap_err().to_string().contains("stuk"));
-    for (text, key) in [("passes = 0", "scan.passes"), ("repeat_ev = [515]", "scan.repeat_every")] {
+    let wrong = [
+        ("passes = 0", "scan.passes"),
+        ("repeat_ev = [515]", "scan.repeat_every"),
+        ("repeat_first = true", "scan.repeat_first"),
+    ];
+    for (text, key) in wrong {
         let text = format!("[scan]\nenergies = [{{from_ev=508, to_ev=509, step_ev=0.5}}]\n{text}");
         assert!(Scenario::parse(&text).unwrap_err().to_string().contains(key));
     }
@@ -100,4 +114,21 @@ fn energies_come_in_passes_with_sentinels_and_a_second_pass() {
     let scenario = Scenario::parse(text).unwrap();
     assert_eq!(scenario.energies_ev(), [1.0, 3.0, 5.0, 3.5, 2.0, 4.0, 6.0, 3.5, 1.0, 2.0]);
     assert_eq!(scenario.scan.first_energies(), 8);
+}
+
+#[test]
+fn two_sentinels_come_at_the_start_and_five_times_again() {
+    let text = "context = { operando = true }\n[scan]\nenergies = [{from_ev=1, to_ev=20, step_ev=1}]\n\
+                repeat_ev = [100, 200]\nrepeat_every = 4\nrepeat_first = true";
+    let scenario = Scenario::parse(text).unwrap();
+    let energies_ev = scenario.energies_ev();
+    let visits: Vec<usize> = (0..energies_ev.len()).filter(|&i| energies_ev[i] == 200.0).collect();
+    assert_eq!((energies_ev.len(), visits), (32, vec![1, 7, 13, 19, 25, 31]));
+    assert!(visits_are_pairs(&energies_ev));
+    assert_eq!(scenario.context, Some(serde_json::json!({ "operando": true })));
+}
+
+/// Whether 200 always comes right after 100.
+fn visits_are_pairs(energies_ev: &[f64]) -> bool {
+    energies_ev.windows(2).all(|pair| (pair[0] == 100.0) == (pair[1] == 200.0))
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Matter, Part};
+use crate::simulate::damage::DamageTruth;
 
 /// What is really there, pixel by pixel, row-major, and how it was measured, energy by energy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Truth {
     /// Lines that went wrong.
     #[serde(default)]
     pub flaws: Vec<FlawedLine>,
+    /// What dose and time did, where the scenario says anything of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<DamageTruth>,
 }
 
 /// What went wrong with a line.
