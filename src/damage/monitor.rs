@@ -388,3 +388,7 @@ fn advice(verdict: Verdict, level: Level) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "monitor_tests.rs"]
+mod tests;
