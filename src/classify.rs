@@ -41,7 +41,7 @@ pub use phase_map::{Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseMap, 
 pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;
 pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};
-pub use view::DensityView;
+pub use view::{DensityView, PlaneDensities};
 
 #[cfg(test)]
 mod drift_tests;
