@@ -5,6 +5,7 @@ mod confidence;
 mod consult;
 mod contrast;
 pub mod correlation;
+mod dose;
 pub mod evidence;
 mod judged;
 mod live;
@@ -30,6 +31,7 @@ mod view;
 
 pub use crate::reference::PhaseLabel;
 pub use consult::PosteriorModel;
+pub use dose::{DoseKind, DoseNumbers, DoseSummary};
 pub use live::LiveMap;
 pub use mean_spectra::PhaseSpectra;
 pub use offset::{

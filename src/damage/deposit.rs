@@ -223,15 +223,13 @@ impl DoseModel {
 
     /// Rows and columns beyond the field that beam or drift reach; at most as many as the field has, and what is beyond is not kept.
     fn margin(&self, drift: &Drift) -> [usize; 2] {
-        let mut margin = [0; 2];
-        for axis in 0..2 {
+        [0, 1].map(|axis| {
             let most = self.lattice.shape[axis];
             let reach = |energy: usize| drift.applied(energy)[axis].abs();
             let drifted = (0..self.per_energy.len()).map(reach).fold(0.0, f64::max);
             let beyond = (drifted + 0.5 * (self.spread[axis] - 1.0) - 1e-9).ceil();
-            margin[axis] = (beyond.max(0.0) as usize).min(most);
-        }
-        margin
+            (beyond.max(0.0) as usize).min(most)
+        })
     }
 }
 

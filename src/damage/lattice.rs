@@ -51,12 +51,8 @@ impl Lattice {
     /// The same with `margin` more rows and columns on every side.
     #[must_use]
     pub fn with_margin(&self, margin: [usize; 2]) -> Self {
-        let mut wider = *self;
-        for axis in 0..2 {
-            wider.shape[axis] += 2 * margin[axis];
-            wider.start_um[axis] -= margin[axis] as f64 * self.step_um[axis];
-        }
-        wider
+        let start_um = [0, 1].map(|axis| self.start_um[axis] - margin[axis] as f64 * self.step_um[axis]);
+        Self { shape: [0, 1].map(|axis| self.shape[axis] + 2 * margin[axis]), start_um, ..*self }
     }
 
     /// Number of rectangles.

@@ -10,12 +10,11 @@
 //! `D (1 - exp(-OD)) / OD`. The area is the step squared, or the spot where that is smaller. Nothing here knows a density: what counts is
 //! the mass that the beam goes through, and the optical density is measured.
 
-use serde::Serialize;
-
 use super::fluence::{Fluence, FluxSource};
 use super::lattice::Lattice;
 use super::material::{Material, MaterialError};
 use super::{DoseDepth, DoseSettings};
+use crate::classify::DoseKind;
 use crate::reference::ReferenceSet;
 use crate::scan::{ScanPlan, Signal};
 
@@ -23,27 +22,6 @@ use crate::scan::{ScanPlan, Signal};
 const MGY: f64 = 1.602_176_634e-14;
 /// What stands in for a mass absorption coefficient that is not known, cm²/g: that of a solid of light elements at some 500 eV.
 pub const NOMINAL_CM2_PER_G: f64 = 1e4;
-
-/// Whether numbers are doses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DoseKind {
-    /// They are, in MGy.
-    Absolute,
-    /// Flux or composition is not known: they go as the dose does, at 1e6 photons per second.
-    Relative,
-}
-
-impl DoseKind {
-    /// The word in files and messages.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Absolute => "absolute",
-            Self::Relative => "relative",
-        }
-    }
-}
 
 /// Why there is no dose, not even a relative one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
