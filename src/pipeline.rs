@@ -16,6 +16,7 @@ pub mod archiver;
 pub mod at_work;
 pub mod caretaker;
 pub mod copies;
+mod doses;
 mod household;
 pub mod ingest;
 pub mod keeper;
@@ -36,4 +37,5 @@ mod wiring;
 pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};
-pub use recipe::{advice, backend, recipe};
+pub use doses::{Doses, settle_dose};
+pub use recipe::{advice, backend, dose, pinned_dose, recipe};

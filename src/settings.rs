@@ -61,6 +61,8 @@ pub struct Settings {
     pub classify: ClassifySettings,
     /// `[advice]`.
     pub advice: AdviceSettings,
+    /// `[damage]`.
+    pub damage: DamageSettings,
     /// `[limits]`.
     pub limits: LimitsSettings,
     /// `[publish]`.

@@ -20,7 +20,7 @@ use super::{Failure, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{PosteriorModel, settle};
 use crate::pipeline::replayed::Replayed;
-use crate::pipeline::{App, archiver};
+use crate::pipeline::{App, archiver, settle_dose};
 use crate::publish::board::ScanState;
 use crate::scan::Outcome;
 use crate::simulate::{Endpoint, PublishEvent, PublishSettings, SocketKind, publish};
@@ -84,10 +84,11 @@ fn settled(args: &ReplayArgs) -> Result<(), Failure> {
     };
     bar.set_message("mapping");
     let model = stage.oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel);
-    let settled = settle(stack, &stage.recipe, model);
+    let mut settled = settle(stack, &stage.recipe, model);
     if let Some(failure) = &settled.model_failure {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }
+    settle_dose(stack, &mut settled, &stage.recipe, &stage.dose, Some(&args.journal));
     let spectra = archiver::spectra_of(stack, &settled, stage.recipe.absorption.max_od);
     let job = ArchiveJob {
         stack,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::archiver::Archiver;
 use super::at_work::AtWork;
+use super::doses::Doses;
 use super::household::{Household, keep_model, tell};
 use super::ingest::{Ingest, Journal};
 use super::keeper::{Keeper, KeeperSettings, Pins};
@@ -29,8 +30,9 @@ use super::sync::syncer;
 use super::uploads::UploadHand;
 use super::wiring::{endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals};
 use super::workboard::Workboard;
-use super::{advice, backend, copies, recipe};
+use super::{advice, backend, copies, dose, recipe};
 use crate::classify::Recipe;
+use crate::damage::Ledger;
 use crate::journal::{JournalError, Store};
 use crate::publish::board::Board;
 use crate::publish::http::{self, HttpState};
@@ -118,6 +120,8 @@ pub struct App {
     recipe: Recipe,
     /// The state directory, and what goes into every journal.
     journal: Option<(Arc<Store>, Pins)>,
+    /// What was deposited in every region; where there is a journal.
+    ledger: Option<Arc<Ledger>>,
     metrics: MetricsHandle,
     uploads: UploadHand,
 }
@@ -184,8 +188,16 @@ impl App {
         if let Some((store, _)) = &journal {
             keep_model(store, &settings, &checked);
         }
+        let ledger = match &journal {
+            Some((store, _)) => {
+                let root = store.root().join("dose");
+                tokio::task::spawn_blocking(move || Arc::new(Ledger::open(root))).await.ok()
+            }
+            None => None,
+        };
         let uploads = UploadHand::new(settings.archive.root.clone());
         Ok(Self {
+            ledger,
             uploads,
             settings,
             addresses,
@@ -329,6 +341,8 @@ impl Threads {
         let recipes = Recipes::default();
         let sources: Vec<String> = settings.sources.iter().map(|source| source.name.clone()).collect();
         let outlet = Outlet::new(app.board.clone(), app.handle.clone());
+        let doses =
+            Arc::new(Doses::new(dose(settings), app.ledger.clone(), app.board.clone(), health.clone()));
         let archiver = Archiver::new(
             settings.archive.root.clone(),
             serde_json::to_value(settings).unwrap_or_default(),
@@ -337,7 +351,8 @@ impl Threads {
             health.clone(),
             on_the_archive,
         )
-        .with_uploads(app.uploads.clone());
+        .with_uploads(app.uploads.clone())
+        .with_doses(Arc::clone(&doses));
         let mapper = Mapper::new(
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),
@@ -346,6 +361,7 @@ impl Threads {
                 sources: sources.clone(),
                 recipes: recipes.clone(),
                 journals: app.journal.as_ref().map(|(store, _)| Arc::clone(store)),
+                doses,
             },
             Arc::clone(&workboard),
             app.board.clone(),

@@ -86,6 +86,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/api/v1/scans", get(scans))
         .route("/api/v1/scans/{id}", get(scan))
+        .route("/api/v1/dose", get(doses))
         .route("/api/v1/scans/{id}/{asset}", get(asset))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such page") })
         .method_not_allowed_fallback(|| async {
@@ -159,6 +160,11 @@ async fn metrics_text(State(state): State<HttpState>) -> Response {
 async fn scans(State(state): State<HttpState>) -> Response {
     let list = state.inner.board.summaries();
     Json(list.iter().map(AsRef::as_ref).collect::<Vec<&ScanSummary>>()).into_response()
+}
+
+/// What was deposited in every region.
+async fn doses(State(state): State<HttpState>) -> Response {
+    Json(state.inner.board.doses().as_slice()).into_response()
 }
 
 async fn scan(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {

@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 67] = [
+pub(super) const KEYS: [(&str, &str, Kind); 75] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("daemon", "stalled_s", Toml),
@@ -54,6 +54,14 @@ pub(super) const KEYS: [(&str, &str, Kind); 67] = [
     ("advice", "move_ms_per_ev", Toml),
     ("advice", "settle_ms", Toml),
     ("advice", "stop_below", Toml),
+    ("damage", "enabled", Toml),
+    ("damage", "flux_ph_per_s", Toml),
+    ("damage", "exposure_factor", Toml),
+    ("damage", "detector_efficiency", Toml),
+    ("damage", "composition", Text),
+    ("damage", "density_g_per_cm3", Toml),
+    ("damage", "spot_nm", Toml),
+    ("damage", "dose", Text),
     ("limits", "stack_bytes", Toml),
     ("limits", "total_bytes", Toml),
     ("limits", "open_scans", Toml),

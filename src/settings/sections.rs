@@ -293,6 +293,37 @@ pub struct AdviceSettings {
     pub stop_below: f64,
 }
 
+/// At which depth the dose is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoseDepth {
+    /// The mean over the depth of the pixel.
+    Mean,
+    /// At the front surface.
+    Surface,
+}
+
+/// `[damage]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DamageSettings {
+    /// Whether the dose is reckoned.
+    pub enabled: bool,
+    /// Flux on the sample, photons per second; wins over the stream's.
+    pub flux_ph_per_s: Option<f64>,
+    /// Time a pixel is in the beam over its dwell.
+    pub exposure_factor: f64,
+    /// Share of the photons that the detector counts; wins over the stream's.
+    pub detector_efficiency: Option<f64>,
+    /// Sum formula of the sample; wins over the references'.
+    pub composition: Option<String>,
+    /// Density of the sample, g/cm³; wins over the references'.
+    pub density_g_per_cm3: Option<f64>,
+    /// Side of the spot of the beam, nm; `None`: the step.
+    pub spot_nm: Option<f64>,
+    /// At which depth.
+    pub dose: DoseDepth,
+}
+
 /// `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitsSettings {

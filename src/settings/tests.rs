@@ -24,9 +24,9 @@ const SOURCE: &str = "[[source]]\nkind = \"stxm-stream\"\nconnect = \"tcp://10.0
 fn all_keys() -> String {
     let key_line = |line: &str| {
         line == "[[source]]"
-            || line
-                .split_once(" = ")
-                .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+            || line.split_once(" = ").is_some_and(|(key, _)| {
+                key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            })
     };
     DEFAULT_TOML
         .lines()
@@ -299,4 +299,21 @@ fn a_calibration_is_a_list_of_points() {
         let said = refused(&format!("[energy]\ncalibration = {wrong}\n"));
         assert!(said.contains("energy.calibration") && said.contains(why), "{said}");
     }
+}
+
+#[test]
+fn a_composition_has_to_be_a_formula_and_an_efficiency_a_share() {
+    let text = refused("[damage]\ncomposition = \"Na2.4V2(PO4\"\n");
+    assert!(text.contains("damage.composition") && text.contains("not closed"), "{text}");
+    assert!(refused("[damage]\ndetector_efficiency = 30\n").contains("damage.detector_efficiency"));
+    assert!(refused("[damage]\ndose = \"total\"\n").contains("surface"));
+    let settings = load("[damage]\ncomposition = \"FePO4·2H2O\"\nspot_nm = 40\n").unwrap();
+    let dose = crate::pipeline::dose(&settings);
+    assert_eq!((dose.spot_nm, dose.composition.as_deref()), (Some(40.0), Some("FePO4·2H2O")));
+    // What a journal says of the settings reads back as what the dose was reckoned with.
+    let pinned = serde_json::to_value(&settings).unwrap();
+    assert_eq!(
+        serde_json::from_value::<crate::damage::DoseSettings>(pinned["damage"].clone()).unwrap(),
+        dose
+    );
 }

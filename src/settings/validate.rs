@@ -8,6 +8,7 @@ use super::layer::Layers;
 use super::reader::Reader;
 use super::sections::*;
 use super::{Settings, archive, source};
+use crate::damage::Material;
 use crate::document::Value;
 use crate::scan::{MAX_AXIS, MAX_ENERGIES};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -60,6 +61,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         energy,
         classify: classify(&mut reader)?,
         advice: advice(&mut reader)?,
+        damage: damage(&mut reader)?,
         limits: limits(&mut reader)?,
         publish: publish(&mut reader)?,
         http: http(&mut reader)?,
@@ -227,6 +229,28 @@ fn advice(reader: &mut Reader) -> Result<AdviceSettings> {
         settle_ms: reader.number("advice.settle_ms", 0.0, 1e6)?,
         stop_below: reader.number("advice.stop_below", 0.0, 1.0)?,
     })
+}
+
+fn damage(reader: &mut Reader) -> Result<DamageSettings> {
+    let settings = DamageSettings {
+        enabled: reader.flag("damage.enabled")?,
+        flux_ph_per_s: reader.optional_number("damage.flux_ph_per_s", 1.0, 1e18)?,
+        exposure_factor: reader.number("damage.exposure_factor", 0.01, 1000.0)?,
+        // Below that, somebody means another number.
+        detector_efficiency: reader.optional_number("damage.detector_efficiency", 1e-6, 1.0)?,
+        composition: reader.text("damage.composition")?,
+        density_g_per_cm3: reader.optional_number("damage.density_g_per_cm3", 1e-3, 30.0)?,
+        // A tenth of a millimetre is no focus.
+        spot_nm: reader.optional_number("damage.spot_nm", 0.1, 1e5)?,
+        dose: reader.choice("damage.dose", &[("mean", DoseDepth::Mean), ("surface", DoseDepth::Surface)])?,
+    };
+    if let Some(error) =
+        settings.composition.as_ref().and_then(|formula| Material::parse(formula, None).err())
+    {
+        let wanted = format!("it must be a sum formula such as Na2.4V2(PO4)2F3: {error}");
+        return Err(reader.refuse("damage.composition", wanted));
+    }
+    Ok(settings)
 }
 
 fn limits(reader: &mut Reader) -> Result<LimitsSettings> {

@@ -101,5 +101,9 @@ pub const ARCHIVE_PRUNED_BYTES: &str = "phasewatch_archive_pruned_bytes_total";
 pub const ARCHIVE_QUARANTINED: &str = "phasewatch_archive_quarantined_scans_total";
 /// Gauge: scans found damaged, outside the quarantine, as of the last daily look.
 pub const ARCHIVE_DAMAGED: &str = "phasewatch_archive_damaged_scans";
+/// Counter: doses that could not be entered in the ledger; their scans are archived once more after the next start.
+pub const DOSE_FAILURES: &str = "phasewatch_dose_failures_total";
+/// Histogram: one reckoning of the dose of a scan, seconds.
+pub const DOSE_SECONDS: &str = "phasewatch_dose_seconds";
 /// Gauge, label `version`: always 1; says which version runs.
 pub const BUILD_INFO: &str = "phasewatch_build_info";
