@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::alerts::AlertHand;
 use super::at_work::AtWork;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
@@ -104,6 +105,8 @@ pub struct Archiver {
     outlet: Outlet,
     model: ModelHand,
     uploads: UploadHand,
+    /// Where alerts are told.
+    alerts: AlertHand,
     health: Health,
     at_work: AtWork,
     parked: BTreeMap<String, Parked>,
@@ -124,7 +127,15 @@ impl Archiver {
     ) -> Self {
         let uploads = UploadHand::new(root.clone());
         let (parked, look) = (BTreeMap::new(), None);
-        Self { root, settings, outlet, model, uploads, health, at_work, parked, look }
+        let alerts = AlertHand::default();
+        Self { root, settings, outlet, model, uploads, alerts, health, at_work, parked, look }
+    }
+
+    /// Tells alerts there; else nobody hears of them.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: AlertHand) -> Self {
+        self.alerts = alerts;
+        self
     }
 
     /// Says to `uploads` what was placed.

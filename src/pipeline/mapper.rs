@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::alerts::AlertHand;
 use super::archiver::ArchiveOrder;
 use super::orders::Orders;
 use super::resume::Recipes;
@@ -59,6 +60,9 @@ pub struct Mapper {
     archive: Orders,
     scans: BTreeMap<String, MappedScan>,
     pending: BTreeMap<String, Instant>,
+    /// Where alerts are told.
+    #[expect(dead_code, reason = "the damage monitor tells its alerts here")]
+    alerts: AlertHand,
 }
 
 impl Mapper {
@@ -73,7 +77,14 @@ impl Mapper {
         archive: Orders,
     ) -> Self {
         let outlet = Outlet::new(board, publisher);
-        Self { settings, workboard, outlet, model, archive, scans: BTreeMap::new(), pending: BTreeMap::new() }
+        let (scans, pending) = (BTreeMap::new(), BTreeMap::new());
+        Self { settings, workboard, outlet, model, archive, scans, pending, alerts: AlertHand::default() }
+    }
+
+    /// Tells alerts there; else nobody hears of them.
+    #[must_use]
+    pub fn with_alerts(self, alerts: AlertHand) -> Self {
+        Self { alerts, ..self }
     }
 
     /// Maps until the workboard is closed and everything on it is done.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::{Alert, AlertState, Level};
 
@@ -52,6 +52,7 @@ pub struct Acknowledgement {
     /// What they said.
     pub note: Option<String>,
     /// When.
+    #[serde(serialize_with = "micros")]
     pub time: DateTime<Utc>,
     /// The level they have seen.
     pub level: Level,
@@ -168,6 +169,22 @@ impl Record {
         }
         self.letters.retain(|letter| !letter.to.is_empty());
         count(&self.letters) != before
+    }
+}
+
+/// RFC 3339 in UTC with microseconds, as all times of ours are written.
+pub(super) fn micros<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// The same for a time that may be missing.
+pub(super) fn micros_or_null<S: Serializer>(
+    time: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => micros(time, serializer),
+        None => serializer.serialize_none(),
     }
 }
 

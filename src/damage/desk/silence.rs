@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::super::Alert;
+use super::record::{micros, micros_or_null};
 
 /// Which alerts: those that agree with everything that is named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +55,14 @@ pub struct Silence {
     /// What is silenced.
     pub what: Matcher,
     /// Until when; `None`: as long as its scan is known.
+    #[serde(serialize_with = "micros_or_null")]
     pub until: Option<DateTime<Utc>>,
     /// Who wants it.
     pub by: String,
     /// Why.
     pub note: Option<String>,
     /// Since when.
+    #[serde(serialize_with = "micros")]
     pub since: DateTime<Utc>,
 }
 

@@ -19,6 +19,7 @@ pub struct AlertView {
     /// Whether it still holds.
     pub state: AlertState,
     /// When it came to this level or state.
+    #[serde(serialize_with = "record::micros")]
     pub time: DateTime<Utc>,
     /// The scan.
     pub scan_id: String,
@@ -61,8 +62,10 @@ pub struct AlertView {
     /// The silence that holds.
     pub silence: Option<Silence>,
     /// When it was heard first.
+    #[serde(serialize_with = "record::micros")]
     pub raised: DateTime<Utc>,
     /// When it was heard last.
+    #[serde(serialize_with = "record::micros")]
     pub heard: DateTime<Utc>,
 }
 
