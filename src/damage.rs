@@ -9,6 +9,7 @@
 //! - [`Monitor`]: all of that for a running scan, with [`Episodes`] so that nothing flickers.
 //! - [`Alert`]: what is told. It is keyed by scan, rule and episode, so that a replay or a restart does not tell it twice.
 //! - [`Ledger`]: what the scans of a region have deposited, on disk; [`Record`]: one layer of that, as a file.
+//! - [`desk`]: which of what is heard is told, to whom, and what operators say of it.
 //!
 //! Everything here is pure but ledger and record, which read and write files: no clock, no socket. Doses are in MGy where the
 //! flux is known; where it is not they are relative, and say so.
@@ -16,6 +17,7 @@
 mod alert;
 mod cause;
 mod deposit;
+pub mod desk;
 mod episodes;
 mod finding;
 mod fluence;

@@ -9,8 +9,11 @@
 //!                                               archive thread: settled map, files
 //!                                                  | outbox, in the archive's ledger
 //!                                               upload task, caretaker thread: copies, what is kept
+//!
+//! map, archive threads -> alerts: inbox, alert thread -> webhooks, commands (tasks)
 //! ```
 
+pub mod alerts;
 mod app;
 pub mod archiver;
 pub mod at_work;

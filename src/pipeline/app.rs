@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::{AlertHand, Clerk};
 use super::archiver::Archiver;
 use super::at_work::AtWork;
 use super::doses::Doses;
@@ -28,7 +30,9 @@ use super::resume::{Recipes, Resumer};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::sync::syncer;
 use super::uploads::UploadHand;
-use super::wiring::{endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals};
+use super::wiring::{
+    alerting, endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals,
+};
 use super::workboard::Workboard;
 use super::{advice, backend, copies, dose, recipe};
 use crate::classify::Recipe;
@@ -42,6 +46,9 @@ use crate::reference::ReferenceSet;
 use crate::settings::{Settings, SourceSettings};
 use crate::source::frames::{FrameError, SourceStatus, ZmqFrameSource};
 use crate::telemetry::MetricsHandle;
+
+/// Longest wait for alerts to be written down and tried once, when everything else is done.
+const ALERTS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +131,8 @@ pub struct App {
     ledger: Option<Arc<Ledger>>,
     metrics: MetricsHandle,
     uploads: UploadHand,
+    /// Where alerts are told, and who sees to them.
+    alerts: (AlertHand, Clerk),
 }
 
 impl std::fmt::Debug for App {
@@ -174,7 +183,10 @@ impl App {
         };
         let board = Board::new(256).with_map_bytes(settings.limits.kept_bytes / 4);
         let render = metrics.clone();
-        let http = HttpState::new(board.clone(), Utc::now().timestamp() as u64, move || render.render());
+        let (alerting, clerk) = alerting(&settings, addresses.http, &handle);
+        let hand = alerting.alerts.clone();
+        let epoch = Utc::now().timestamp() as u64;
+        let http = HttpState::with_alerts(board.clone(), epoch, move || render.render(), alerting);
         let shelf = Arc::new(Shelf::new(
             settings.model.path.clone(),
             backend(&settings.model),
@@ -199,6 +211,7 @@ impl App {
         Ok(Self {
             ledger,
             uploads,
+            alerts: (hand, clerk),
             settings,
             addresses,
             sources,
@@ -243,6 +256,9 @@ impl App {
         let at_work = [AtWork::on_the_archive(), AtWork::on_the_journal()];
         let (resumed, was_resumed) = oneshot::channel();
         let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone())?;
+        let (alerts, clerk) = self.alerts;
+        let runtime = Handle::current();
+        let clerk = spawn("alerts", &stop, move || clerk.run(&runtime))?;
         copies::start(
             &self.settings.archive,
             self.uploads.clone(),
@@ -303,6 +319,17 @@ impl App {
                     .push(format!("not everything was archived within {} s", patience.as_secs_f64()));
             }
         }
+        // Whoever told alerts is done, or is not waited for.
+        alerts.close();
+        let told = tokio::task::spawn_blocking(move || clerk.join());
+        match tokio::time::timeout(ALERTS_PATIENCE, told).await {
+            Ok(Ok(Ok(()))) => {}
+            Err(_) => report.unfinished.push("alerts could not be written down".to_owned()),
+            Ok(_) => {
+                report.broken = true;
+                report.unfinished.push("the alerts thread broke; this is a bug".to_owned());
+            }
+        }
         outputs.cancel();
         for task in [
             tokio::spawn(async move { drop(publisher.await) }),
@@ -352,7 +379,8 @@ impl Threads {
             on_the_archive,
         )
         .with_uploads(app.uploads.clone())
-        .with_doses(Arc::clone(&doses));
+        .with_doses(Arc::clone(&doses))
+        .with_alerts(app.alerts.0.clone());
         let mapper = Mapper::new(
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),
@@ -368,7 +396,8 @@ impl Threads {
             app.handle.clone(),
             ModelHand::new(Arc::clone(&app.shelf), Reader::Live),
             orders.clone(),
-        );
+        )
+        .with_alerts(app.alerts.0.clone());
         let mut ingest = Ingest::new(lines(settings), scans(settings), workboard)
             .with_resend(resend_office(settings, stop));
         let mut handles = Vec::new();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::alerts::AlertHand;
 use super::at_work::AtWork;
 use super::doses::Doses;
 use super::mapper::Outlet;
@@ -110,6 +111,8 @@ pub struct Archiver {
     model: ModelHand,
     uploads: UploadHand,
     doses: Option<Arc<Doses>>,
+    /// Where alerts are told.
+    alerts: AlertHand,
     health: Health,
     at_work: AtWork,
     parked: BTreeMap<String, Parked>,
@@ -130,13 +133,21 @@ impl Archiver {
     ) -> Self {
         let uploads = UploadHand::new(root.clone());
         let (parked, look) = (BTreeMap::new(), None);
-        Self { root, settings, outlet, model, uploads, doses: None, health, at_work, parked, look }
+        let alerts = AlertHand::default();
+        Self { root, settings, outlet, model, uploads, doses: None, alerts, health, at_work, parked, look }
     }
 
     /// Tells every map its dose.
     #[must_use]
     pub fn with_doses(mut self, doses: Arc<Doses>) -> Self {
         self.doses = Some(doses);
+        self
+    }
+
+    /// Tells alerts there; else nobody hears of them.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: AlertHand) -> Self {
+        self.alerts = alerts;
         self
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::alerts::AlertHand;
 use super::archiver::ArchiveOrder;
 use super::doses::Doses;
 use super::orders::Orders;
@@ -64,6 +65,9 @@ pub struct Mapper {
     archive: Orders,
     scans: BTreeMap<String, MappedScan>,
     pending: BTreeMap<String, Instant>,
+    /// Where alerts are told.
+    #[expect(dead_code, reason = "the damage monitor tells its alerts here")]
+    alerts: AlertHand,
 }
 
 impl Mapper {
@@ -78,7 +82,14 @@ impl Mapper {
         archive: Orders,
     ) -> Self {
         let outlet = Outlet::new(board, publisher);
-        Self { settings, workboard, outlet, model, archive, scans: BTreeMap::new(), pending: BTreeMap::new() }
+        let (scans, pending) = (BTreeMap::new(), BTreeMap::new());
+        Self { settings, workboard, outlet, model, archive, scans, pending, alerts: AlertHand::default() }
+    }
+
+    /// Tells alerts there; else nobody hears of them.
+    #[must_use]
+    pub fn with_alerts(self, alerts: AlertHand) -> Self {
+        Self { alerts, ..self }
     }
 
     /// Maps until the workboard is closed and everything on it is done.

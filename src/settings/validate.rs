@@ -7,11 +7,11 @@ use super::error::SettingsError;
 use super::layer::Layers;
 use super::reader::Reader;
 use super::sections::*;
-use super::{Settings, archive, source};
+use super::{Settings, alerts, archive, secret, source};
 use crate::damage::Material;
 use crate::document::Value;
 use crate::scan::{MAX_AXIS, MAX_ENERGIES};
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{LogFormat, LogLevel, LogPriority};
 
 type Result<T> = std::result::Result<T, SettingsError>;
 
@@ -66,6 +66,7 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         publish: publish(&mut reader)?,
         http: http(&mut reader)?,
         archive: archive::archive(&mut reader)?,
+        alerts: alerts::alerts(&mut reader)?,
         log: log(&mut reader)?,
         warnings: Vec::new(),
         effective: Vec::new(),
@@ -303,7 +304,17 @@ fn http(reader: &mut Reader) -> Result<HttpSettings> {
              http.allow_open = true on a closed network",
         ));
     }
-    Ok(HttpSettings { listen, allow_open })
+    let public_url = reader.text("http.public_url")?;
+    let public_url = match public_url.map(|text| secret::public_url(&text)) {
+        None => None,
+        Some(Some(url)) => Some(url),
+        Some(None) => {
+            let wanted =
+                "it must be where people reach the page, such as https://stxm.example.org/phasewatch";
+            return Err(reader.refuse_unseen("http.public_url", wanted));
+        }
+    };
+    Ok(HttpSettings { listen, allow_open, public_url })
 }
 
 fn log(reader: &mut Reader) -> Result<LogSettings> {
@@ -311,6 +322,10 @@ fn log(reader: &mut Reader) -> Result<LogSettings> {
     Ok(LogSettings {
         level: reader.choice("log.level", &levels)?,
         format: reader.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+        priority: reader.choice(
+            "log.priority",
+            &[("auto", LogPriority::Auto), ("on", LogPriority::On), ("off", LogPriority::Off)],
+        )?,
     })
 }
 
