@@ -14,6 +14,7 @@
 //! Everything here is pure but ledger and record, which read and write files: no clock, no socket. Doses are in MGy where the
 //! flux is known; where it is not they are relative, and say so.
 
+mod across;
 mod alert;
 mod cause;
 mod deposit;
@@ -32,9 +33,11 @@ mod monitor;
 mod normal;
 mod reckoned;
 mod record;
+mod report;
 mod sentinels;
 mod series;
 mod settings;
+mod telling;
 mod template;
 mod trend;
 
@@ -52,11 +55,13 @@ pub use lattice::{Lattice, resample, unit_um};
 pub use ledger::{Ledger, Prior, Question, RegionDose};
 pub use material::{LOWEST_EV, Material, MaterialError};
 pub use model::{DoseModel, DoseSchedule, NOMINAL_CM2_PER_G, NoDose};
-pub use monitor::{Look, Monitor, MonitorSettings};
+pub use monitor::{Look, Monitor};
 pub use reckoned::Reckoned;
 pub use record::{FORMAT as DOSE_FORMAT, Header, Record, RecordError, Region, ScanRef};
+pub use report::{DamageReport, REPORT_FORMAT};
 pub use sentinels::{Images, Mean, Sentinels, Signal, Visit};
 pub use series::{Plateau, Reading, Series};
 pub use settings::{DoseDepth, DoseSettings};
+pub use telling::MonitorSettings;
 pub use template::{Template, Templates};
 pub use trend::{Trend, Vigilance};

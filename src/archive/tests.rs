@@ -72,6 +72,7 @@ fn job(stack: &Stack, provisional: bool, reopen: bool) -> ArchiveJob<'_> {
     ArchiveJob {
         stack,
         map: Box::leak(Box::new(map)),
+        damage: None,
         spectra: Box::leak(Box::new(spectra)),
         energies: vec![row; stack.planes().len()],
         outcome: if provisional { Outcome::Partial { reason } } else { Outcome::Complete },

@@ -29,6 +29,8 @@ pub struct ArchiveJob<'a> {
     pub map: &'a PhaseMap,
     /// Mean spectra of the map's phases.
     pub spectra: &'a MeanSpectra,
+    /// What is said of damage, as JSON.
+    pub damage: Option<Vec<u8>>,
     /// One row per energy of the plan.
     pub energies: Vec<EnergyRow>,
     /// How the scan ended.
@@ -131,6 +133,9 @@ fn build(parent: &Path, job: &ArchiveJob<'_>) -> Result<TemporaryFolder, Archive
     );
     add("spectra.parquet", write_table(&folder, "spectra.parquet", &job.spectra.table()?)?);
     add("phase_map.png", write_bytes(&folder, "phase_map.png", &picture::png(job.map)?)?);
+    if let Some(report) = &job.damage {
+        add("damage.json", write_bytes(&folder, "damage.json", report)?);
+    }
     let energies = energies::table(job.stack, &job.energies).map_err(PublishError::from)?;
     add("energies.parquet", write_table(&folder, "energies.parquet", &energies)?);
     let file = DigestedFile::create(folder.path(), "stack.parquet")?;

@@ -10,7 +10,7 @@ use super::{Failure, load_recording, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{Oracle, PhaseMap, PosteriorModel, Status, settle};
 use crate::model::Model;
-use crate::pipeline::{archiver, backend, dose, recipe, settle_dose};
+use crate::pipeline::{archiver, backend, dose, look_at_settled, monitor, recipe, settle_dose};
 use crate::publish::picture;
 use crate::recording::{Recording, select_energies};
 use crate::reference::ReferenceSet;
@@ -72,12 +72,14 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     if let Some(failure) = &settled.model_failure {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }
-    settle_dose(&stack, &mut settled, &recipe, &dose(&settings), None);
+    let basis = settle_dose(&stack, &mut settled, &recipe, &dose(&settings), None);
+    let seen = look_at_settled(&stack, &settled, &recipe, &monitor(&settings), basis.as_ref());
     let spectra = archiver::spectra_of(&stack, &settled, recipe.absorption.max_od);
     let job = ArchiveJob {
         stack: &stack,
         map: &settled.map,
         spectra: &spectra,
+        damage: seen.as_ref().and_then(|seen| seen.to_json().ok()),
         energies: archiver::energy_rows(&stack, &settled),
         outcome: Outcome::Complete,
         provisional: false,

@@ -20,7 +20,7 @@ use super::{Failure, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{PosteriorModel, settle};
 use crate::pipeline::replayed::Replayed;
-use crate::pipeline::{App, archiver, settle_dose};
+use crate::pipeline::{App, archiver, look_at_settled, settle_dose};
 use crate::publish::board::ScanState;
 use crate::scan::Outcome;
 use crate::simulate::{Endpoint, PublishEvent, PublishSettings, SocketKind, publish};
@@ -89,12 +89,14 @@ fn settled(args: &ReplayArgs) -> Result<(), Failure> {
     if let Some(failure) = &settled.model_failure {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }
-    settle_dose(stack, &mut settled, &stage.recipe, &stage.dose, Some(&args.journal));
+    let basis = settle_dose(stack, &mut settled, &stage.recipe, &stage.dose, Some(&args.journal));
+    let seen = look_at_settled(stack, &settled, &stage.recipe, &stage.watch, basis.as_ref());
     let spectra = archiver::spectra_of(stack, &settled, stage.recipe.absorption.max_od);
     let job = ArchiveJob {
         stack,
         map: &settled.map,
         spectra: &spectra,
+        damage: seen.as_ref().and_then(|seen| seen.to_json().ok()),
         energies: archiver::energy_rows(stack, &settled),
         outcome: replayed.outcome.clone(),
         provisional: matches!(replayed.outcome, Outcome::Partial { .. }),

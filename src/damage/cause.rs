@@ -42,6 +42,8 @@ pub struct Change {
 pub struct Circumstances {
     /// Change of the empty pixels over the same readings, and its error.
     pub empty: Option<(f64, f64)>,
+    /// By how much the energies were seen to move, eV, and the error of that.
+    pub moved_ev: Option<(f64, f64)>,
     /// Whether the context of the scan says that the sample is being changed.
     pub operando: bool,
     /// Whether drift is taken out.
@@ -167,10 +169,18 @@ impl Cause {
                 "a shift of the energies by {ev:.2} eV would explain {:.0} % of it",
                 100.0 * fit.share
             );
-            if ev > LIKELY_SHIFT_EV || fit.share < 0.5 {
+            let likely_ev = circumstances
+                .moved_ev
+                .map_or(LIKELY_SHIFT_EV, |(moved, error)| (moved.abs() + 3.0 * error).min(LIKELY_SHIFT_EV));
+            if let Some((moved, error)) = circumstances.moved_ev {
+                let told =
+                    format!("the energies moved by {moved:+.3} eV (error {error:.3}) between the scans");
+                if ev > likely_ev { good.push(told) } else { bad.push(told) }
+            }
+            if ev > likely_ev || fit.share < 0.5 {
                 good.push(format!(
                     "{text}, and is {}",
-                    if ev > LIKELY_SHIFT_EV { "more than is likely" } else { "not enough" }
+                    if ev > likely_ev { "more than is likely" } else { "not enough" }
                 ));
             } else {
                 instrument |= fit.share > EXPLAINED && fit.share > by_beam + 0.1;

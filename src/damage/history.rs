@@ -36,15 +36,39 @@ pub struct Estimate {
     pub sigma: f64,
 }
 
+/// Ascending pixels, as pairs of a first one and how many follow each other from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs(Vec<(u32, u32)>);
+
+impl Runs {
+    /// Of ascending pixels.
+    #[must_use]
+    pub fn of(pixels: impl Iterator<Item = usize>) -> Self {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for pixel in pixels {
+            match runs.last_mut() {
+                Some((first, count)) if *first as usize + *count as usize == pixel => *count += 1,
+                _ => runs.push((pixel as u32, 1)),
+            }
+        }
+        Self(runs)
+    }
+
+    /// The pixels.
+    pub fn pixels(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().flat_map(|&(first, count)| (0..count as usize).map(move |i| first as usize + i))
+    }
+}
+
 /// Which pixels are looked at together, on the grid of the first scan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Labels {
     /// Its grid.
     pub grid: Grid,
     /// For each group its name, and its pixels.
-    pub groups: Vec<(String, Vec<u32>)>,
-    /// For each pixel whether it holds matter, as 0 and 1.
-    pub matter: Vec<u8>,
+    pub groups: Vec<(String, Runs)>,
+    /// The pixels that hold matter.
+    pub matter: Runs,
 }
 
 impl Labels {
@@ -52,11 +76,14 @@ impl Labels {
     #[must_use]
     pub fn of(map: &PhaseMap, groups: &Groups) -> Self {
         let name = |of: &Of| of.to_string();
-        let pixels = |pixels: &[usize]| pixels.iter().map(|&pixel| pixel as u32).collect();
         Self {
             grid: map.plan.grid.clone(),
-            groups: groups.groups.iter().map(|group| (name(&group.of), pixels(&group.pixels))).collect(),
-            matter: map.status.iter().map(|&status| u8::from(holds_matter(status))).collect(),
+            groups: groups
+                .groups
+                .iter()
+                .map(|group| (name(&group.of), Runs::of(group.pixels.iter().copied())))
+                .collect(),
+            matter: Runs::of((0..map.len()).filter(|&pixel| holds_matter(map.status[pixel]))),
         }
     }
 
@@ -64,6 +91,8 @@ impl Labels {
     #[must_use]
     pub fn on(&self, map: &PhaseMap) -> Vec<(String, Vec<usize>)> {
         let grid = &map.plan.grid;
+        let mut is_matter = vec![false; self.grid.pixels()];
+        self.matter.pixels().filter_map(|pixel| is_matter.get_mut(pixel).map(|is| *is = true)).for_each(drop);
         let place = |pixel: usize| self.place(grid, pixel);
         let places: Vec<Option<[isize; 2]>> = (0..map.len()).map(place).collect();
         let [ny, nx] = self.grid.shape.map(|n| n as isize);
@@ -76,10 +105,7 @@ impl Labels {
             .filter_map(|pixel| places[pixel])
             .collect();
         let common = |shift: [isize; 2]| {
-            matter
-                .iter()
-                .filter(|&&place| at(place, shift).is_some_and(|pixel| self.matter[pixel] == 1))
-                .count()
+            matter.iter().filter(|&&place| at(place, shift).is_some_and(|pixel| is_matter[pixel])).count()
         };
         let shifts =
             (-FARTHEST_PX..=FARTHEST_PX).flat_map(|dy| (-FARTHEST_PX..=FARTHEST_PX).map(move |dx| [dy, dx]));
@@ -87,7 +113,7 @@ impl Labels {
         let shift = shifts
             .max_by_key(|&shift| (common(shift), -(shift[0] * shift[0] + shift[1] * shift[1])))
             .unwrap_or([0, 0]);
-        let mut of_pixel: Vec<Vec<usize>> = vec![Vec::new(); self.matter.len()];
+        let mut of_pixel: Vec<Vec<usize>> = vec![Vec::new(); is_matter.len()];
         for (pixel, place) in places.iter().enumerate() {
             if let Some(own) = place.and_then(|place| at(place, shift)) {
                 of_pixel[own].push(pixel);
@@ -97,7 +123,7 @@ impl Labels {
             .iter()
             .map(|(name, pixels)| {
                 let mut own: Vec<usize> =
-                    pixels.iter().flat_map(|&pixel| of_pixel[pixel as usize].iter().copied()).collect();
+                    pixels.pixels().filter_map(|pixel| of_pixel.get(pixel)).flatten().copied().collect();
                 own.sort_unstable();
                 (name.clone(), own)
             })
@@ -156,6 +182,8 @@ pub struct ScanRecord {
     pub references_sha256: String,
     /// The energy offset, eV, and its error, where it could be estimated.
     pub offset_ev: Option<(f64, f64)>,
+    /// Optical density before the edge of the empty pixels, where there are enough.
+    pub empty: Option<Estimate>,
     /// Whether its context says operando.
     pub operando: bool,
     /// The groups, those of the place's first scan.
@@ -223,6 +251,7 @@ impl ScanRecord {
             references_sha256: references.sha256.clone(),
             offset_ev: (offset.offset_ev.is_finite() && offset.error_ev.is_finite())
                 .then_some((offset.offset_ev, offset.error_ev)),
+            empty: empty(map, &pre),
             operando: super::cause::is_operando(map.plan.context.as_ref()),
             groups: groups.iter().map(of_group).collect(),
         }
@@ -261,6 +290,14 @@ impl WindowMeans {
         let n = f64::from(self.count[pixel]);
         (f64::from(self.sum[pixel]) / n, f64::from(self.variance[pixel]) / (n * n))
     }
+}
+
+/// What empty pixels say before the edge: nothing, unless I0 is off.
+fn empty(map: &PhaseMap, pre: &WindowMeans) -> Option<Estimate> {
+    const LEAST: usize = 100;
+    let is_empty = |pixel: &usize| map.status[*pixel] == Status::Background && pre.count[*pixel] > 0;
+    let values: Vec<f64> = (0..map.len()).filter(is_empty).map(|pixel| pre.at(pixel).0).collect();
+    of_values(&values).filter(|_| values.len() >= LEAST)
 }
 
 /// Mean and standard error of what pixels say, each one observation.

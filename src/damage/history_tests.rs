@@ -54,6 +54,7 @@ fn record(scan_id: &str, minutes: i64, dose: f64, white_line: f64) -> ScanRecord
         window_ev: vec![509.0, 516.0],
         references_sha256: "r".to_owned(),
         offset_ev: Some((0.0, 0.01)),
+        empty: None,
         operando: false,
         groups: vec![GroupRecord {
             of: "field".to_owned(),

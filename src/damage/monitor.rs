@@ -3,9 +3,6 @@
 //! It keeps nothing but its episodes: every look reads all visits anew from the stack, under the estimates and with the groups of that
 //! moment. So a look at the same stack and map says the same, whatever was looked at before.
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-
 use super::alert::{Alert, AlertKey, AlertState, Level, Verdict};
 use super::cause::{Cause, Change, Circumstances, dose_and_time, is_operando};
 use super::episodes::{Episodes, Heights, Step};
@@ -14,51 +11,20 @@ use super::groups::{Groups, Of};
 use super::kinetics::Kinetics;
 use super::sentinels::{Images, Mean, Sentinels, Signal, Visit, series};
 use super::series::Plateau;
+use super::telling::{MonitorSettings, Told};
 use super::template::Templates;
 use super::trend::{Trend, Vigilance};
 use crate::classify::{DensityView, PhaseMap};
 use crate::reference::ReferenceSet;
 use crate::scan::ScanPlan;
+use chrono::{DateTime, Utc};
 
 /// What keeps a level, as a share of what reaches it.
-const KEPT: f64 = 0.7;
+pub(super) const KEPT: f64 = 0.7;
 /// A signal smaller than this has no percents, OD.
 const LEAST_SCALE: f64 = 0.05;
 /// How far a registered sample may lie from where it is taken to lie, and one that was not registered, pixels.
 const UNMOVED_PX: (f64, f64) = (0.1, 0.15);
-
-/// What the monitor is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MonitorSettings {
-    /// Probability of any alert in a scan in which nothing happens.
-    pub false_alarms: f64,
-    /// Share of a signal that is worth a warning, lost by the end of the scan.
-    pub warn_loss: f64,
-    /// Share of a signal whose loss is critical, lost by now.
-    pub critical_loss: f64,
-    /// What a reading is uncertain by that photons do not account for, OD.
-    pub floor_od: f64,
-    /// Pixels that a group must have.
-    pub least_pixels: usize,
-    /// The reference that damage leads to; the one with the largest state variable where nothing is said.
-    pub reduces_to: Option<String>,
-    /// Whether all of a phase ends as that reference: then critical doses can be told early.
-    pub plateau_known: bool,
-}
-
-impl Default for MonitorSettings {
-    fn default() -> Self {
-        Self {
-            false_alarms: 0.005,
-            warn_loss: 0.1,
-            critical_loss: 0.25,
-            floor_od: 0.003,
-            least_pixels: 40,
-            reduces_to: None,
-            plateau_known: false,
-        }
-    }
-}
 
 /// What is looked at.
 #[derive(Clone, Copy)]
@@ -67,8 +33,8 @@ pub struct Look<'a> {
     pub view: &'a DensityView<'a>,
     /// The map that goes with it.
     pub map: &'a PhaseMap,
-    /// Mean dose of pixels when an energy of the plan was, or will be, half measured, in `unit`.
-    pub dose: &'a dyn Fn(&[usize], usize) -> f64,
+    /// Mean dose of pixels when each energy of the plan was, or will be, half measured, in `unit`.
+    pub doses: &'a dyn Fn(&[usize]) -> Vec<f64>,
     /// What doses are counted in.
     pub unit: DoseUnit,
     /// When an energy of the plan was measured, s after the start of the scan, where it was.
@@ -98,6 +64,12 @@ impl Monitor {
             findings: Vec::new(),
             last: Vec::new(),
         }
+    }
+
+    /// The references that are looked with.
+    #[must_use]
+    pub fn references(&self) -> &ReferenceSet {
+        &self.references
     }
 
     /// What was found at the last look, signal by signal and group by group.
@@ -166,7 +138,8 @@ impl Monitor {
         };
         for group in &groups.groups {
             let (visits, means) = images.read(group, &groups.empty, unmoved_px);
-            let dose = |visit: &Visit| (look.dose)(&group.pixels, visit.energy);
+            let doses = (look.doses)(&group.pixels);
+            let dose = |visit: &Visit| doses.get(visit.energy).copied().unwrap_or(f64::NAN);
             let time_s = |visit: &Visit| (look.elapsed_s)(visit.energy).unwrap_or(visit.energy as f64);
             let mut readings = series(&visits, &means, dose, time_s, self.settings.floor_od);
             let (Some(first), Some(mean), Some(visit)) = (readings.first(), means.first(), visits.first())
@@ -181,8 +154,7 @@ impl Monitor {
                     Some(Plateau { value, sigma: 0.1 * template.reduction?.abs() })
                 });
             }
-            let pixels = &group.pixels;
-            let end = look.map.plan.energies_ev.len().checked_sub(1).map(|last| (look.dose)(pixels, last));
+            let end = doses.last().copied();
             let names = (signal, Some(energy_ev), group.of.to_string());
             let scale = if first.abs() < LEAST_SCALE { LEAST_SCALE } else { first.abs() };
             let Some((mut finding, trend, kinetics)) =
@@ -190,7 +162,7 @@ impl Monitor {
             else {
                 continue;
             };
-            finding.forecast = self.forecast(look, pixels, &finding, &kinetics);
+            finding.forecast = self.forecast(look, &doses, &finding, &kinetics);
             if group.of == Of::Field {
                 circumstances.empty = empty_change(&means);
                 circumstances.apart = dose_and_time(&finding.series);
@@ -212,14 +184,13 @@ impl Monitor {
     fn forecast(
         &self,
         look: &Look<'_>,
-        pixels: &[usize],
+        doses: &[f64],
         finding: &Finding,
         kinetics: &Kinetics,
     ) -> Option<Forecast> {
-        let energies = look.map.plan.energies_ev.len();
+        let energies = doses.len();
         let first = finding.series.readings.first()?.dose;
-        let lost_at =
-            |energy: usize| (kinetics.loss(first, (look.dose)(pixels, energy)).middle / finding.scale).abs();
+        let lost_at = |energy: usize| (kinetics.loss(first, doses[energy]).middle / finding.scale).abs();
         let measured = |energy: &usize| (look.elapsed_s)(*energy).is_some();
         let last = (0..energies).rev().find(measured)?;
         let share = self.settings.warn_loss;
@@ -252,12 +223,12 @@ impl Monitor {
         now: DateTime<Utc>,
     ) -> Option<Alert> {
         let real: Vec<&Found> = found.iter().filter(|found| found.finding.is_real).collect();
-        let lead =
-            real.iter().copied().max_by(|a, b| self.rank(&a.finding).total_cmp(&self.rank(&b.finding)));
+        let lead = real.iter().copied().max_by(|a, b| a.finding.sure().total_cmp(&b.finding.sure()));
         let cause = lead.map(|_| Cause::of(&changes(found), circumstances));
         let verdict = cause.as_ref().map_or(Verdict::Undecided, |cause| cause.verdict);
-        let level =
-            |ease: f64| lead.map(|lead| self.level(&lead.finding, verdict, circumstances.operando, ease));
+        let level = |ease: f64| {
+            lead.map(|lead| self.settings.level(&lead.finding, verdict, circumstances.operando, ease))
+        };
         // What is barely beyond chance is kept for a while.
         let nearly = found.iter().any(|found| found.finding.z.abs() >= KEPT * found.finding.z_limit);
         let heights = Heights { reached: level(1.0), kept: level(KEPT).or(nearly.then_some(Level::Notice)) };
@@ -274,66 +245,9 @@ impl Monitor {
                 if state == AlertState::Over { format!("over: {}", last.text) } else { last.text.clone() };
             return Some(Alert { level, state, text, time: now, ..last.clone() });
         };
-        let others: Vec<&str> =
-            real.iter().map(|found| found.finding.of.as_str()).filter(|of| *of != lead.finding.of).collect();
-        let mut numbers = lead.finding.numbers();
-        if !others.is_empty() {
-            numbers.insert("also_in".to_owned(), serde_json::json!(others));
-        }
-        let plan = &look.map.plan;
-        Some(Alert {
-            key,
-            level,
-            state,
-            time: now,
-            sample: plan.sample.clone(),
-            region: plan.region.clone(),
-            signal: lead.finding.signal.name().to_owned(),
-            of: lead.finding.of.clone(),
-            text: lead.finding.text(),
-            verdict,
-            advice: advice(verdict, level).to_owned(),
-            evidence_for: cause.evidence_for,
-            evidence_against: cause.evidence_against,
-            numbers,
-            simulated: plan.simulated,
-        })
-    }
-
-    /// Which finding leads: the one that loses most, by what is sure of it.
-    fn rank(&self, finding: &Finding) -> f64 {
-        let sure = finding.lost.low.abs().min(finding.lost.high.abs());
-        if finding.lost.low * finding.lost.high > 0.0 { sure } else { 0.0 }
-    }
-
-    fn level(&self, finding: &Finding, verdict: Verdict, operando: bool, ease: f64) -> Level {
-        let (now, end) = finding.shares();
-        let height = if now >= ease * self.settings.critical_loss {
-            Level::Critical
-        } else if end >= ease * self.settings.warn_loss {
-            Level::Warning
-        } else {
-            Level::Notice
-        };
-        match verdict {
-            Verdict::Beam => height,
-            Verdict::Undecided if !operando => height,
-            Verdict::Undecided | Verdict::Chemistry | Verdict::Instrument => Level::Notice,
-        }
-    }
-
-    /// The scan has ended: what is open is over. A damage that was done stays done, and the text keeps saying so.
-    pub fn end(&mut self, now: DateTime<Utc>) -> Vec<Alert> {
-        let open: Vec<Alert> =
-            self.last.drain(..).filter(|alert| alert.state == AlertState::Raised).collect();
-        open.into_iter()
-            .map(|alert| Alert {
-                state: AlertState::Over,
-                time: now,
-                text: format!("the scan has ended: {}", alert.text),
-                ..alert
-            })
-            .collect()
+        let others = real.iter().map(|found| found.finding.of.clone()).filter(|of| *of != lead.finding.of);
+        let told = Told { finding: &lead.finding, others: others.collect(), cause };
+        Some(told.alert(key, (level, state), &look.map.plan, now))
     }
 }
 
@@ -369,24 +283,6 @@ fn change_error(finding: &Finding, trend: &Trend) -> f64 {
 fn empty_change(means: &[Mean]) -> Option<(f64, f64)> {
     let (first, last) = (means.first()?, means.last()?);
     Some((last.empty? - first.empty?, first.sigma.hypot(last.sigma)))
-}
-
-fn advice(verdict: Verdict, level: Level) -> &'static str {
-    match (verdict, level) {
-        (Verdict::Beam, Level::Critical) => {
-            "stop, and go on at a fresh region with less dose: fewer energies, shorter dwell, larger pixels (`phasewatch dose` says what that costs)"
-        }
-        (Verdict::Beam, _) => {
-            "leave out energies that decide little, shorten the dwell, or go on at a fresh region; `phasewatch dose` says what that costs"
-        }
-        (Verdict::Chemistry, _) => "none for the beam: the sample changes by itself",
-        (Verdict::Instrument, _) => {
-            "look at the energy calibration, I0 and the stage before blaming the sample"
-        }
-        (Verdict::Undecided, _) => {
-            "blank the beam for some minutes and look again: damage rests with the beam, chemistry goes on; or compare with a place that was not exposed"
-        }
-    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,35 @@ impl<'a> Templates<'a> {
     }
 }
 
+impl Templates<'_> {
+    /// The same for a group whose signal is the mean over the white-line window less that over the pre-edge window, at energies of a scan.
+    #[must_use]
+    pub fn of_windows(&self, phase: usize, value: f64) -> Option<Template> {
+        let own = self.window_signal(phase, 0.0)?;
+        if own.abs() < LEAST {
+            return None;
+        }
+        let amount = value / own;
+        let reduced = self.reduced.and_then(|reduced| self.window_signal(reduced, 0.0));
+        let slope = self
+            .window_signal(phase, STEP_EV)
+            .zip(self.window_signal(phase, -STEP_EV))
+            .map(|(up, down)| amount * (up - down) / (2.0 * STEP_EV));
+        Some(Template { reduction: reduced.map(|reduced| amount * (reduced - own)), per_ev: slope })
+    }
+
+    fn window_signal(&self, phase: usize, shift_ev: f64) -> Option<f64> {
+        let reference = self.references.references.get(phase)?;
+        let mean = |window: crate::reference::Window| -> Option<f64> {
+            let inside = self.energies_ev.iter().filter(|energy_ev| window.contains(**energy_ev));
+            let values: Vec<f64> =
+                inside.map(|energy_ev| reference.od_held_at(energy_ev + shift_ev)).collect::<Option<_>>()?;
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        Some(mean(self.references.white_line)? - mean(self.references.pre_edge)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

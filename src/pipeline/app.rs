@@ -24,6 +24,7 @@ use super::ingest::{Ingest, Journal};
 use super::keeper::{Keeper, KeeperSettings, Pins};
 use super::mapper::{Mapper, MapperSettings, Outlet};
 use super::orders::Orders;
+use super::places::Places;
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
 use super::resume::{Recipes, Resumer};
@@ -34,7 +35,7 @@ use super::wiring::{
     alerting, endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals,
 };
 use super::workboard::Workboard;
-use super::{advice, backend, copies, dose, recipe};
+use super::{advice, backend, copies, dose, monitor, recipe};
 use crate::classify::Recipe;
 use crate::damage::Ledger;
 use crate::journal::{JournalError, Store};
@@ -370,6 +371,8 @@ impl Threads {
         let outlet = Outlet::new(app.board.clone(), app.handle.clone());
         let doses =
             Arc::new(Doses::new(dose(settings), app.ledger.clone(), app.board.clone(), health.clone()));
+        let places =
+            app.journal.as_ref().map(|(store, _)| Places::new(store.root().join("damage"), health.clone()));
         let archiver = Archiver::new(
             settings.archive.root.clone(),
             serde_json::to_value(settings).unwrap_or_default(),
@@ -380,6 +383,7 @@ impl Threads {
         )
         .with_uploads(app.uploads.clone())
         .with_doses(Arc::clone(&doses))
+        .with_watch(monitor(settings), places)
         .with_alerts(app.alerts.0.clone());
         let mapper = Mapper::new(
             MapperSettings {
@@ -390,6 +394,7 @@ impl Threads {
                 recipes: recipes.clone(),
                 journals: app.journal.as_ref().map(|(store, _)| Arc::clone(store)),
                 doses,
+                watch: monitor(settings),
             },
             Arc::clone(&workboard),
             app.board.clone(),

@@ -19,13 +19,15 @@ use super::at_work::AtWork;
 use super::doses::Doses;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
+use super::places::Places;
 use super::resume::has_closing;
 use super::shelf::ModelHand;
 use super::uploads::UploadHand;
+use super::watch::{SettledLook, look_at_settled, settings_of};
 use crate::absorption::mean_i0;
 use crate::archive::{self, ArchiveError, ArchiveJob, EnergyRow, Placed};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
-use crate::damage::RecordError;
+use crate::damage::{Alert, AlertState, MonitorSettings, RecordError};
 use crate::journal::{Archived, JournalError};
 use crate::publish::MeanSpectra;
 use crate::publish::board::{ScanState, ScanSummary};
@@ -61,6 +63,8 @@ pub struct ArchiveOrder {
     pub generation: u64,
     /// What the board says of it.
     pub summary: ScanSummary,
+    /// Alerts of it that hold.
+    pub alerts: Vec<Alert>,
     /// How maps are made.
     pub recipe: Recipe,
 }
@@ -113,6 +117,8 @@ pub struct Archiver {
     doses: Option<Arc<Doses>>,
     /// Where alerts are told.
     alerts: AlertHand,
+    /// What damage is watched with, and what is known of places.
+    watch: (MonitorSettings, Option<Places>),
     health: Health,
     at_work: AtWork,
     parked: BTreeMap<String, Parked>,
@@ -133,8 +139,28 @@ impl Archiver {
     ) -> Self {
         let uploads = UploadHand::new(root.clone());
         let (parked, look) = (BTreeMap::new(), None);
-        let alerts = AlertHand::default();
-        Self { root, settings, outlet, model, uploads, doses: None, alerts, health, at_work, parked, look }
+        let (alerts, watch) = (AlertHand::default(), (MonitorSettings::default(), None));
+        Self {
+            root,
+            settings,
+            outlet,
+            model,
+            uploads,
+            doses: None,
+            alerts,
+            watch,
+            health,
+            at_work,
+            parked,
+            look,
+        }
+    }
+
+    /// Watches damage with these settings, and remembers what it finds in `places`.
+    #[must_use]
+    pub fn with_watch(mut self, settings: MonitorSettings, places: Option<Places>) -> Self {
+        self.watch = (settings, places);
+        self
     }
 
     /// Tells every map its dose.
@@ -265,6 +291,39 @@ impl Archiver {
         }
     }
 
+    /// What an archived scan gives reason to tell, and what it says of its place.
+    fn tell_damage(
+        &self,
+        order: &ArchiveOrder,
+        stack: &Stack,
+        settled: &Settled,
+        watch: &MonitorSettings,
+        seen: SettledLook,
+    ) {
+        let now = Utc::now();
+        let unit = seen.report.unit;
+        self.outlet.board.set_damage(&order.summary.scan_id, Arc::new(seen.report));
+        let mut ended: Vec<Alert> = order.alerts.clone();
+        for alert in seen.alerts {
+            ended.retain(|open| open.key != alert.key);
+            let alert = Alert { time: now, ..alert };
+            self.alerts.tell(alert.clone());
+            ended.push(alert);
+        }
+        if order.provisional {
+            // It may go on.
+            return;
+        }
+        for alert in ended.into_iter().filter(|alert| alert.state == AlertState::Raised) {
+            self.alerts.tell(alert.after_the_scan(now));
+        }
+        if let Some(places) = &self.watch.1 {
+            for alert in places.take(stack, settled, &order.recipe, watch, unit, now) {
+                self.alerts.tell(alert);
+            }
+        }
+    }
+
     fn archive(&mut self, order: &mut ArchiveOrder) -> Result<(), Failure> {
         let read;
         let stack = match (&order.stack, &order.journal) {
@@ -284,19 +343,22 @@ impl Archiver {
             );
             summary.notes.push(format!("the model failed: {failure}"));
         }
-        let owed = match &self.doses {
+        let (owed, basis) = match &self.doses {
             // Of a provisional archive more may come, and then more may lie there.
             Some(doses) => {
                 let journal = order.journal.as_deref();
                 doses.settle(stack, &mut settled, &order.recipe, journal, !order.provisional)?
             }
-            None => None,
+            None => (None, None),
         };
+        let watch = settings_of(order.journal.as_deref(), &self.watch.0);
+        let seen = look_at_settled(stack, &settled, &order.recipe, &watch, basis.as_ref());
         let mut spectra = spectra_of(stack, &settled, order.recipe.absorption.max_od);
         let job = ArchiveJob {
             stack,
             map: &settled.map,
             spectra: &spectra,
+            damage: seen.as_ref().and_then(|seen| seen.to_json().ok()),
             energies: energy_rows(stack, &settled),
             outcome: order.outcome.clone(),
             provisional: order.provisional,
@@ -307,6 +369,9 @@ impl Archiver {
         let placed = archive::write(&self.root, &job)?;
         self.uploads.placed(placed.path());
         let entered = self.doses.as_ref().zip(owed).is_none_or(|(doses, owed)| doses.enter(owed));
+        if let Some(seen) = seen {
+            self.tell_damage(order, stack, &settled, &watch, seen);
+        }
         // Else it is archived once more after the next start, and entered then.
         if entered {
             mark(order, &placed, &settled.map.origin.model_sha256);

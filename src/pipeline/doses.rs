@@ -35,6 +35,15 @@ struct Open {
     layer: Arc<Layer>,
 }
 
+/// What the dose of a scan was reckoned with.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// The model.
+    pub model: DoseModel,
+    /// What lay there before, by pixel; empty where nothing did.
+    pub prior: Vec<f32>,
+}
+
 /// What goes into the ledger once its scan is archived.
 #[derive(Debug)]
 pub(super) struct Owed {
@@ -127,8 +136,10 @@ impl Doses {
         recipe: &Recipe,
         journal: Option<&Path>,
         keep: bool,
-    ) -> Result<Option<Owed>, RecordError> {
-        let Some(reckoned) = reckon(stack, settled, recipe, &self.settings(journal)) else { return Ok(None) };
+    ) -> Result<(Option<Owed>, Option<Basis>), RecordError> {
+        let Some(reckoned) = reckon(stack, settled, recipe, &self.settings(journal)) else {
+            return Ok((None, None));
+        };
         let plan = stack.plan();
         let prior = match journal.and_then(|folder| kept_before(folder, &reckoned.model)) {
             Some(kept) => kept,
@@ -141,15 +152,19 @@ impl Doses {
             }
         };
         reckoned.tell(&mut settled.map, &prior);
-        let Some(region) = Region::of(plan).filter(|_| stack.measured() > 0) else { return Ok(None) };
-        Ok(Some(Owed {
+        let basis = Some(Basis { model: reckoned.model.clone(), prior: prior.dose });
+        let Some(region) = Region::of(plan).filter(|_| stack.measured() > 0) else {
+            return Ok((None, basis));
+        };
+        let owed = Owed {
             region,
             scan: ScanRef::of(plan),
             kind: reckoned.model.kind,
             basis: reckoned.model.basis(),
             layer: reckoned.own,
             accumulated: settled.map.origin.dose.as_ref().map(|dose| dose.total),
-        }))
+        };
+        Ok((Some(owed), basis))
     }
 
     /// Takes what an archived scan deposited into the ledger; returns whether it is there.
@@ -219,11 +234,11 @@ pub fn settle_dose(
     recipe: &Recipe,
     settings: &DoseSettings,
     journal: Option<&Path>,
-) {
-    if let Some(reckoned) = reckon(stack, settled, recipe, settings) {
-        let kept = journal.and_then(|folder| kept_before(folder, &reckoned.model));
-        reckoned.tell(&mut settled.map, &kept.unwrap_or_default());
-    }
+) -> Option<Basis> {
+    let reckoned = reckon(stack, settled, recipe, settings)?;
+    let prior = journal.and_then(|folder| kept_before(folder, &reckoned.model)).unwrap_or_default();
+    reckoned.tell(&mut settled.map, &prior);
+    Some(Basis { model: reckoned.model, prior: prior.dose })
 }
 
 /// Keeps what lay there before a scan.

@@ -6,6 +6,7 @@
 mod dose;
 mod news;
 mod scan;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,9 +22,11 @@ use super::orders::Orders;
 use super::resume::Recipes;
 use super::scans::{ScanNotice, ScanOrigin, lock};
 use super::shelf::ModelHand;
+use super::watch::settings_of;
 use super::workboard::{Work, Workboard};
 use crate::advice::AdviceSettings;
 use crate::classify::{Recipe, RevisionReason};
+use crate::damage::MonitorSettings;
 use crate::journal::{Place, Store};
 use crate::publish::board::{Board, ScanState, ScanSummary};
 use crate::publish::message::ScanNews;
@@ -53,6 +56,8 @@ pub struct MapperSettings {
     pub journals: Option<Arc<Store>>,
     /// The doses of all scans.
     pub doses: Arc<Doses>,
+    /// What damage is watched with.
+    pub watch: MonitorSettings,
 }
 
 /// The mapping thread.
@@ -66,7 +71,6 @@ pub struct Mapper {
     scans: BTreeMap<String, MappedScan>,
     pending: BTreeMap<String, Instant>,
     /// Where alerts are told.
-    #[expect(dead_code, reason = "the damage monitor tells its alerts here")]
     alerts: AlertHand,
 }
 
@@ -170,8 +174,11 @@ impl Mapper {
                         summary.archive_path = Some(path);
                     }
                     let recipe = self.recipe(&plan.scan_id);
-                    let dose = self.settings.doses.settings(self.journal(&plan.scan_id).as_deref());
-                    let mut scan = MappedScan::new(stack, recipe, self.settings.advice, dose, summary);
+                    let journal = self.journal(&plan.scan_id);
+                    let dose = self.settings.doses.settings(journal.as_deref());
+                    let watch = settings_of(journal.as_deref(), &self.settings.watch);
+                    let mut scan =
+                        MappedScan::new(stack, recipe, self.settings.advice, (dose, watch), summary);
                     scan.note_targets(&plan.energies_ev);
                     if is_over {
                         // Nothing is held for it unless it opens again.
@@ -260,6 +267,7 @@ impl Mapper {
             reopened,
             generation: scan.close() + 1,
             summary: scan.summary.clone(),
+            alerts: scan.open_alerts(),
             recipe,
         };
         // Waits while the archive is behind by more scans than may be open, and they have no journals: stacks are memory.
@@ -329,6 +337,10 @@ impl Mapper {
         self.outlet.board.update(scan.summary.clone());
         let map = Arc::new(map);
         self.outlet.map(&map);
+        if let Some((alerts, report)) = scan.watch(&map, snapshot) {
+            alerts.into_iter().for_each(|alert| self.alerts.tell(alert));
+            self.outlet.board.set_damage(scan_id, Arc::new(report));
+        }
         metrics::counter!(names::GENERATIONS_PUBLISHED).increment(1);
         metrics::histogram!(names::GENERATION_LATENCY_SECONDS).record(since.elapsed().as_secs_f64());
         // Advice can wait for the map, not the map for advice.

@@ -6,7 +6,7 @@ use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox}
 use crate::advice::AdviceSettings;
 use crate::classify::correlation::Baseline;
 use crate::classify::{Correction, OffsetMode, Recipe, Rule, TriageSettings};
-use crate::damage::{DoseDepth, DoseSettings};
+use crate::damage::{DoseDepth, DoseSettings, MonitorSettings};
 use crate::journal::Pinned;
 use crate::model::{Backend, BackendChoice};
 use crate::recording::{RecordingError, read_ring_current_ma, read_spectrum};
@@ -122,6 +122,22 @@ pub fn dose(settings: &Settings) -> DoseSettings {
             settings::DoseDepth::Mean => DoseDepth::Mean,
             settings::DoseDepth::Surface => DoseDepth::Surface,
         },
+    }
+}
+
+/// What `settings` say of watching damage.
+#[must_use]
+pub fn monitor(settings: &Settings) -> MonitorSettings {
+    let damage = settings.damage.clone();
+    MonitorSettings {
+        watch: damage.watch,
+        false_alarms: damage.false_alarms,
+        warn_loss: damage.warn_loss,
+        critical_loss: damage.critical_loss,
+        floor_od: damage.floor_od,
+        least_pixels: damage.least_pixels,
+        reduces_to: damage.reduces_to,
+        plateau_known: damage.plateau_known,
     }
 }
 

@@ -14,7 +14,7 @@ use super::MeanSpectra;
 use crate::absorption::IncidentSummary;
 use crate::advice::Advice;
 use crate::classify::{DoseSummary, OffsetSummary, PhaseMap, Status};
-use crate::damage::RegionDose;
+use crate::damage::{DamageReport, RegionDose};
 use crate::registration::DriftSummary;
 use crate::scan::{Outcome, ScanKind, ScanPlan};
 use crate::stack::SeqRange;
@@ -185,6 +185,8 @@ pub struct BoardEntry {
     pub map: Option<Arc<PhaseMap>>,
     /// The latest mean spectra.
     pub spectra: Option<Arc<MeanSpectra>>,
+    /// What was last said of damage.
+    pub damage: Option<Arc<DamageReport>>,
     /// Counts every change of `map` or `spectra`, over all scans; never the same for two contents.
     pub revision: u64,
 }
@@ -228,7 +230,9 @@ impl Board {
             return;
         }
         entries.make_room(self.capacity);
-        entries.scans.insert(scan_id, BoardEntry { summary, map: None, spectra: None, revision: 0 });
+        entries
+            .scans
+            .insert(scan_id, BoardEntry { summary, map: None, spectra: None, damage: None, revision: 0 });
     }
 
     /// Sets the latest map of a scan; returns false where the scan is not on the board.
@@ -245,6 +249,11 @@ impl Board {
         let mut entries = self.write();
         let scan_id = spectra.plan.scan_id.clone();
         entries.change(&scan_id, |entry| entry.spectra = Some(spectra))
+    }
+
+    /// Sets what is said of the damage of a scan; returns false where the scan is not on the board.
+    pub fn set_damage(&self, scan_id: &str, report: Arc<DamageReport>) -> bool {
+        self.write().change(scan_id, |entry| entry.damage = Some(report))
     }
 
     /// Sets what was deposited in every region.

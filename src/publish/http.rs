@@ -130,6 +130,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/api/v1/scans", get(scans))
         .route("/api/v1/scans/{id}", get(scan))
         .route("/api/v1/dose", get(doses))
+        .route("/api/v1/scans/{id}/damage.json", get(damage))
         .route("/api/v1/scans/{id}/{asset}", get(asset))
         .merge(alerts::routes())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such page") })
@@ -213,6 +214,14 @@ async fn doses(State(state): State<HttpState>) -> Response {
 async fn scan(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {
     match find(&state, id.ok().map(|Path(id)| id).as_deref()) {
         Ok(entry) => Json(entry.summary.as_ref()).into_response(),
+        Err(response) => *response,
+    }
+}
+
+async fn damage(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {
+    match find(&state, id.ok().map(|Path(id)| id).as_deref()) {
+        Ok(BoardEntry { damage: Some(report), .. }) => Json(report.as_ref()).into_response(),
+        Ok(_) => problem(StatusCode::NOT_FOUND, "nothing is known of damage yet"),
         Err(response) => *response,
     }
 }

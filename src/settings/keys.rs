@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 82] = [
+pub(super) const KEYS: [(&str, &str, Kind); 90] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("daemon", "stalled_s", Toml),
@@ -62,6 +62,14 @@ pub(super) const KEYS: [(&str, &str, Kind); 82] = [
     ("damage", "density_g_per_cm3", Toml),
     ("damage", "spot_nm", Toml),
     ("damage", "dose", Text),
+    ("damage", "watch", Toml),
+    ("damage", "false_alarms", Toml),
+    ("damage", "warn_loss", Toml),
+    ("damage", "critical_loss", Toml),
+    ("damage", "floor_od", Toml),
+    ("damage", "least_pixels", Toml),
+    ("damage", "reduces_to", Text),
+    ("damage", "plateau_known", Toml),
     ("limits", "stack_bytes", Toml),
     ("limits", "total_bytes", Toml),
     ("limits", "open_scans", Toml),

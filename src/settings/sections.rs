@@ -324,6 +324,22 @@ pub struct DamageSettings {
     pub spot_nm: Option<f64>,
     /// At which depth.
     pub dose: DoseDepth,
+    /// Whether damage is watched.
+    pub watch: bool,
+    /// Probability of any alert in a scan in which nothing happens.
+    pub false_alarms: f64,
+    /// Share of a signal that is worth a warning, lost by the end of the scan.
+    pub warn_loss: f64,
+    /// Share of a signal whose loss is critical, lost by now.
+    pub critical_loss: f64,
+    /// What a reading is uncertain by that photons do not account for, OD.
+    pub floor_od: f64,
+    /// Pixels that a group must have.
+    pub least_pixels: usize,
+    /// The reference that damage leads to; `None`: that with the largest state variable.
+    pub reduces_to: Option<String>,
+    /// Whether all of a phase ends as that reference.
+    pub plateau_known: bool,
 }
 
 /// `[limits]`.

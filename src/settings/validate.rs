@@ -244,6 +244,14 @@ fn damage(reader: &mut Reader) -> Result<DamageSettings> {
         // A tenth of a millimetre is no focus.
         spot_nm: reader.optional_number("damage.spot_nm", 0.1, 1e5)?,
         dose: reader.choice("damage.dose", &[("mean", DoseDepth::Mean), ("surface", DoseDepth::Surface)])?,
+        watch: reader.flag("damage.watch")?,
+        false_alarms: reader.number("damage.false_alarms", 1e-9, 0.5)?,
+        warn_loss: reader.number("damage.warn_loss", 0.001, 1.0)?,
+        critical_loss: reader.number("damage.critical_loss", 0.001, 1.0)?,
+        floor_od: reader.number("damage.floor_od", 0.0, 1.0)?,
+        least_pixels: reader.whole("damage.least_pixels", 4, MAX_AXIS * MAX_AXIS)?,
+        reduces_to: reader.text("damage.reduces_to")?,
+        plateau_known: reader.flag("damage.plateau_known")?,
     };
     if let Some(error) =
         settings.composition.as_ref().and_then(|formula| Material::parse(formula, None).err())

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::ReplayArgs;
 use crate::classify::{Oracle, Recipe};
 use crate::cli::Failure;
-use crate::damage::DoseSettings;
+use crate::damage::{DoseSettings, MonitorSettings};
 use crate::journal::{Archived, Pinned, Store};
 use crate::model::Model;
 use crate::pipeline::resume::recipe_of;
-use crate::pipeline::{backend, dose, pinned_dose, recipe};
+use crate::pipeline::{backend, dose, monitor, pinned_dose, pinned_watch, recipe};
 use crate::reference::ReferenceSet;
 use crate::settings::Settings;
 use crate::simulate::{MessageKind, Playback, WireMessage};
@@ -26,6 +26,8 @@ pub(super) struct Stage {
     pub(super) energies: usize,
     pub(super) recipe: Recipe,
     pub(super) dose: DoseSettings,
+    /// What damage is watched with.
+    pub(super) watch: MonitorSettings,
     pub(super) oracle: Option<Oracle>,
     pub(super) settings: Settings,
     pub(super) messages: Messages,
@@ -60,8 +62,8 @@ impl Stage {
             Ok(WireMessage { kind: MessageKind::Garbage, parts: record.parts, exposure_ms: waited })
         });
         let messages = Box::new(messages);
-        let dose = dose(&settings);
-        Ok(Self { scan_id: None, energies: 0, recipe, dose, oracle: None, settings, messages })
+        let (dose, watch) = (dose(&settings), monitor(&settings));
+        Ok(Self { scan_id: None, energies: 0, recipe, dose, watch, oracle: None, settings, messages })
     }
 
     /// For a journal, without its messages.
@@ -104,7 +106,9 @@ impl Stage {
         let messages: Messages = Box::new(std::iter::empty());
         let began_with = pinned_dose(pinned).filter(|_| args.config.is_none());
         let dose = began_with.unwrap_or_else(|| dose(&settings));
-        Ok(Self { scan_id: None, energies: 0, recipe: used, dose, oracle, settings, messages })
+        let watched = pinned_watch(pinned).filter(|_| args.config.is_none());
+        let watch = watched.unwrap_or_else(|| monitor(&settings));
+        Ok(Self { scan_id: None, energies: 0, recipe: used, dose, watch, oracle, settings, messages })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::classify::{LiveMap, PhaseMap, Recipe};
-use crate::damage::{DoseSettings, Exposed, Prior, Reckoned};
+use crate::damage::{DoseModel, DoseSettings, Exposed, Prior, Reckoned};
 use crate::pipeline::doses::Doses;
 use crate::stack::Stack;
 use crate::telemetry::names;
@@ -75,6 +75,12 @@ impl LiveDose {
             doses.add_open(stack.plan(), &last.reckoned.model, &mut prior);
             last.reckoned.tell(map, &prior);
         }
+    }
+
+    /// What the doses are reckoned with, and what lay there before, by pixel.
+    pub(super) fn known(&self) -> (Option<&DoseModel>, &[f32]) {
+        let last = self.last.as_ref();
+        (last.map(|last| &last.reckoned.model), last.map_or(&[], |last| &last.before.dose))
     }
 
     fn is_due(&self, stack: &Stack) -> bool {

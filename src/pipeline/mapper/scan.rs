@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::dose::LiveDose;
+use super::watch::LiveWatch;
 use crate::advice::{Advice, AdviceSettings, Adviser, Situation};
 use crate::classify::{DensityView, LiveMap, OffsetSummary, PhaseMap, PhaseSpectra, Recipe, Targets};
-use crate::damage::DoseSettings;
+use crate::damage::{Alert, DamageReport, DoseSettings, MonitorSettings};
 use crate::pipeline::doses::Doses;
 use crate::pipeline::scans::{SharedStack, lock};
 use crate::publish::MeanSpectra;
@@ -39,6 +40,7 @@ pub(super) struct MappedScan {
     adviser: Adviser,
     live: Option<LiveMap>,
     dose: LiveDose,
+    watch: LiveWatch,
     /// Generations made before the live map was dropped.
     generation: u64,
     closed: bool,
@@ -58,7 +60,7 @@ impl MappedScan {
         stack: SharedStack,
         recipe: Recipe,
         advice: AdviceSettings,
-        dose: DoseSettings,
+        (dose, watch): (DoseSettings, MonitorSettings),
         summary: ScanSummary,
     ) -> Self {
         Self {
@@ -68,6 +70,7 @@ impl MappedScan {
             last_generation: None,
             last_ahead: None,
             model_changed: false,
+            watch: LiveWatch::new(watch, &recipe),
             recipe,
             adviser: Adviser::new(advice),
             live: None,
@@ -144,6 +147,16 @@ impl MappedScan {
         if let Some(live) = &self.live {
             self.dose.fill(map, snapshot, live, &self.recipe, doses);
         }
+    }
+
+    /// Lets the damage monitor look, where it is due; returns what is to be told, and what is to be shown.
+    pub(super) fn watch(&mut self, map: &PhaseMap, snapshot: &Stack) -> Option<(Vec<Alert>, DamageReport)> {
+        self.watch.look(map, snapshot, self.live.as_ref()?, &self.dose, chrono::Utc::now())
+    }
+
+    /// Alerts of the scan that hold.
+    pub(super) fn open_alerts(&self) -> Vec<Alert> {
+        self.watch.open()
     }
 
     /// Advice on the latest generation.
@@ -357,7 +370,13 @@ mod tests {
         };
         let advice = AdviceSettings { enabled: false, move_ms_per_ev: 0.0, settle_ms: 0.0, stop_below: 0.0 };
         let summary = ScanSummary::started(lock(stack).plan(), chrono::DateTime::UNIX_EPOCH);
-        MappedScan::new(Arc::clone(stack), recipe, advice, DoseSettings::default(), summary)
+        MappedScan::new(
+            Arc::clone(stack),
+            recipe,
+            advice,
+            (DoseSettings::default(), MonitorSettings::default()),
+            summary,
+        )
     }
 
     #[test]
