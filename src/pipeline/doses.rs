@@ -127,29 +127,36 @@ impl Doses {
         recipe: &Recipe,
         journal: Option<&Path>,
         keep: bool,
-    ) -> Result<Option<Owed>, RecordError> {
-        let Some(reckoned) = reckon(stack, settled, recipe, &self.settings(journal)) else { return Ok(None) };
+    ) -> Option<Owed> {
+        let reckoned = reckon(stack, settled, recipe, &self.settings(journal))?;
         let plan = stack.plan();
+        let region = Region::of(plan);
         let prior = match journal.and_then(|folder| kept_before(folder, &reckoned.model)) {
             Some(kept) => kept,
             None => {
                 let prior = self.before(plan, &reckoned.model);
-                if let Some(folder) = journal.filter(|_| keep) {
-                    keep_before(folder, plan, &reckoned.model, &prior)?;
+                let kept = journal
+                    .filter(|_| keep && region.is_some())
+                    .map_or(Ok(()), |folder| keep_before(folder, plan, &reckoned.model, &prior));
+                // A full disk there shall not keep the scan out of the archive.
+                if let Err(error) = kept {
+                    tracing::error!(
+                        scan_id = plan.scan_id,
+                        "the dose before it is not kept; another archive of it may have another: {error}"
+                    );
                 }
                 prior
             }
         };
         reckoned.tell(&mut settled.map, &prior);
-        let Some(region) = Region::of(plan).filter(|_| stack.measured() > 0) else { return Ok(None) };
-        Ok(Some(Owed {
-            region,
+        Some(Owed {
+            region: region.filter(|_| stack.measured() > 0)?,
             scan: ScanRef::of(plan),
             kind: reckoned.model.kind,
             basis: reckoned.model.basis(),
             layer: reckoned.own,
             accumulated: settled.map.origin.dose.as_ref().map(|dose| dose.total),
-        }))
+        })
     }
 
     /// Takes what an archived scan deposited into the ledger; returns whether it is there.
