@@ -3,6 +3,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+#[path = "figures/dose.rs"]
+mod dose;
 #[path = "figures/kernel.rs"]
 mod kernel;
 #[path = "figures/latency.rs"]
@@ -50,5 +52,15 @@ fn map(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, correlation, map);
+fn whole_dose(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dose of a whole scan, 512x512 x 100");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    let whole = dose::Whole::new(&scene::Scene::new(512, 101, 3000.0), 100);
+    for (name, drift) in whole.drifts() {
+        group.bench_function(name, |bencher| bencher.iter(|| whole.reckon(&drift)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, correlation, map, whole_dose);
 criterion_main!(benches);

@@ -169,6 +169,33 @@ mod tests {
     }
 
     #[test]
+    fn the_light_of_a_stream_is_without_dark_and_dead_time() {
+        use crate::absorption::AbsorptionSettings;
+        use crate::scan::{Channel, I0, Pixels, SampleBatch};
+        let mut plan = test_plan(1, 2, 2);
+        (plan.detector.dark, plan.detector.dead_time_s) = (100.0, Some(1e-8));
+        let mut stack = Stack::new(plan);
+        // 1e7 a second are 1e4 in a dwell of 1 ms, of which a tenth is not seen.
+        let seen = 1e4_f32 / 1.1;
+        let batch = SampleBatch {
+            energy_index: 1,
+            pixels: Pixels::Run { first: 0, count: 2 },
+            channel: Channel::Intensity,
+            values: vec![1000.0, 2000.0],
+            i0: I0::Each(vec![seen, seen]),
+            ring_current_ma: None,
+            energy_ev: None,
+            time: None,
+        };
+        stack.push(0, &batch).unwrap();
+        let settings = AbsorptionSettings { max_od: 3.0, ..AbsorptionSettings::default() };
+        let intensity = Intensity::estimate(&stack, &crate::screening::Screen::default(), &settings);
+        let found = light(&stack, &intensity, &settings.detector);
+        assert_eq!(found[0], None);
+        assert!((found[1].unwrap() - 9900.0).abs() < 0.5, "{found:?}");
+    }
+
+    #[test]
     fn what_nobody_knows_is_not_made_up() {
         let mut plan = test_plan(1, 1, 1);
         let light = [Some(1000.0)];

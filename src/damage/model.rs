@@ -187,7 +187,14 @@ impl DoseModel {
 #[inline]
 fn depth_mean(od: f32) -> f64 {
     let od = f64::from(od);
-    if od > 1e-6 { -(-od).exp_m1() / od } else { 1.0 }
+    if od > 1e-2 {
+        (1.0 - (-od).exp()) / od
+    } else if od > 0.0 {
+        // Where the difference would lose its digits.
+        1.0 - od * (0.5 - od * (1.0 / 6.0 - od / 24.0))
+    } else {
+        1.0
+    }
 }
 
 #[cfg(test)]
@@ -273,7 +280,10 @@ mod tests {
     fn behind_the_front_there_is_less() {
         assert!((depth_mean(2.0) - 0.4323).abs() < 1e-4);
         assert_eq!([-0.3, 0.0, f32::NAN].map(depth_mean), [1.0; 3]);
-        assert!((depth_mean(1e-3) - (1.0 - 0.5e-3)).abs() < 1e-6);
+        for od in [1e-9_f32, 1e-3, 0.9999e-2, 1.0001e-2, 0.5] {
+            let exact = -(-f64::from(od)).exp_m1() / f64::from(od);
+            assert!((depth_mean(od) - exact).abs() < 1e-10, "{od}");
+        }
         let surface = DoseSettings { depth: DoseDepth::Surface, ..nvpf_settings() };
         assert_eq!(model(&plan(50.0, 520.0), &surface).depth_factor(2.0), 1.0);
         let mut yields = plan(50.0, 520.0);

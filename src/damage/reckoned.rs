@@ -110,3 +110,72 @@ impl DoseModel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::{DensityView, Origin, Status};
+    use crate::damage::{Region, ScanRef};
+    use crate::registration::Drift;
+    use crate::scan::{Channel, I0, Pixels, SampleBatch, test_plan};
+    use crate::simulate::nvpf;
+    use crate::stack::Stack;
+
+    fn reckoned(flux_ph_per_s: Option<f64>) -> (Reckoned, PhaseMap) {
+        let mut plan = test_plan(1, 3, 1);
+        plan.sample = Some("s".into());
+        let mut stack = Stack::new(plan);
+        let batch = SampleBatch {
+            energy_index: 0,
+            pixels: Pixels::Run { first: 0, count: 2 },
+            channel: Channel::Intensity,
+            values: vec![10.0, 10.0],
+            i0: I0::None,
+            ring_current_ma: None,
+            energy_ev: None,
+            time: None,
+        };
+        stack.push(0, &batch).unwrap();
+        let intensity = Intensity::default();
+        let view = DensityView::new(&stack, &intensity, 3.0, 1.0);
+        let exposed = Exposed { raw: &stack, view: &view, drift: &Drift::default() };
+        let settings = DoseSettings { flux_ph_per_s, ..DoseSettings::default() };
+        let set = nvpf::reference_set();
+        let reckoned =
+            Reckoned::of(&exposed, &intensity, &DetectorSettings::default(), &set, &settings).unwrap();
+        let map = PhaseMap::unmeasured(stack.plan().clone(), set.labels(), Origin::default());
+        (reckoned, map)
+    }
+
+    #[test]
+    fn a_map_is_told_the_dose_of_this_scan_and_of_those_before_it() {
+        let (reckoned, mut map) = reckoned(Some(1e7));
+        assert!(Region::of(&map.plan).is_some());
+        let scans = vec![ScanRef::of(&map.plan)];
+        let prior = Prior { dose: vec![1.0, 2.0, 3.0], scans, remarks: vec!["one is missing".into()] };
+        map.status[1] = Status::Ambiguous;
+        reckoned.tell(&mut map, &prior);
+        let own = reckoned.model.per_energy[0] as f32;
+        assert_eq!(map.dose_mgy, [1.0 + own, 2.0 + own, 3.0]);
+        assert!(map.dose_relative.is_empty());
+        let told = map.origin.dose.clone().unwrap();
+        assert_eq!((told.over.as_str(), told.pixels, told.prior.max), ("particle", 1, 2.0));
+        assert!((told.total.mean - f64::from(2.0 + own)).abs() < 1e-6);
+        assert_eq!((told.flux.as_str(), told.remarks.len(), told.prior_scans.len()), ("configured", 1, 1));
+        // Nothing is known to be sample: the field.
+        map.status[1] = Status::Background;
+        reckoned.tell(&mut map, &Prior::default());
+        let told = map.origin.dose.clone().unwrap();
+        assert_eq!((told.over.as_str(), told.pixels, told.prior.max), ("field", 3, 0.0));
+    }
+
+    #[test]
+    fn a_relative_dose_has_a_column_of_its_own() {
+        let (reckoned, mut map) = reckoned(None);
+        reckoned.tell(&mut map, &Prior::default());
+        assert!(map.dose_mgy.is_empty() && map.dose_relative[0] > 0.0);
+        let told = map.origin.dose.clone().unwrap();
+        assert_eq!((told.kind, told.flux.as_str()), (DoseKind::Relative, "nominal"));
+        assert!(told.unit.starts_with("relative"));
+    }
+}

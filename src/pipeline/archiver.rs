@@ -27,7 +27,7 @@ use super::watch::{SettledLook, look_at_settled, settings_of};
 use crate::absorption::mean_i0;
 use crate::archive::{self, ArchiveError, ArchiveJob, EnergyRow, Placed};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
-use crate::damage::{Alert, AlertState, MonitorSettings, RecordError};
+use crate::damage::{Alert, AlertState, MonitorSettings};
 use crate::journal::{Archived, JournalError};
 use crate::publish::MeanSpectra;
 use crate::publish::board::{ScanState, ScanSummary};
@@ -87,9 +87,6 @@ enum Failure {
     /// Its journal could not be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What lay there before it could not be kept.
-    #[error("the dose before it cannot be kept: {0}")]
-    Dose(#[from] RecordError),
     /// Its journal lacks what came last.
     #[error("its journal is not written to the end yet")]
     Behind,
@@ -347,7 +344,7 @@ impl Archiver {
             // Of a provisional archive more may come, and then more may lie there.
             Some(doses) => {
                 let journal = order.journal.as_deref();
-                doses.settle(stack, &mut settled, &order.recipe, journal, !order.provisional)?
+                doses.settle(stack, &mut settled, &order.recipe, journal, !order.provisional)
             }
             None => (None, None),
         };

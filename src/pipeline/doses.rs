@@ -136,26 +136,32 @@ impl Doses {
         recipe: &Recipe,
         journal: Option<&Path>,
         keep: bool,
-    ) -> Result<(Option<Owed>, Option<Basis>), RecordError> {
+    ) -> (Option<Owed>, Option<Basis>) {
         let Some(reckoned) = reckon(stack, settled, recipe, &self.settings(journal)) else {
-            return Ok((None, None));
+            return (None, None);
         };
         let plan = stack.plan();
+        let region = Region::of(plan);
         let prior = match journal.and_then(|folder| kept_before(folder, &reckoned.model)) {
             Some(kept) => kept,
             None => {
                 let prior = self.before(plan, &reckoned.model);
-                if let Some(folder) = journal.filter(|_| keep) {
-                    keep_before(folder, plan, &reckoned.model, &prior)?;
+                let kept = journal
+                    .filter(|_| keep && region.is_some())
+                    .map_or(Ok(()), |folder| keep_before(folder, plan, &reckoned.model, &prior));
+                // A full disk there shall not keep the scan out of the archive.
+                if let Err(error) = kept {
+                    tracing::error!(
+                        scan_id = plan.scan_id,
+                        "the dose before it is not kept; another archive of it may have another: {error}"
+                    );
                 }
                 prior
             }
         };
         reckoned.tell(&mut settled.map, &prior);
         let basis = Some(Basis { model: reckoned.model.clone(), prior: prior.dose });
-        let Some(region) = Region::of(plan).filter(|_| stack.measured() > 0) else {
-            return Ok((None, basis));
-        };
+        let Some(region) = region.filter(|_| stack.measured() > 0) else { return (None, basis) };
         let owed = Owed {
             region,
             scan: ScanRef::of(plan),
@@ -164,7 +170,7 @@ impl Doses {
             layer: reckoned.own,
             accumulated: settled.map.origin.dose.as_ref().map(|dose| dose.total),
         };
-        Ok((Some(owed), basis))
+        (Some(owed), basis)
     }
 
     /// Takes what an archived scan deposited into the ledger; returns whether it is there.
