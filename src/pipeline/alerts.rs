@@ -16,6 +16,8 @@ mod command;
 mod output;
 pub mod sample;
 mod store;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 use std::path::Path;
