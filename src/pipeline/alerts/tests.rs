@@ -42,7 +42,7 @@ fn settings(dir: &Path) -> AlertsSettings {
 
 fn around(dir: &Path) -> Surroundings<'_> {
     Surroundings {
-        state_dir: dir,
+        state_dir: Some(dir),
         public_url: "http://127.0.0.1:8787".into(),
         publisher: PublisherHandle::nowhere(),
         health: Health::default(),
