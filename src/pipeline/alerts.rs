@@ -16,6 +16,8 @@ mod command;
 mod output;
 pub mod sample;
 mod store;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 use std::path::Path;
@@ -39,8 +41,8 @@ pub(super) const PART: &str = "alerts";
 /// What the clerk needs beside the settings.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
-    /// `daemon.state_dir`.
-    pub state_dir: &'a Path,
+    /// `daemon.state_dir`; `None`: nothing is kept.
+    pub state_dir: Option<&'a Path>,
     /// Where people reach the HTTP side, for links.
     pub public_url: String,
     /// The ZeroMQ output.
@@ -52,9 +54,11 @@ pub struct Surroundings<'a> {
 /// Opens what was kept, and the outputs; nothing runs yet. What cannot be read is told and does without: alerts go out all the same.
 #[must_use]
 pub fn open(settings: &AlertsSettings, around: Surroundings<'_>) -> (AlertHand, Clerk) {
-    let (store, kept) = match Store::open(&around.state_dir.join("alerts")) {
-        Ok((store, kept)) => (Some(store), kept),
-        Err(error) => {
+    let opened = around.state_dir.map(|state_dir| Store::open(&state_dir.join("alerts")));
+    let (store, kept) = match opened {
+        None => (None, store::Kept::default()),
+        Some(Ok((store, kept))) => (Some(store), kept),
+        Some(Err(error)) => {
             tracing::error!("alerts are not kept over a restart: {error}");
             around.health.trouble(
                 "alerts kept",

@@ -65,7 +65,8 @@ pub(super) fn alerting(
         guard = guard.with_token(token.as_deref());
     }
     let around = alerts::Surroundings {
-        state_dir: &settings.daemon.state_dir,
+        // Without a journal nothing is kept over a restart, and the directory is not ours alone.
+        state_dir: settings.journal.enabled.then_some(settings.daemon.state_dir.as_path()),
         public_url: public_url.map_or_else(|| format!("http://{listen}"), str::to_owned),
         publisher: publisher.clone(),
         health: health.clone(),

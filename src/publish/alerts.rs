@@ -66,7 +66,7 @@ pub enum Granted {
     /// The alert as it is now.
     Alert(Box<AlertView>),
     /// The silence.
-    Silence(Silence),
+    Silence(Box<Silence>),
 }
 
 /// Where the answer to a wish goes.

@@ -378,7 +378,7 @@ fn what_is_wrong_about_alerts_is_named_with_its_line_and_no_secret() {
         ),
         (format!("{hook}retries = 3\n"), "line 3: unknown key alerts.webhook[0].retries"),
         (format!("{hook}name = \"a\"\n{hook}name = \"a\"\n"), "line 6: alerts.webhook[1].name"),
-        (format!("[alerts]\nwebhook = {{ url = \"https://a/s3cr3t\" }}\n"), "[[alerts.webhook]]"),
+        ("[alerts]\nwebhook = { url = \"https://a/s3cr3t\" }\n".to_owned(), "[[alerts.webhook]]"),
         ("[[alerts.command]]\nargs = [\"x\"]\n".to_owned(), "alerts.command[0].program"),
         ("[[alerts.command]]\nprogram = \"x\"\nargs = \"y\"\n".to_owned(), "line 3: alerts.command[0].args"),
         ("[alerts]\nremind_s = -1\n".to_owned(), "line 2: alerts.remind_s = -1"),

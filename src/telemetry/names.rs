@@ -131,3 +131,23 @@ pub const READY: &str = "phasewatch_ready";
 pub const TROUBLES: &str = "phasewatch_troubles";
 /// Gauge, label `version`: always 1; says which version runs.
 pub const BUILD_INFO: &str = "phasewatch_build_info";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_rules_for_prometheus_ask_for_metrics_that_there_are() {
+        let (names, rules) =
+            (include_str!("names.rs"), include_str!("../../deploy/prometheus/phasewatch.rules.yml"));
+        let expressions: Vec<&str> =
+            rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+        assert!(expressions.len() > 10 && expressions.len() == rules.matches("- alert: ").count());
+        let is_of_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        for expression in expressions {
+            let words = expression.split(|c| !is_of_name(c)).filter(|word| word.starts_with("phasewatch_"));
+            for word in words {
+                let name = word.strip_suffix("_sum").unwrap_or(word);
+                assert!(names.contains(&format!("= \"{name}\";")), "no such metric: {word}");
+            }
+        }
+    }
+}

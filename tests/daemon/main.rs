@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "these are tests")]
 
+mod alerts;
 mod commands;
 mod crash;
 mod dose;
@@ -13,6 +14,7 @@ mod models;
 mod oddities;
 mod order;
 mod raw;
+mod receiver;
 mod refusals;
 mod resend;
 mod restart;

@@ -129,6 +129,8 @@ fn settings(args: &ReplayArgs, model: Option<&Path>) -> Result<Settings, Failure
     settings.journal.record_bytes = 0;
     // What is replayed is no archive of the site's: nothing is sent anywhere, and no rule of keeping applies.
     settings.archive = own.archive;
+    // What was told once in the world is not told again: no webhook is called, no command run.
+    settings.alerts = own.alerts;
     settings.archive.root.clone_from(&args.out);
     settings.model.path = model.map(Path::to_owned);
     Ok(settings)

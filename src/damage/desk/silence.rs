@@ -1,5 +1,7 @@
 //! What operators do not want to be told.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,24 @@ impl Matcher {
             && agrees(&self.region, alert.region.as_deref())
             && agrees(&self.rule, Some(&alert.key.rule))
             && agrees(&self.signal, Some(&alert.signal))
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("alert", &self.id),
+            ("scan", &self.scan_id),
+            ("sample", &self.sample),
+            ("region", &self.region),
+            ("rule", &self.rule),
+            ("signal", &self.signal),
+        ];
+        let named = parts.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        for (index, (name, value)) in named.enumerate() {
+            write!(f, "{}{name} {value}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 

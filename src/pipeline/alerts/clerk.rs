@@ -120,16 +120,16 @@ impl Clerk {
                 let silence = self.desk.silence(what, until, by, note, now)?;
                 tracing::info!(
                     number = silence.number,
-                    what = ?silence.what,
-                    until = ?silence.until,
+                    what = %silence.what,
+                    until = silence.until.map(|until| until.to_rfc3339()),
                     by = silence.by,
                     "alerts silenced"
                 );
-                Ok(Granted::Silence(silence))
+                Ok(Granted::Silence(Box::new(silence)))
             }
             Wish::Lift { number } => {
                 tracing::info!(number, "silence lifted");
-                self.desk.lift(number).map(Granted::Silence)
+                self.desk.lift(number).map(|silence| Granted::Silence(Box::new(silence)))
             }
             Wish::Test { level, name } => {
                 let alert = test_alert(level, &name, now);

@@ -3,6 +3,8 @@
 //! Reading is free; what changes something goes past the [`super::guard`]. An answer comes when the desk has done it and written it
 //! down. Identifiers have colons and slashes: in an address they are percent-encoded.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -19,6 +21,10 @@ use crate::damage::Level;
 use crate::damage::desk::{AlertView, DeskError, Matcher};
 use crate::publish::alerts::{Granted, Wish};
 
+/// Most alerts in one answer: the open ones come first.
+const MOST_LISTED: usize = 500;
+/// Longest wait for the desk.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Most bytes of a request.
 const MOST_BYTES: usize = 16 * 1024;
 /// Most characters of a name and of a note.
@@ -71,7 +77,7 @@ async fn list(State(state): State<HttpState>, filter: Result<Query<Filter>, Quer
             && filter.open.is_none_or(|open| view.is_open() == open)
     };
     let shown = state.inner.alerts.shown();
-    Json(shown.alerts.iter().filter(wanted).collect::<Vec<_>>()).into_response()
+    Json(shown.alerts.iter().filter(wanted).take(MOST_LISTED).collect::<Vec<_>>()).into_response()
 }
 
 async fn one(State(state): State<HttpState>, id: AnId) -> Response {
@@ -219,7 +225,9 @@ async fn read<T: DeserializeOwned>(state: &HttpState, headers: &HeaderMap, body:
 
 async fn grant(state: &HttpState, wish: Wish) -> Result<Response, Refused> {
     let busy = || refuse(StatusCode::SERVICE_UNAVAILABLE, "the desk does not answer; try again");
-    let granted = state.inner.alerts.wish(wish).ok_or_else(busy)?.await.map_err(|_| busy())?;
+    let answer = state.inner.alerts.wish(wish).ok_or_else(busy)?;
+    // A disk that stalls may keep the desk; what was wished is done when it is over.
+    let granted = tokio::time::timeout(PATIENCE, answer).await.ok().and_then(Result::ok).ok_or_else(busy)?;
     match granted {
         Ok(Granted::Alert(view)) => Ok(Json(view).into_response()),
         Ok(Granted::Silence(silence)) => Ok(Json(silence).into_response()),

@@ -229,8 +229,12 @@ async function refresh() {
   }
 }
 
-element("by").value = localStorage.getItem("by") || "";
-element("by").addEventListener("change", () => localStorage.setItem("by", element("by").value.trim()));
-
 refresh();
 setInterval(refresh, 2000);
+
+// Where the browser keeps nothing, the name is typed each time.
+element("by").value = localStorage.getItem("by") || "";
+element("by").addEventListener("change", () => {
+  element("alert-answer").textContent = "";
+  localStorage.setItem("by", element("by").value.trim());
+});
