@@ -7,17 +7,27 @@
 
 mod alert;
 mod cause;
+mod episodes;
+mod finding;
 mod groups;
+mod history;
 mod kinetics;
+mod monitor;
 mod normal;
 mod sentinels;
 mod series;
+mod template;
 mod trend;
 
 pub use alert::{Alert, AlertKey, AlertState, Level, Verdict};
 pub use cause::{Cause, Change, Circumstances, dose_and_time, is_operando};
+pub use episodes::{Episodes, Heights, Step};
+pub use finding::{DoseUnit, Finding, Forecast};
 pub use groups::{Group, Groups, Of};
+pub use history::{Estimate, GroupRecord, History, Labels, ScanRecord};
 pub use kinetics::{Interval, Kinetics, Law};
+pub use monitor::{Look, Monitor, MonitorSettings};
 pub use sentinels::{Images, Mean, Sentinels, Signal, Visit};
 pub use series::{Plateau, Reading, Series};
+pub use template::{Template, Templates};
 pub use trend::{Trend, Vigilance};

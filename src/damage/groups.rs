@@ -86,9 +86,8 @@ impl Groups {
             groups.push(Group { of: Of::Field, phase: common_phase(map, &pixels), pixels, matter: all });
         }
         for (phase, label) in map.phases.iter().enumerate() {
-            let is = |&pixel: &usize| {
-                map.status[pixel] == Status::Classified && usize::from(map.phase[pixel]) == phase
-            };
+            // The best guess counts: what the beam changes is the first to be no longer classified.
+            let is = |&pixel: &usize| matter[pixel] && usize::from(map.phase[pixel]) == phase;
             let pixels: Vec<usize> = (0..map.len()).filter(is).collect();
             if pixels.len() >= least {
                 let matter = pixels.len();
@@ -105,11 +104,11 @@ impl Groups {
     }
 }
 
-/// The phase of most classified pixels among `pixels`.
+/// The phase that most of `pixels` have, as far as it is known.
 fn common_phase(map: &PhaseMap, pixels: &[usize]) -> Option<usize> {
     let mut counts = vec![0_usize; map.phases.len()];
     for &pixel in pixels {
-        if map.status[pixel] == Status::Classified
+        if is_matter(map.status[pixel])
             && let Some(count) = counts.get_mut(usize::from(map.phase[pixel]))
         {
             *count += 1;
@@ -208,8 +207,8 @@ mod tests {
         let names: Vec<String> = groups.iter().map(|group| group.of.to_string()).collect();
         assert_eq!(names, ["field", "phase a", "phase b", "particle 1", "particle 2"]);
         let matter: Vec<usize> = groups.iter().map(|group| group.matter).collect();
-        assert_eq!(matter, [9, 3, 5, 5, 4]);
-        assert_eq!(groups[1].pixels, [15, 16, 29]);
+        assert_eq!(matter, [9, 4, 5, 5, 4]);
+        assert_eq!(groups[1].pixels, [15, 16, 29, 80]);
         assert_eq!(
             groups.iter().map(|group| group.phase).collect::<Vec<_>>(),
             [Some(1), Some(0), Some(1), Some(1), Some(0)]

@@ -3,7 +3,7 @@
 /// Probability that a standard normal variable exceeds `z`; relative error below 1e-7 (Numerical approximation of erfc by
 /// W. J. Cody's scheme as a Chebyshev series, after Press et al., *Numerical Recipes*, 6.2).
 #[must_use]
-pub fn upper_tail(z: f64) -> f64 {
+pub(super) fn upper_tail(z: f64) -> f64 {
     const C: [f64; 10] = [
         -1.265_512_23,
         1.000_023_68,
@@ -25,7 +25,7 @@ pub fn upper_tail(z: f64) -> f64 {
 
 /// The `z` that a standard normal variable exceeds with probability `tail`, 0 < `tail` < 1, by bisection.
 #[must_use]
-pub fn exceeded_with(tail: f64) -> f64 {
+pub(super) fn exceeded_with(tail: f64) -> f64 {
     let (mut low, mut high) = (-39.0, 39.0);
     for _ in 0..80 {
         let middle = 0.5 * (low + high);

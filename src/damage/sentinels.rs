@@ -109,6 +109,12 @@ impl Sentinels {
         self.signals.is_empty()
     }
 
+    /// Whether there is one sentinel only of a signal.
+    #[must_use]
+    pub fn is_alone(&self, signal: Signal) -> bool {
+        self.signals.iter().filter(|(own, _, _)| *own == signal).count() == 1
+    }
+
     /// Number of images that belong to a visit and have `done` with them.
     #[must_use]
     pub fn visits_done(&self, done: impl Fn(usize) -> bool) -> usize {
@@ -160,6 +166,12 @@ impl Images {
             }
         }
         images
+    }
+
+    /// The visits that were measured.
+    #[must_use]
+    pub fn visits(&self) -> &[Visit] {
+        &self.visits
     }
 
     /// What the means over a group are, visit by visit, with the visits that they are of. `empty` pixels are compared with; `unmoved_px` is how far the
@@ -276,7 +288,7 @@ pub struct Mean {
 
 /// The series of means, at the doses and times of their visits.
 #[must_use]
-pub fn series(
+pub(super) fn series(
     visits: &[Visit],
     means: &[Mean],
     dose: impl Fn(&Visit) -> f64,

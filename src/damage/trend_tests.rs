@@ -67,9 +67,7 @@ fn quiet_series_are_called_real_no_more_often_than_promised() {
         for _ in 0..DRAWS {
             let values: Vec<f64> = (0..readings).map(|_| rng.sample(StandardNormal)).collect();
             // Looked at as it grows: any look may alarm.
-            let any = (2..=readings).any(|k| {
-                Trend::of(&series(&values[..k], 1.0)).is_some_and(|trend| trend.is_real(&vigilance))
-            });
+            let any = (2..=readings).any(|k| Trend::of(&series(&values[..k], 1.0)).is_some_and(is_real));
             alarms += usize::from(any);
         }
         let share = alarms as f64 / DRAWS as f64;

@@ -1,0 +1,125 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::classify::Origin;
+use crate::reference::PhaseLabel;
+use crate::scan::test_plan;
+
+/// A square of matter with its corner at a row and column, on a grid of that many pixels a side and step.
+fn map(n: usize, step: f64, start: f64, corner: [f64; 2], side: f64) -> PhaseMap {
+    let mut plan = test_plan(n, n, 1);
+    for axis in [&mut plan.grid.x, &mut plan.grid.y] {
+        (axis.start, axis.step) = (start, step);
+    }
+    let label = PhaseLabel { id: "a".to_owned(), title: "a".to_owned(), colour: [0; 3] };
+    let mut map = PhaseMap::unmeasured(Arc::new(plan), [label].into(), Origin::default());
+    for pixel in 0..n * n {
+        let at = |i: usize| start + step * i as f64;
+        let (y, x) = (at(pixel / n), at(pixel % n));
+        let inside =
+            [(y, corner[0]), (x, corner[1])].iter().all(|&(at, from)| (from..from + side).contains(&at));
+        (map.status[pixel], map.phase[pixel]) =
+            if inside { (Status::Classified, 0) } else { (Status::Background, NO_PHASE) };
+    }
+    map
+}
+
+#[test]
+fn groups_are_found_again_on_another_grid_and_where_the_sample_was_moved() {
+    let first = map(40, 0.1, 0.0, [1.0, 1.0], 1.05);
+    let labels = Labels::of(&first, &Groups::of(&first, 10));
+    assert_eq!(
+        labels.groups.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["field", "phase a", "particle 1"]
+    );
+    let same = labels.on(&first);
+    assert_eq!(same[1].1.len(), 121);
+    // Half the step, another start, and the sample 0.3 µm lower and 0.2 µm to the left.
+    let second = map(100, 0.05, -0.4, [1.3, 0.8], 1.05);
+    let found = labels.on(&second);
+    let matter = found[1].1.iter().filter(|&&pixel| second.status[pixel] == Status::Classified).count();
+    assert!(
+        matter as f64 > 0.9 * found[1].1.len() as f64 && matter > 400,
+        "{matter} of {}",
+        found[1].1.len()
+    );
+}
+
+fn record(scan_id: &str, minutes: i64, dose: f64, white_line: f64) -> ScanRecord {
+    let estimate = |value| Some(Estimate { value, sigma: 0.001 });
+    ScanRecord {
+        scan_id: scan_id.to_owned(),
+        started: DateTime::UNIX_EPOCH + chrono::TimeDelta::minutes(minutes),
+        unit: DoseUnit::Mgy,
+        window_ev: vec![509.0, 516.0],
+        references_sha256: "r".to_owned(),
+        offset_ev: Some((0.0, 0.01)),
+        operando: false,
+        groups: vec![GroupRecord {
+            of: "field".to_owned(),
+            pixels: 100,
+            dose,
+            mass: estimate(0.3),
+            white_line: estimate(white_line),
+            state: estimate(2.0),
+            residual: estimate(1.0),
+            fractions: vec![1.0],
+        }],
+    }
+}
+
+fn history() -> History {
+    let first = map(20, 0.1, 0.0, [0.5, 0.5], 0.9);
+    History { labels: Labels::of(&first, &Groups::of(&first, 10)), records: Vec::new() }
+}
+
+#[test]
+fn a_white_line_that_falls_from_scan_to_scan_is_found_and_what_holds_is_not() {
+    let mut history = history();
+    for scan in 0..5 {
+        let dose = 10.0 * f64::from(scan + 1);
+        history.take(record(&format!("s{scan}"), 30 * i64::from(scan), dose, 0.6 * (-dose / 100.0).exp()));
+    }
+    let findings = history.findings("s4", 0.005);
+    let real: Vec<&str> =
+        findings.iter().filter(|finding| finding.is_real).map(|finding| finding.signal.name()).collect();
+    assert_eq!(real, ["white_line"]);
+    let white_line = &findings[0];
+    let truth = 0.6 / 100.0;
+    assert!(white_line.initial_rate.low < truth && truth < white_line.initial_rate.high, "{white_line:?}");
+    assert!(history.findings("s0", 0.005).is_empty() && history.findings("nobody", 0.005).is_empty());
+}
+
+#[test]
+fn a_scan_counts_once_and_the_order_in_which_scans_come_does_not_matter() {
+    let (mut one, mut other) = (history(), history());
+    let records: Vec<ScanRecord> =
+        (0..4).map(|i| record(&format!("s{i}"), i64::from(i), f64::from(i), 0.6)).collect();
+    records.iter().for_each(|record| one.take(record.clone()));
+    records.iter().rev().chain(&records).for_each(|record| other.take(record.clone()));
+    assert_eq!(one, other);
+}
+
+#[test]
+fn other_energies_other_references_and_other_units_are_not_compared() {
+    let mut history = history();
+    history.take(record("a", 0, 1.0, 0.6));
+    let mut other = record("b", 1, 2.0, 0.3);
+    other.window_ev = vec![509.0, 517.0];
+    history.take(other);
+    assert!(history.findings("b", 0.005).is_empty());
+    let mut relative = record("c", 2, 2.0, 0.3);
+    relative.unit = DoseUnit::Relative;
+    history.take(relative);
+    assert!(history.findings("c", 0.005).is_empty());
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_keeps_the_first() {
+    let mut history = history();
+    for scan in 0..MOST_RECORDS + 20 {
+        history.take(record(&format!("s{scan}"), scan as i64, scan as f64, 0.6));
+    }
+    assert_eq!(history.records.len(), MOST_RECORDS);
+    assert_eq!(history.records[0].scan_id, "s0");
+}

@@ -1,0 +1,106 @@
+//! What causes would do to a group, by the references: how its signal looks, how it would look reduced, and at other energies.
+
+use super::sentinels::Visit;
+use crate::reference::ReferenceSet;
+
+/// Half of the step over which a slope is taken, eV.
+const STEP_EV: f64 = 0.05;
+/// Signals of a reference smaller than this scale nothing, OD.
+const LEAST: f64 = 0.02;
+
+/// What causes would do to a group of one phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Template {
+    /// Change of its signal if all of it were reduced.
+    pub reduction: Option<f64>,
+    /// Change of its signal per eV that the energies are shifted.
+    pub per_ev: Option<f64>,
+}
+
+/// The references as a source of templates.
+#[derive(Debug)]
+pub struct Templates<'a> {
+    references: &'a ReferenceSet,
+    reduced: Option<usize>,
+    energies_ev: &'a [f64],
+}
+
+impl<'a> Templates<'a> {
+    /// `reduces_to` names the most reduced phase; where it is not given it is the one with the largest state variable. `energies_ev` are those at which the references
+    /// are taken, in the order of the plan.
+    #[must_use]
+    pub fn new(references: &'a ReferenceSet, reduces_to: Option<&str>, energies_ev: &'a [f64]) -> Self {
+        let state =
+            |index: &usize| references.references[*index].composition.state.as_ref().map(|(_, value)| *value);
+        let by_state = || {
+            let known = (0..references.len()).filter(|index| state(index).is_some());
+            known.max_by(|a, b| state(a).unwrap_or(0.0).total_cmp(&state(b).unwrap_or(0.0)))
+        };
+        let by_name = |id: &str| references.references.iter().position(|reference| reference.label.id == id);
+        Self { references, reduced: reduces_to.map_or_else(by_state, by_name), energies_ev }
+    }
+
+    /// What goes toward the reduced phase is called.
+    #[must_use]
+    pub fn toward(&self) -> String {
+        let title = self.reduced.map(|index| self.references.references[index].label.title.as_str());
+        title.map_or_else(|| "reduction".to_owned(), |title| format!("reduction toward {title}"))
+    }
+
+    /// The signal of a reference at a visit, its energies shifted.
+    fn signal(&self, phase: usize, visit: Visit, shift_ev: f64) -> Option<f64> {
+        let reference = self.references.references.get(phase)?;
+        let at = |entry: usize| reference.od_held_at(self.energies_ev.get(entry)? + shift_ev);
+        Some(at(visit.energy)? - visit.less.map_or(Some(0.0), at)?)
+    }
+
+    /// The template of a group of a phase whose signal is `value`.
+    #[must_use]
+    pub fn of(&self, phase: usize, visit: Visit, value: f64) -> Option<Template> {
+        let own = self.signal(phase, visit, 0.0)?;
+        if own.abs() < LEAST {
+            return None;
+        }
+        let amount = value / own;
+        let reduced = self.reduced.and_then(|reduced| self.signal(reduced, visit, 0.0));
+        let slope = self
+            .signal(phase, visit, STEP_EV)
+            .zip(self.signal(phase, visit, -STEP_EV))
+            .map(|(up, down)| amount * (up - down) / (2.0 * STEP_EV));
+        Some(Template { reduction: reduced.map(|reduced| amount * (reduced - own)), per_ev: slope })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::nvpf::reference_set;
+
+    #[test]
+    fn a_template_is_the_reference_in_the_amount_that_is_there() {
+        let references = reference_set();
+        let energies_ev = [509.0, 518.3];
+        let templates = Templates::new(&references, None, &energies_ev);
+        assert_eq!(templates.toward(), "reduction toward x = 3.0");
+        let visit = Visit { energy: 1, less: Some(0) };
+        let index =
+            |id: &str| references.references.iter().position(|reference| reference.label.id == id).unwrap();
+        let (oxidised, reduced) = (index("na1.0"), index("na3.0"));
+        let height = |phase: usize| {
+            let reference = &references.references[phase];
+            reference.od_at(518.3).unwrap() - reference.od_at(509.0).unwrap()
+        };
+        let template = templates.of(oxidised, visit, 0.5 * height(oxidised)).unwrap();
+        assert!((template.reduction.unwrap() - 0.5 * (height(reduced) - height(oxidised))).abs() < 1e-12);
+        assert!(template.reduction.unwrap() < 0.0, "V5+ has its white line there");
+        assert!(templates.of(reduced, visit, height(reduced)).unwrap().reduction.unwrap().abs() < 1e-12);
+        let (up, down) = (
+            references.references[oxidised].od_at(518.35).unwrap(),
+            references.references[oxidised].od_at(518.25).unwrap(),
+        );
+        let pre = |ev: f64| references.references[oxidised].od_at(ev).unwrap();
+        let expected = 0.5 * ((up - pre(509.05)) - (down - pre(508.95))) / 0.1;
+        assert!((template.per_ev.unwrap() - expected).abs() < 1e-9);
+        assert_eq!(templates.of(99, visit, 1.0), None);
+    }
+}
