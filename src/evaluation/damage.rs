@@ -12,6 +12,7 @@ mod judge;
 mod report;
 mod scan;
 mod summary;
+mod watch;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -26,6 +27,7 @@ pub use scan::{Asked, ScanRecord, Spoken, Verified};
 pub use summary::{
     AlarmRow, CriticalRow, DamageReport, FoundRow, RateRow, ShareOf, VerdictRow, VisitRow, report,
 };
+pub use watch::Watch;
 
 /// Scans that are examined side by side before progress is told.
 const AHEAD: usize = 16;

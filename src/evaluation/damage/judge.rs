@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::classify::{DensityView, PhaseMap};
-use crate::damage::{Alert, Interval, Of};
+use crate::damage::{Alert, Interval};
 use crate::reference::ReferenceSet;
 use crate::stack::Stack;
 
@@ -31,8 +31,8 @@ pub struct Look<'a> {
 /// What is said of a group of pixels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
-    /// Of which pixels.
-    pub of: Of,
+    /// Of which pixels: `field`, `phase na2.0`.
+    pub of: String,
     /// Share of its white line that is lost per MGy at the start of the scan; negative where it grows.
     pub initial_rate_per_mgy: Option<Interval>,
     /// Critical dose, MGy, where one is claimed.

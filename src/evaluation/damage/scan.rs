@@ -308,5 +308,6 @@ impl<'a> Hearing<'a> {
 }
 
 fn find<'a>(estimates: &'a [Estimate], of: &Of) -> Option<&'a Estimate> {
-    estimates.iter().find(|estimate| estimate.of == *of)
+    let of = of.to_string();
+    estimates.iter().find(|estimate| estimate.of == of)
 }

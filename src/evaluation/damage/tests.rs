@@ -64,7 +64,7 @@ fn plain(limit: f64) -> impl Fn(&ScanPlan) -> Box<dyn FnMut(&Look<'_>) -> Opinio
                 opinion.alerts.push(alert(Level::Notice, Verdict::Beam));
             }
             opinion.estimates.push(Estimate {
-                of: Of::Field,
+                of: Of::Field.to_string(),
                 initial_rate_per_mgy: Some(told),
                 critical_dose_mgy: None,
             });
