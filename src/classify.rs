@@ -5,6 +5,7 @@ mod confidence;
 mod consult;
 mod contrast;
 pub mod correlation;
+mod dose;
 pub mod evidence;
 mod judged;
 mod live;
@@ -30,6 +31,7 @@ mod view;
 
 pub use crate::reference::PhaseLabel;
 pub use consult::PosteriorModel;
+pub use dose::{DoseKind, DoseNumbers, DoseSummary};
 pub use live::LiveMap;
 pub use mean_spectra::PhaseSpectra;
 pub use offset::{
@@ -41,7 +43,7 @@ pub use phase_map::{Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseMap, 
 pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;
 pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};
-pub use view::DensityView;
+pub use view::{DensityView, PlaneDensities};
 
 #[cfg(test)]
 mod drift_tests;

@@ -4,6 +4,7 @@
 //! Standard output carries results, standard error progress, warnings and errors.
 
 mod advise;
+pub mod alerts;
 mod allocator;
 mod archive;
 mod classify;
@@ -67,6 +68,12 @@ pub enum Command {
     Replay(Box<replay::ReplayArgs>),
     /// List, show and verify what is archived.
     Archive(archive::ArchiveArgs),
+    /// Test where alerts go.
+    Alerts {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: alerts::AlertsCommand,
+    },
     /// Train a GMVAE for a set of references and export it as ONNX.
     Train(train::TrainArgs),
     /// Which energies to plan for these references, and what following the live advice saves.
@@ -161,6 +168,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(&args, log_format),
         Command::Simulate(args) => simulate::run(&args),
         Command::Archive(args) => archive::run(args),
+        Command::Alerts { command } => alerts::run(&command),
         Command::Train(args) => train::run(&args),
         Command::Advise(args) => advise::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),

@@ -33,6 +33,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 pub use line::{Line, What};
+pub(crate) use pinned::write_bytes;
 pub use pinned::{Archived, Pinned};
 pub use reader::{Contents, last_line, read};
 pub use store::{Found, Place, Store};

@@ -9,13 +9,17 @@
 //!                                               archive thread: settled map, files
 //!                                                  | outbox, in the archive's ledger
 //!                                               upload task, caretaker thread: copies, what is kept
+//!
+//! map, archive threads -> alerts: inbox, alert thread -> webhooks, commands (tasks)
 //! ```
 
+pub mod alerts;
 mod app;
 pub mod archiver;
 pub mod at_work;
 pub mod caretaker;
 pub mod copies;
+mod doses;
 mod household;
 pub mod ingest;
 pub mod keeper;
@@ -36,4 +40,5 @@ mod wiring;
 pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};
-pub use recipe::{advice, backend, recipe};
+pub use doses::{Doses, settle_dose};
+pub use recipe::{advice, backend, dose, pinned_dose, recipe};

@@ -3,8 +3,8 @@
 //!
 //! The pure part ([`table`], [`spectra`], [`ipc`], [`picture`], [`message`]) turns values into bytes and knows
 //! no socket and no clock. [`Board`] holds the latest state for readers; [`zmq`] and [`http`] are the edges.
-//! Everything the pipeline calls ([`PublisherHandle::send`], the methods of [`Board`]) returns at once, whoever
-//! reads, and however slowly.
+//! Everything the pipeline calls ([`PublisherHandle::send`], [`alerts::AlertHand::tell`], the methods of [`Board`]) returns at
+//! once, whoever reads, and however slowly.
 //!
 //! Bad input: columns of a map that are not as long as its grid are a [`PublishError`], never a panic and never
 //! a table with wrong rows.
@@ -23,6 +23,7 @@
 //!
 //! `kind` is the first part of the topic: `phase_map`, `spectra`, `scan`, `alert`; never a scan id.
 
+pub mod alerts;
 pub mod board;
 pub mod http;
 pub mod inpaint;

@@ -8,6 +8,7 @@
 //! Anything wrong is an error that names the key, where it stands, the value, and what is allowed; an unknown
 //! key, also of a variable with our prefix, names the nearest known one. Nothing is guessed or clamped.
 
+mod alerts;
 mod archive;
 mod endpoint;
 mod error;
@@ -15,6 +16,7 @@ mod keys;
 mod layer;
 mod reader;
 mod remote;
+mod secret;
 mod sections;
 mod source;
 mod validate;
@@ -29,6 +31,8 @@ pub(crate) use endpoint::{is_loopback, tcp};
 pub use error::{Origin, SettingsError};
 pub use reader::Effective;
 pub use remote::RemoteAddress;
+pub use secret::SecretUrl;
+pub(crate) use secret::is_numeric;
 pub use sections::*;
 
 /// The built-in defaults, with every key explained.
@@ -61,6 +65,8 @@ pub struct Settings {
     pub classify: ClassifySettings,
     /// `[advice]`.
     pub advice: AdviceSettings,
+    /// `[damage]`.
+    pub damage: DamageSettings,
     /// `[limits]`.
     pub limits: LimitsSettings,
     /// `[publish]`.
@@ -69,6 +75,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// `[archive]`.
     pub archive: ArchiveSettings,
+    /// `[alerts]`.
+    pub alerts: AlertsSettings,
     /// `[log]`.
     pub log: LogSettings,
     /// What is accepted but not applied, in plain words; to be logged at the start.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::sha256;
 use super::{ArchiveError, MANIFEST};
-use crate::classify::{PhaseMap, Status};
+use crate::classify::{DoseSummary, PhaseMap, Status};
 use crate::scan::{Outcome, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -50,6 +50,9 @@ pub struct MapSummary {
     pub model_sha256: String,
     /// Whether nothing is missing.
     pub complete: bool,
+    /// The dose, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dose: Option<DoseSummary>,
 }
 
 impl MapSummary {
@@ -66,6 +69,7 @@ impl MapSummary {
             references_sha256: map.origin.references_sha256.clone(),
             model_sha256: map.origin.model_sha256.clone(),
             complete: map.origin.complete,
+            dose: map.origin.dose.as_deref().cloned(),
         }
     }
 }

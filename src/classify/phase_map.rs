@@ -213,6 +213,8 @@ pub struct PhaseMap {
     pub posterior: Vec<f32>,
     /// Accumulated dose, MGy; empty where there is none to tell.
     pub dose_mgy: Vec<f32>,
+    /// What goes as the accumulated dose does, where flux or composition is not known; empty where the dose is, or there is none to tell.
+    pub dose_relative: Vec<f32>,
     /// Two readings of the pixel that describe it about equally well, the likelier first, each of one phase
     /// (then [`NO_PHASE`]) or of two; or [`NO_READINGS`].
     pub readings: Vec<[u8; 4]>,
@@ -253,6 +255,8 @@ pub struct Origin {
     pub calibrated_on: String,
     /// Why this generation differs from the last.
     pub revision_reason: RevisionReason,
+    /// What the columns of the dose are, and what they come to; none where there is no dose.
+    pub dose: Option<Arc<super::DoseSummary>>,
 }
 
 impl PhaseMap {
@@ -282,6 +286,7 @@ impl PhaseMap {
             correlations: vec![f32::NAN; n * k],
             posterior: Vec::new(),
             dose_mgy: Vec::new(),
+            dose_relative: Vec::new(),
             readings: vec![NO_READINGS; n],
             plan,
             phases,
@@ -300,7 +305,10 @@ impl PhaseMap {
     pub fn bytes(&self) -> usize {
         // Eight columns of numbers, two of counts, six of one byte, one of four.
         self.len() * (8 * 4 + 2 * 2 + 6 + 4)
-            + 4 * (self.correlations.len() + self.posterior.len() + self.dose_mgy.len())
+            + 4 * (self.correlations.len()
+                + self.posterior.len()
+                + self.dose_mgy.len()
+                + self.dose_relative.len())
     }
 
     /// Whether there are no pixels; a valid plan always has some.

@@ -191,5 +191,6 @@ pub(super) fn origin(
         population: super::population::Population::default(),
         calibrated_on: CALIBRATED_ON.to_owned(),
         revision_reason: RevisionReason::Energy,
+        dose: None,
     }
 }

@@ -21,6 +21,22 @@ pub struct DensityView<'a> {
     pixels: usize,
 }
 
+/// The optical densities of one energy.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaneDensities<'a> {
+    plane: &'a Plane,
+    conversion: &'a Conversion,
+}
+
+impl PlaneDensities<'_> {
+    /// The optical density of `pixel`; NaN where it has none.
+    #[must_use]
+    #[inline]
+    pub fn od(&self, pixel: usize) -> f32 {
+        self.conversion.apply(pixel, self.plane.value(pixel), self.plane.i0_at(pixel)).od
+    }
+}
+
 impl<'a> DensityView<'a> {
     /// The view of `stack` under an intensity.
     #[must_use]
@@ -77,6 +93,14 @@ impl<'a> DensityView<'a> {
             }
         }
         masked
+    }
+
+    /// The optical densities of all pixels at one energy; `None` where it has no value.
+    #[must_use]
+    pub fn plane(&self, energy: usize) -> Option<PlaneDensities<'_>> {
+        let index = self.planes.binary_search_by_key(&energy, |(energy, _, _)| *energy).ok()?;
+        let (_, plane, conversion) = &self.planes[index];
+        Some(PlaneDensities { plane, conversion })
     }
 
     /// Visits the optical densities of `pixels` at one energy, in their order; what has none is left out.

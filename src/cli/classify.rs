@@ -10,7 +10,7 @@ use super::{Failure, load_recording, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{Oracle, PhaseMap, PosteriorModel, Status, settle};
 use crate::model::Model;
-use crate::pipeline::{archiver, backend, recipe};
+use crate::pipeline::{archiver, backend, dose, recipe, settle_dose};
 use crate::publish::picture;
 use crate::recording::{Recording, select_energies};
 use crate::reference::ReferenceSet;
@@ -68,10 +68,11 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     };
     let stack = stack_of(&recording)?;
     let model = oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel);
-    let settled = settle(&stack, &recipe, model);
+    let mut settled = settle(&stack, &recipe, model);
     if let Some(failure) = &settled.model_failure {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }
+    settle_dose(&stack, &mut settled, &recipe, &dose(&settings), None);
     let spectra = archiver::spectra_of(&stack, &settled, recipe.absorption.max_od);
     let job = ArchiveJob {
         stack: &stack,

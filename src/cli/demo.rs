@@ -21,7 +21,7 @@ use crate::publish::board::{Board, BoardEntry, ScanState, ScanSummary};
 use crate::simulate::{
     Endpoint, MessageSettings, PublishEvent, PublishSettings, ScanMessages, SocketKind, publish,
 };
-use crate::telemetry::{self, LogFormat, LogLevel};
+use crate::telemetry::{self, LogFormat, LogLevel, LogPriority};
 use stage::Stage;
 pub(super) use stage::port as free_or_any;
 
@@ -66,7 +66,7 @@ pub(super) fn run(args: &DemoArgs, log_format: Option<LogFormat>) -> Result<(), 
         return Err(Failure::usage("--speed must be 0 or more"));
     }
     let level = if std::io::stderr().is_terminal() { LogLevel::Warn } else { LogLevel::Info };
-    telemetry::init(level, log_format.unwrap_or(LogFormat::Text)).map_err(Failure::bug)?;
+    telemetry::init(level, log_format.unwrap_or(LogFormat::Text), LogPriority::Auto).map_err(Failure::bug)?;
     let metrics = telemetry::install().map_err(Failure::bug)?;
     let stage = Stage::set(args, Utc::now())?;
     runtime()?.block_on(async {

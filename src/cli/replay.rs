@@ -20,11 +20,11 @@ use super::{Failure, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{PosteriorModel, settle};
 use crate::pipeline::replayed::Replayed;
-use crate::pipeline::{App, archiver};
+use crate::pipeline::{App, archiver, settle_dose};
 use crate::publish::board::ScanState;
 use crate::scan::Outcome;
 use crate::simulate::{Endpoint, PublishEvent, PublishSettings, SocketKind, publish};
-use crate::telemetry::{self, LogFormat, LogLevel};
+use crate::telemetry::{self, LogFormat, LogLevel, LogPriority};
 use stage::Stage;
 
 /// Arguments of `phasewatch replay`.
@@ -61,7 +61,8 @@ pub(super) fn run(args: &ReplayArgs, log_format: Option<LogFormat>) -> Result<()
     if args.speed.is_some_and(|speed| !speed.is_finite() || speed < 0.0) {
         return Err(Failure::usage("--speed must be 0 or more"));
     }
-    telemetry::init(LogLevel::Warn, log_format.unwrap_or(LogFormat::Text)).map_err(Failure::bug)?;
+    telemetry::init(LogLevel::Warn, log_format.unwrap_or(LogFormat::Text), LogPriority::Auto)
+        .map_err(Failure::bug)?;
     if args.journal.is_file() && args.speed.is_none() {
         return Err(Failure::usage(
             "a recording of the wire is played to a daemon: give --speed, 0 for as fast as possible",
@@ -84,10 +85,11 @@ fn settled(args: &ReplayArgs) -> Result<(), Failure> {
     };
     bar.set_message("mapping");
     let model = stage.oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel);
-    let settled = settle(stack, &stage.recipe, model);
+    let mut settled = settle(stack, &stage.recipe, model);
     if let Some(failure) = &settled.model_failure {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }
+    settle_dose(stack, &mut settled, &stage.recipe, &stage.dose, Some(&args.journal));
     let spectra = archiver::spectra_of(stack, &settled, stage.recipe.absorption.max_od);
     let job = ArchiveJob {
         stack,

@@ -27,7 +27,8 @@ pub struct RunArgs {
 pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), Failure> {
     let settings = Settings::load(Some(&args.config)).map_err(Failure::usage)?;
     settings.check_runnable().map_err(Failure::usage)?;
-    telemetry::init(settings.log.level, log_format.unwrap_or(settings.log.format)).map_err(Failure::bug)?;
+    let format = log_format.unwrap_or(settings.log.format);
+    telemetry::init(settings.log.level, format, settings.log.priority).map_err(Failure::bug)?;
     let metrics = telemetry::install().map_err(Failure::bug)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");

@@ -108,7 +108,7 @@ pub(super) fn write(folder: &Path, name: &str, content: &impl Serialize) -> Resu
 }
 
 /// As [`write`], of bytes.
-pub(super) fn write_bytes(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), JournalError> {
+pub(crate) fn write_bytes(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), JournalError> {
     let (path, part) = (folder.join(name), folder.join(format!(".{name}.part")));
     let written = std::fs::write(&part, bytes)
         .and_then(|()| std::fs::File::open(&part)?.sync_all())

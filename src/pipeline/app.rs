@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::{AlertHand, Clerk};
 use super::archiver::Archiver;
 use super::at_work::AtWork;
+use super::doses::Doses;
 use super::household::{Household, keep_model, tell};
 use super::ingest::{Ingest, Journal};
 use super::keeper::{Keeper, KeeperSettings, Pins};
@@ -27,10 +30,13 @@ use super::resume::{Recipes, Resumer};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::sync::syncer;
 use super::uploads::UploadHand;
-use super::wiring::{endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals};
+use super::wiring::{
+    alerting, endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals,
+};
 use super::workboard::Workboard;
-use super::{advice, backend, copies, recipe};
+use super::{advice, backend, copies, dose, recipe};
 use crate::classify::Recipe;
+use crate::damage::Ledger;
 use crate::journal::{JournalError, Store};
 use crate::publish::board::Board;
 use crate::publish::http::{self, HttpState};
@@ -40,6 +46,9 @@ use crate::reference::ReferenceSet;
 use crate::settings::{Settings, SourceSettings};
 use crate::source::frames::{FrameError, SourceStatus, ZmqFrameSource};
 use crate::telemetry::MetricsHandle;
+
+/// Longest wait for alerts to be written down and tried once, when everything else is done.
+const ALERTS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +127,12 @@ pub struct App {
     recipe: Recipe,
     /// The state directory, and what goes into every journal.
     journal: Option<(Arc<Store>, Pins)>,
+    /// What was deposited in every region; where there is a journal.
+    ledger: Option<Arc<Ledger>>,
     metrics: MetricsHandle,
     uploads: UploadHand,
+    /// Where alerts are told, and who sees to them.
+    alerts: (AlertHand, Clerk),
 }
 
 impl std::fmt::Debug for App {
@@ -170,7 +183,10 @@ impl App {
         };
         let board = Board::new(256).with_map_bytes(settings.limits.kept_bytes / 4);
         let render = metrics.clone();
-        let http = HttpState::new(board.clone(), Utc::now().timestamp() as u64, move || render.render());
+        let (alerting, clerk) = alerting(&settings, addresses.http, &handle);
+        let hand = alerting.alerts.clone();
+        let epoch = Utc::now().timestamp() as u64;
+        let http = HttpState::with_alerts(board.clone(), epoch, move || render.render(), alerting);
         let shelf = Arc::new(Shelf::new(
             settings.model.path.clone(),
             backend(&settings.model),
@@ -184,9 +200,18 @@ impl App {
         if let Some((store, _)) = &journal {
             keep_model(store, &settings, &checked);
         }
+        let ledger = match &journal {
+            Some((store, _)) => {
+                let root = store.root().join("dose");
+                tokio::task::spawn_blocking(move || Arc::new(Ledger::open(root))).await.ok()
+            }
+            None => None,
+        };
         let uploads = UploadHand::new(settings.archive.root.clone());
         Ok(Self {
+            ledger,
             uploads,
+            alerts: (hand, clerk),
             settings,
             addresses,
             sources,
@@ -231,6 +256,9 @@ impl App {
         let at_work = [AtWork::on_the_archive(), AtWork::on_the_journal()];
         let (resumed, was_resumed) = oneshot::channel();
         let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone())?;
+        let (alerts, clerk) = self.alerts;
+        let runtime = Handle::current();
+        let clerk = spawn("alerts", &stop, move || clerk.run(&runtime))?;
         copies::start(
             &self.settings.archive,
             self.uploads.clone(),
@@ -291,6 +319,17 @@ impl App {
                     .push(format!("not everything was archived within {} s", patience.as_secs_f64()));
             }
         }
+        // Whoever told alerts is done, or is not waited for.
+        alerts.close();
+        let told = tokio::task::spawn_blocking(move || clerk.join());
+        match tokio::time::timeout(ALERTS_PATIENCE, told).await {
+            Ok(Ok(Ok(()))) => {}
+            Err(_) => report.unfinished.push("alerts could not be written down".to_owned()),
+            Ok(_) => {
+                report.broken = true;
+                report.unfinished.push("the alerts thread broke; this is a bug".to_owned());
+            }
+        }
         outputs.cancel();
         for task in [
             tokio::spawn(async move { drop(publisher.await) }),
@@ -329,6 +368,8 @@ impl Threads {
         let recipes = Recipes::default();
         let sources: Vec<String> = settings.sources.iter().map(|source| source.name.clone()).collect();
         let outlet = Outlet::new(app.board.clone(), app.handle.clone());
+        let doses =
+            Arc::new(Doses::new(dose(settings), app.ledger.clone(), app.board.clone(), health.clone()));
         let archiver = Archiver::new(
             settings.archive.root.clone(),
             serde_json::to_value(settings).unwrap_or_default(),
@@ -337,7 +378,9 @@ impl Threads {
             health.clone(),
             on_the_archive,
         )
-        .with_uploads(app.uploads.clone());
+        .with_uploads(app.uploads.clone())
+        .with_doses(Arc::clone(&doses))
+        .with_alerts(app.alerts.0.clone());
         let mapper = Mapper::new(
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),
@@ -346,13 +389,15 @@ impl Threads {
                 sources: sources.clone(),
                 recipes: recipes.clone(),
                 journals: app.journal.as_ref().map(|(store, _)| Arc::clone(store)),
+                doses,
             },
             Arc::clone(&workboard),
             app.board.clone(),
             app.handle.clone(),
             ModelHand::new(Arc::clone(&app.shelf), Reader::Live),
             orders.clone(),
-        );
+        )
+        .with_alerts(app.alerts.0.clone());
         let mut ingest = Ingest::new(lines(settings), scans(settings), workboard)
             .with_resend(resend_office(settings, stop));
         let mut handles = Vec::new();

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::alerts::AlertHand;
 use super::at_work::AtWork;
+use super::doses::Doses;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
 use super::resume::has_closing;
@@ -23,6 +25,7 @@ use super::uploads::UploadHand;
 use crate::absorption::mean_i0;
 use crate::archive::{self, ArchiveError, ArchiveJob, EnergyRow, Placed};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
+use crate::damage::RecordError;
 use crate::journal::{Archived, JournalError};
 use crate::publish::MeanSpectra;
 use crate::publish::board::{ScanState, ScanSummary};
@@ -80,6 +83,9 @@ enum Failure {
     /// Its journal could not be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What lay there before it could not be kept.
+    #[error("the dose before it cannot be kept: {0}")]
+    Dose(#[from] RecordError),
     /// Its journal lacks what came last.
     #[error("its journal is not written to the end yet")]
     Behind,
@@ -104,6 +110,9 @@ pub struct Archiver {
     outlet: Outlet,
     model: ModelHand,
     uploads: UploadHand,
+    doses: Option<Arc<Doses>>,
+    /// Where alerts are told.
+    alerts: AlertHand,
     health: Health,
     at_work: AtWork,
     parked: BTreeMap<String, Parked>,
@@ -124,7 +133,22 @@ impl Archiver {
     ) -> Self {
         let uploads = UploadHand::new(root.clone());
         let (parked, look) = (BTreeMap::new(), None);
-        Self { root, settings, outlet, model, uploads, health, at_work, parked, look }
+        let alerts = AlertHand::default();
+        Self { root, settings, outlet, model, uploads, doses: None, alerts, health, at_work, parked, look }
+    }
+
+    /// Tells every map its dose.
+    #[must_use]
+    pub fn with_doses(mut self, doses: Arc<Doses>) -> Self {
+        self.doses = Some(doses);
+        self
+    }
+
+    /// Tells alerts there; else nobody hears of them.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: AlertHand) -> Self {
+        self.alerts = alerts;
+        self
     }
 
     /// Says to `uploads` what was placed.
@@ -260,6 +284,14 @@ impl Archiver {
             );
             summary.notes.push(format!("the model failed: {failure}"));
         }
+        let owed = match &self.doses {
+            // Of a provisional archive more may come, and then more may lie there.
+            Some(doses) => {
+                let journal = order.journal.as_deref();
+                doses.settle(stack, &mut settled, &order.recipe, journal, !order.provisional)?
+            }
+            None => None,
+        };
         let mut spectra = spectra_of(stack, &settled, order.recipe.absorption.max_od);
         let job = ArchiveJob {
             stack,
@@ -274,7 +306,11 @@ impl Archiver {
         };
         let placed = archive::write(&self.root, &job)?;
         self.uploads.placed(placed.path());
-        mark(order, &placed, &settled.map.origin.model_sha256);
+        let entered = self.doses.as_ref().zip(owed).is_none_or(|(doses, owed)| doses.enter(owed));
+        // Else it is archived once more after the next start, and entered then.
+        if entered {
+            mark(order, &placed, &settled.map.origin.model_sha256);
+        }
         for (flaw, values) in &settled.map.origin.incident.flawed {
             metrics::counter!(names::VALUES_FLAWED, "flaw" => *flaw).increment(*values as u64);
         }

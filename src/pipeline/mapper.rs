@@ -3,16 +3,20 @@
 //! It looks at the [`Workboard`] when it has time, at each scan at most once per
 //! [`MapperSettings::min_interval`]; samples never wait for it. An ended scan is handed to the archiving thread.
 
+mod dose;
 mod news;
 mod scan;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
+use super::alerts::AlertHand;
 use super::archiver::ArchiveOrder;
+use super::doses::Doses;
 use super::orders::Orders;
 use super::resume::Recipes;
 use super::scans::{ScanNotice, ScanOrigin, lock};
@@ -47,6 +51,8 @@ pub struct MapperSettings {
     pub recipes: Recipes,
     /// Where the journals are, where there are any.
     pub journals: Option<Arc<Store>>,
+    /// The doses of all scans.
+    pub doses: Arc<Doses>,
 }
 
 /// The mapping thread.
@@ -59,6 +65,9 @@ pub struct Mapper {
     archive: Orders,
     scans: BTreeMap<String, MappedScan>,
     pending: BTreeMap<String, Instant>,
+    /// Where alerts are told.
+    #[expect(dead_code, reason = "the damage monitor tells its alerts here")]
+    alerts: AlertHand,
 }
 
 impl Mapper {
@@ -73,7 +82,14 @@ impl Mapper {
         archive: Orders,
     ) -> Self {
         let outlet = Outlet::new(board, publisher);
-        Self { settings, workboard, outlet, model, archive, scans: BTreeMap::new(), pending: BTreeMap::new() }
+        let (scans, pending) = (BTreeMap::new(), BTreeMap::new());
+        Self { settings, workboard, outlet, model, archive, scans, pending, alerts: AlertHand::default() }
+    }
+
+    /// Tells alerts there; else nobody hears of them.
+    #[must_use]
+    pub fn with_alerts(self, alerts: AlertHand) -> Self {
+        Self { alerts, ..self }
     }
 
     /// Maps until the workboard is closed and everything on it is done.
@@ -154,7 +170,8 @@ impl Mapper {
                         summary.archive_path = Some(path);
                     }
                     let recipe = self.recipe(&plan.scan_id);
-                    let mut scan = MappedScan::new(stack, recipe, self.settings.advice, summary);
+                    let dose = self.settings.doses.settings(self.journal(&plan.scan_id).as_deref());
+                    let mut scan = MappedScan::new(stack, recipe, self.settings.advice, dose, summary);
                     scan.note_targets(&plan.energies_ev);
                     if is_over {
                         // Nothing is held for it unless it opens again.
@@ -185,6 +202,11 @@ impl Mapper {
     /// How maps of a scan are made.
     fn recipe(&self, scan_id: &str) -> Recipe {
         self.settings.recipes.get(scan_id).unwrap_or_else(|| self.settings.recipe.clone())
+    }
+
+    /// The folder of its journal, where there are any.
+    fn journal(&self, scan_id: &str) -> Option<PathBuf> {
+        self.settings.journals.as_ref().map(|store| store.folder(Place::Scans, scan_id))
     }
 
     fn set_state(&mut self, scan_id: &str, state: ScanState) {
@@ -227,11 +249,11 @@ impl Mapper {
         self.outlet
             .news(scan_id, &ScanNews::Ended { outcome: &outcome, progress: scan.progress(), gaps: &gaps });
         self.outlet.board.update(scan.summary.clone());
-        let recipe = self.recipe(scan_id);
+        let (recipe, journal) = (self.recipe(scan_id), self.journal(scan_id));
         let Some(scan) = self.scans.get_mut(scan_id) else { return };
         let order = ArchiveOrder {
             stack: Some(stack),
-            journal: self.settings.journals.as_ref().map(|store| store.folder(Place::Scans, scan_id)),
+            journal,
             closing,
             outcome,
             provisional,
@@ -287,7 +309,8 @@ impl Mapper {
     /// Makes a generation of the map of a scan, and tells everybody.
     fn publish(&mut self, scan_id: &str, snapshot: &Stack, reason: RevisionReason, since: Instant) {
         let Some(scan) = self.scans.get_mut(scan_id) else { return };
-        let (map, failure) = scan.live(snapshot).generation_of(snapshot, reason, self.model.model());
+        let (mut map, failure) = scan.live(snapshot).generation_of(snapshot, reason, self.model.model());
+        scan.fill_dose(&mut map, snapshot, &self.settings.doses);
         scan.last_generation = Some(Instant::now());
         if let Some(failure) = failure {
             tracing::error!(scan_id, "the model failed, the map is made without it: {failure}");

@@ -6,6 +6,8 @@ use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox}
 use crate::advice::AdviceSettings;
 use crate::classify::correlation::Baseline;
 use crate::classify::{Correction, OffsetMode, Recipe, Rule, TriageSettings};
+use crate::damage::{DoseDepth, DoseSettings};
+use crate::journal::Pinned;
 use crate::model::{Backend, BackendChoice};
 use crate::recording::{RecordingError, read_ring_current_ma, read_spectrum};
 use crate::reference::ReferenceSet;
@@ -102,6 +104,31 @@ fn absorption(settings: &Settings) -> Result<AbsorptionSettings, RecordingError>
 pub fn advice(settings: &Settings) -> AdviceSettings {
     let settings::AdviceSettings { enabled, move_ms_per_ev, settle_ms, stop_below } = settings.advice;
     AdviceSettings { enabled, move_ms_per_ev, settle_ms, stop_below }
+}
+
+/// What `settings` say of the dose.
+#[must_use]
+pub fn dose(settings: &Settings) -> DoseSettings {
+    let damage = settings.damage.clone();
+    DoseSettings {
+        enabled: damage.enabled,
+        flux_ph_per_s: damage.flux_ph_per_s,
+        exposure_factor: damage.exposure_factor,
+        detector_efficiency: damage.detector_efficiency,
+        composition: damage.composition,
+        density_g_per_cm3: damage.density_g_per_cm3,
+        spot_nm: damage.spot_nm,
+        depth: match damage.dose {
+            settings::DoseDepth::Mean => DoseDepth::Mean,
+            settings::DoseDepth::Surface => DoseDepth::Surface,
+        },
+    }
+}
+
+/// What the settings that a journal was begun with say of the dose; `None` where they are from before there was any.
+#[must_use]
+pub fn pinned_dose(pinned: &Pinned) -> Option<DoseSettings> {
+    serde_json::from_value(pinned.settings.get("damage")?.clone()).ok()
 }
 
 /// The engine that `settings` ask for.

@@ -1,11 +1,13 @@
 //! From settings to parts: what the app is put together from.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::{self, Clerk};
 use super::ingest::SourceLine;
 use super::keeper::Pins;
 use super::resend::desk::MOST_UNDER_WAY;
@@ -15,11 +17,14 @@ use super::scans::{Patience, ScanLimits, Scans};
 use crate::classify::Recipe;
 use crate::detector::FrameSettings;
 use crate::journal::{JournalError, Store};
+use crate::publish::http::{Alerting, Guard};
+use crate::publish::zmq::PublisherHandle;
 use crate::reference::ReferenceSet;
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceSettings};
 use crate::source::frames::{Attach, Endpoint, SocketKind};
 use crate::source::raw_log::RawLog;
 use crate::source::stxm_stream::Framing;
+use crate::telemetry::Health;
 
 /// Opens the state directory, and keeps what scans are going to need of what is in use.
 pub(super) fn open_journal(
@@ -36,6 +41,37 @@ pub(super) fn open_journal(
         sources: settings.sources.iter().map(|source| source.name.clone()).collect(),
     };
     Ok((Arc::new(store), pins))
+}
+
+/// What sees to alerts: the way to it, for HTTP as well, and the thread that is to be run. People reach HTTP at `listen`, or
+/// where the settings say.
+pub(super) fn alerting(
+    settings: &Settings,
+    listen: SocketAddr,
+    publisher: &PublisherHandle,
+) -> (Alerting, Clerk) {
+    let public_url = settings.http.public_url.as_deref();
+    let mut guard = Guard::new(public_url);
+    let health = Health::default();
+    if let Some(name) = &settings.alerts.token_env {
+        let token = std::env::var(name).ok().filter(|token| !token.is_empty());
+        if token.is_none() {
+            let what = format!(
+                "the environment variable {name} is not set: nobody can acknowledge or silence alerts"
+            );
+            tracing::error!("{what}");
+            health.trouble("alerts.token_env", false, what);
+        }
+        guard = guard.with_token(token.as_deref());
+    }
+    let around = alerts::Surroundings {
+        state_dir: &settings.daemon.state_dir,
+        public_url: public_url.map_or_else(|| format!("http://{listen}"), str::to_owned),
+        publisher: publisher.clone(),
+        health: health.clone(),
+    };
+    let (alerts, clerk) = alerts::open(&settings.alerts, around);
+    (Alerting { alerts, guard, health }, clerk)
 }
 
 pub(super) fn endpoint(source: &SourceSettings, message_bytes: usize) -> Endpoint {

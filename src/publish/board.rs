@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::MeanSpectra;
 use crate::absorption::IncidentSummary;
 use crate::advice::Advice;
-use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::classify::{DoseSummary, OffsetSummary, PhaseMap, Status};
+use crate::damage::RegionDose;
 use crate::registration::DriftSummary;
 use crate::scan::{Outcome, ScanKind, ScanPlan};
 use crate::stack::SeqRange;
@@ -90,6 +91,9 @@ pub struct ScanSummary {
     pub i0: Option<IncidentSummary>,
     /// Where the sample lay in each image, and whether that was taken out; once there is a map and unless it is off.
     pub drift: Option<DriftSummary>,
+    /// The dose, once there is a map and where there is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dose: Option<DoseSummary>,
     /// Start of exposure.
     pub started: DateTime<Utc>,
     /// When the pipeline last had news of it.
@@ -139,6 +143,7 @@ impl ScanSummary {
             energy_offset: None,
             i0: None,
             drift: None,
+            dose: None,
             started: plan.started,
             last_update: now,
             archive_path: None,
@@ -154,6 +159,7 @@ impl ScanSummary {
         self.energy_offset = Some(map.origin.energy_offset.summary(map.origin.correction_ev));
         self.i0 = Some(IncidentSummary::clone(&map.origin.incident));
         self.drift = map.origin.drift.summary();
+        self.dose = map.origin.dose.as_deref().cloned();
         self.planned_values = map.plan.planned_values();
         self.fractions = map
             .phases
@@ -194,6 +200,7 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Entries {
     scans: BTreeMap<String, BoardEntry>,
+    doses: Arc<Vec<RegionDose>>,
     revision: u64,
 }
 
@@ -238,6 +245,17 @@ impl Board {
         let mut entries = self.write();
         let scan_id = spectra.plan.scan_id.clone();
         entries.change(&scan_id, |entry| entry.spectra = Some(spectra))
+    }
+
+    /// Sets what was deposited in every region.
+    pub fn set_doses(&self, doses: Vec<RegionDose>) {
+        self.write().doses = Arc::new(doses);
+    }
+
+    /// What was deposited in every region.
+    #[must_use]
+    pub fn doses(&self) -> Arc<Vec<RegionDose>> {
+        Arc::clone(&self.read().doses)
     }
 
     /// Takes a scan off the board; returns whether it was there.

@@ -1,12 +1,14 @@
 //! The HTTP side: health, metrics, the scans as JSON, their tables and pictures, and a small page that shows them.
 //!
-//! Everything is read-only and comes from the [`Board`]. Tables and pictures are encoded when first asked for,
+//! Scans are read-only and come from the [`Board`]; alerts can be acknowledged and silenced ([`Guard`] says by whom). Tables and pictures are encoded when first asked for,
 //! off the runtime's threads, and kept until their content changes; `ETag` names the content, so that a client
 //! that has it already gets 304. Errors are JSON, `{"error": "…"}`. Ids are checked before they are looked up.
 //! The page takes nothing from elsewhere, and its content security policy says so.
 
+mod alerts;
 mod asset;
 mod encoded;
+mod guard;
 mod page;
 
 use std::sync::Arc;
@@ -24,14 +26,29 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::AlertHand;
 use super::{Board, BoardEntry, ScanSummary};
 use crate::scan::is_valid_id;
-use crate::telemetry::Health;
+use crate::telemetry::{Health, Trouble, names};
 use asset::Asset;
 use encoded::Encoder;
+pub use guard::Guard;
 
 /// How long a stop waits for answers under way.
 const GRACE: Duration = Duration::from_secs(5);
+/// What `/readyz` says of a daemon that does its job.
+const READY: &str = "ready";
+
+/// What the routes of alerts need.
+#[derive(Clone, Debug, Default)]
+pub struct Alerting {
+    /// The way to the desk.
+    pub alerts: AlertHand,
+    /// Who may change something.
+    pub guard: Guard,
+    /// Where the parts of the daemon say what troubles them.
+    pub health: Health,
+}
 
 /// What the routes need. Clones share it.
 #[derive(Clone)]
@@ -43,6 +60,8 @@ struct Inner {
     board: Board,
     ready: AtomicBool,
     health: Health,
+    alerts: AlertHand,
+    guard: Guard,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
     encoder: Encoder,
 }
@@ -58,9 +77,20 @@ impl HttpState {
     /// others (the time it started will do), so that no client takes an old picture for a new one.
     #[must_use]
     pub fn new(board: Board, epoch: u64, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self::with_alerts(board, epoch, metrics, Alerting::default())
+    }
+
+    /// The same, with alerts.
+    #[must_use]
+    pub fn with_alerts(
+        board: Board,
+        epoch: u64,
+        metrics: impl Fn() -> String + Send + Sync + 'static,
+        Alerting { alerts, guard, health }: Alerting,
+    ) -> Self {
         let encoder = Encoder::new(epoch);
         let (ready, metrics) = (AtomicBool::new(false), Box::new(metrics));
-        Self { inner: Arc::new(Inner { board, ready, health: Health::default(), metrics, encoder }) }
+        Self { inner: Arc::new(Inner { board, ready, health, alerts, guard, metrics, encoder }) }
     }
 
     /// Where the parts of the daemon say what troubles them, for `/readyz`.
@@ -72,6 +102,19 @@ impl HttpState {
     /// Says whether the daemon has started; `/readyz` answers 503 before.
     pub fn set_ready(&self, ready: bool) {
         self.inner.ready.store(ready, Ordering::Release);
+    }
+
+    /// Whether the daemon does its job, with all that troubles it.
+    fn state(&self) -> (&'static str, Vec<Trouble>) {
+        let troubles = self.inner.health.troubles();
+        let status = if !self.inner.ready.load(Ordering::Acquire) {
+            "starting"
+        } else if troubles.iter().any(|trouble| trouble.grave) {
+            "in trouble"
+        } else {
+            READY
+        };
+        (status, troubles)
     }
 }
 
@@ -86,10 +129,12 @@ pub fn router(state: HttpState) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/api/v1/scans", get(scans))
         .route("/api/v1/scans/{id}", get(scan))
+        .route("/api/v1/dose", get(doses))
         .route("/api/v1/scans/{id}/{asset}", get(asset))
+        .merge(alerts::routes())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such page") })
         .method_not_allowed_fallback(|| async {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "this is read-only")
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
         })
         .layer(from_fn(finish))
         .with_state(state)
@@ -140,18 +185,17 @@ async fn alive() -> Response {
 
 /// Whether the daemon does its job: it has started, and no trouble puts values at risk. Lesser troubles are listed.
 async fn ready(State(state): State<HttpState>) -> Response {
-    let troubles = state.inner.health.troubles();
-    let (code, status) = if !state.inner.ready.load(Ordering::Acquire) {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting")
-    } else if troubles.iter().any(|trouble| trouble.grave) {
-        (StatusCode::SERVICE_UNAVAILABLE, "in trouble")
-    } else {
-        (StatusCode::OK, "ready")
-    };
+    let (status, troubles) = state.state();
+    let code = if status == READY { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "status": status, "troubles": troubles }))).into_response()
 }
 
 async fn metrics_text(State(state): State<HttpState>) -> Response {
+    let (status, troubles) = state.state();
+    let grave = troubles.iter().filter(|trouble| trouble.grave).count();
+    metrics::gauge!(names::READY).set(f64::from(u8::from(status == READY)));
+    metrics::gauge!(names::TROUBLES, "grave" => "true").set(grave as f64);
+    metrics::gauge!(names::TROUBLES, "grave" => "false").set((troubles.len() - grave) as f64);
     let text = (state.inner.metrics)();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
@@ -159,6 +203,11 @@ async fn metrics_text(State(state): State<HttpState>) -> Response {
 async fn scans(State(state): State<HttpState>) -> Response {
     let list = state.inner.board.summaries();
     Json(list.iter().map(AsRef::as_ref).collect::<Vec<&ScanSummary>>()).into_response()
+}
+
+/// What was deposited in every region.
+async fn doses(State(state): State<HttpState>) -> Response {
+    Json(state.inner.board.doses().as_slice()).into_response()
 }
 
 async fn scan(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {

@@ -54,6 +54,7 @@ static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
         Field::new("posterior", DataType::List(item_field()), true),
         float("dose_mgy"),
         word("readings", true),
+        float("dose_relative"),
     ])
 });
 
@@ -109,8 +110,9 @@ pub fn phase_map(map: &PhaseMap) -> Result<RecordBatch, PublishError> {
         booleans(rows, |pixel| map.smoothed[pixel]),
         lists(&map.correlations, rows, phases, false)?,
         lists(&map.posterior, rows, clusters, true)?,
-        if map.dose_mgy.is_empty() { no_floats(rows) } else { floats(&map.dose_mgy) },
+        floats_or_none(&map.dose_mgy, rows),
         readings_column(map)?,
+        floats_or_none(&map.dose_relative, rows),
     ];
     let schema = Schema::new_with_metadata(FIELDS.clone(), metadata(map)?);
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
@@ -144,6 +146,7 @@ pub fn metadata(map: &PhaseMap) -> Result<HashMap<String, String>, PublishError>
         ("i0_per_ms", serde_json::to_string(&origin.incident.curve.i0_per_ms)?),
         ("calibrated_on", origin.calibrated_on.clone()),
         ("revision_reason", origin.revision_reason.name().to_owned()),
+        ("dose", serde_json::to_string(&origin.dose.as_deref())?),
     ];
     Ok(pairs.into_iter().map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value)).collect())
 }
@@ -177,6 +180,7 @@ fn check(map: &PhaseMap) -> Result<(), PublishError> {
             if map.posterior.is_empty() { 0 } else { n * map.origin.clusters.len() },
         ),
         ("dose_mgy", map.dose_mgy.len(), if map.dose_mgy.is_empty() { 0 } else { n }),
+        ("dose_relative", map.dose_relative.len(), if map.dose_relative.is_empty() { 0 } else { n }),
         ("readings", map.readings.len(), n),
     ];
     match lengths.into_iter().find(|(_, found, wanted)| found != wanted) {
@@ -240,6 +244,11 @@ fn booleans(rows: usize, value: impl FnMut(usize) -> bool) -> ArrayRef {
 pub(crate) fn floats(values: &[f32]) -> ArrayRef {
     let nulls = nulls(values.len(), |row| !values[row].is_nan());
     Arc::new(Float32Array::new(ScalarBuffer::from(values.to_vec()), nulls))
+}
+
+/// A column of numbers; all null where there are none.
+fn floats_or_none(values: &[f32], rows: usize) -> ArrayRef {
+    if values.is_empty() { no_floats(rows) } else { floats(values) }
 }
 
 pub(crate) fn no_floats(rows: usize) -> ArrayRef {

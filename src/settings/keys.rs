@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 67] = [
+pub(super) const KEYS: [(&str, &str, Kind); 82] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("daemon", "stalled_s", Toml),
@@ -54,6 +54,14 @@ pub(super) const KEYS: [(&str, &str, Kind); 67] = [
     ("advice", "move_ms_per_ev", Toml),
     ("advice", "settle_ms", Toml),
     ("advice", "stop_below", Toml),
+    ("damage", "enabled", Toml),
+    ("damage", "flux_ph_per_s", Toml),
+    ("damage", "exposure_factor", Toml),
+    ("damage", "detector_efficiency", Toml),
+    ("damage", "composition", Text),
+    ("damage", "density_g_per_cm3", Toml),
+    ("damage", "spot_nm", Toml),
+    ("damage", "dose", Text),
     ("limits", "stack_bytes", Toml),
     ("limits", "total_bytes", Toml),
     ("limits", "open_scans", Toml),
@@ -67,6 +75,7 @@ pub(super) const KEYS: [(&str, &str, Kind); 67] = [
     ("publish", "queue_bytes", Toml),
     ("http", "listen", Text),
     ("http", "allow_open", Toml),
+    ("http", "public_url", Text),
     ("archive", "root", Text),
     ("archive", "remote", Text),
     ("archive", "remote_endpoint", Text),
@@ -78,8 +87,14 @@ pub(super) const KEYS: [(&str, &str, Kind); 67] = [
     ("archive", "prune_unverified", Toml),
     ("archive", "quarantine_damaged", Toml),
     ("archive", "quarantine_partial_after_days", Toml),
+    ("alerts", "remind_s", Toml),
+    ("alerts", "keep_days", Toml),
+    ("alerts", "token_env", Text),
+    ("alerts", "webhook", Toml),
+    ("alerts", "command", Toml),
     ("log", "level", Text),
     ("log", "format", Text),
+    ("log", "priority", Text),
 ];
 
 /// Keys of a `[[source]]`.
@@ -107,3 +122,17 @@ pub(super) const SOURCE_KEYS: [&str; 17] = [
 pub(super) const SOURCE_DEFAULTS: &str = "socket = \"pull\"\nallow_open_bind = false\ntopic = \"\"\n\
                                           silence_s = 1800\ngrace_s = 10\nreopen_s = 43200\n\
                                           resend_after_s = 0.5\nresend_wait_s = 60\n";
+
+/// Keys of an `[[alerts.webhook]]`.
+pub(super) const WEBHOOK_KEYS: [&str; 8] =
+    ["name", "url", "url_env", "allow_http", "format", "min_level", "timeout_s", "headers_env"];
+
+/// Defaults of an `[[alerts.webhook]]`, as `config/default.toml` documents them.
+pub(super) const WEBHOOK_DEFAULTS: &str =
+    "allow_http = false\nformat = \"json\"\nmin_level = \"warning\"\ntimeout_s = 10\n";
+
+/// Keys of an `[[alerts.command]]`.
+pub(super) const COMMAND_KEYS: [&str; 6] = ["name", "program", "args", "pass_env", "min_level", "timeout_s"];
+
+/// Defaults of an `[[alerts.command]]`, as `config/default.toml` documents them.
+pub(super) const COMMAND_DEFAULTS: &str = "min_level = \"warning\"\ntimeout_s = 10\n";

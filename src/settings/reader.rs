@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::error::{Origin, SettingsError};
-use super::layer::{Found, Layers, shown};
-use crate::document::Value;
+use super::layer::{Found, Layers, shown, unknown};
+use crate::document::{self, Value};
 
 /// A setting as it is in effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +56,61 @@ impl Reader {
         found
     }
 
+    /// As [`Reader::find`], for a value that may be a secret: that it is set is shown, not what it is.
+    pub(super) fn find_secret(&mut self, key: &str) -> Option<Found> {
+        let found = self.find(key);
+        if let Some(noted) = self.effective.last_mut().filter(|noted| noted.value.is_some()) {
+            noted.value = Some("(not shown)".to_owned());
+        }
+        found
+    }
+
+    /// As [`Reader::text`], for a value that may be a secret.
+    pub(super) fn secret_text(&mut self, key: &str) -> Result<Option<String>> {
+        let Some(found) = self.find_secret(key) else { return Ok(None) };
+        match found.value {
+            Value::Text(text) => Ok(Some(text)),
+            _ => Err(self.refuse_unseen(key, "it must be a text in quotes")),
+        }
+    }
+
+    /// A reader for each table of the list `key`, with `defaults` below what it says; none where there is no list.
+    pub(super) fn tables(
+        &mut self,
+        key: &str,
+        known: &[&str],
+        defaults: &str,
+        most: usize,
+    ) -> Result<Vec<Self>> {
+        let wanted = format!("it must be a list of at most {most} tables, [[{key}]]");
+        let origin = self.origin(key);
+        let Some(found) = self.find_secret(key) else { return Ok(Vec::new()) };
+        let Value::Array(list) = found.value else { return Err(self.refuse_unseen(key, wanted)) };
+        if list.len() > most {
+            return Err(self.refuse_unseen(key, wanted));
+        }
+        // Its tables say for themselves what they are.
+        self.effective.pop();
+        let at = |line| match &origin {
+            Origin::File { path, .. } => Origin::File { path: path.clone(), line },
+            other => other.clone(),
+        };
+        let mut readers = Vec::new();
+        for (index, node) in list.into_iter().enumerate() {
+            let Value::Table(table) = node.value else { return Err(self.refuse_unseen(key, wanted)) };
+            let prefix = format!("{}{key}[{index}].", self.prefix);
+            let mut values = default_values(key, defaults)?;
+            for (name, node) in table {
+                if !known.contains(&name.as_str()) {
+                    return Err(unknown(&at(node.line), &prefix, &name, known));
+                }
+                values.insert(name, Found { value: node.value, origin: at(node.line) });
+            }
+            readers.push(Self::new(prefix, values));
+        }
+        Ok(readers)
+    }
+
     /// Where the value of `key` came from.
     pub(super) fn origin(&self, key: &str) -> Origin {
         self.values.get(key).map_or(Origin::Default, |found| found.origin.clone())
@@ -101,11 +156,16 @@ impl Reader {
 
     /// A path, if there is one; relative to the directory of the file it stands in.
     pub(super) fn path(&mut self, key: &str) -> Result<Option<PathBuf>> {
-        let Some(path) = self.text(key)?.map(PathBuf::from) else { return Ok(None) };
-        Ok(Some(match self.origin(key) {
+        Ok(self.text(key)?.map(|path| self.path_of(key, path)))
+    }
+
+    /// The path that the value of `key` stands for.
+    pub(super) fn path_of(&self, key: &str, path: String) -> PathBuf {
+        let path = PathBuf::from(path);
+        match self.origin(key) {
             Origin::File { path: file, .. } => file.parent().map_or(path.clone(), |dir| dir.join(path)),
             Origin::Default | Origin::Environment { .. } => path,
-        }))
+        }
     }
 
     /// A path that has to be there.
@@ -164,4 +224,15 @@ impl Reader {
             choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
         })
     }
+}
+
+/// The defaults of a table in the list `key`.
+pub(super) fn default_values(key: &str, defaults: &str) -> Result<Layers> {
+    let document = document::parse(defaults).map_err(|error| SettingsError::Syntax {
+        path: format!("{key} defaults").into(),
+        line: error.line,
+        message: error.message,
+    })?;
+    let found = |node: document::Node| Found { value: node.value, origin: Origin::Default };
+    Ok(document.into_iter().map(|(key, node)| (key, found(node))).collect())
 }

@@ -1,12 +1,14 @@
 //! The settings, checked: plain values that the rest of the program takes as they are.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Endpoint, RemoteAddress};
-use crate::telemetry::{LogFormat, LogLevel};
+use super::{Endpoint, RemoteAddress, SecretUrl};
+use crate::damage::Level;
+use crate::telemetry::{LogFormat, LogLevel, LogPriority};
 
 /// `[daemon]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -293,6 +295,37 @@ pub struct AdviceSettings {
     pub stop_below: f64,
 }
 
+/// At which depth the dose is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoseDepth {
+    /// The mean over the depth of the pixel.
+    Mean,
+    /// At the front surface.
+    Surface,
+}
+
+/// `[damage]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DamageSettings {
+    /// Whether the dose is reckoned.
+    pub enabled: bool,
+    /// Flux on the sample, photons per second; wins over the stream's.
+    pub flux_ph_per_s: Option<f64>,
+    /// Time a pixel is in the beam over its dwell.
+    pub exposure_factor: f64,
+    /// Share of the photons that the detector counts; wins over the stream's.
+    pub detector_efficiency: Option<f64>,
+    /// Sum formula of the sample; wins over the references'.
+    pub composition: Option<String>,
+    /// Density of the sample, g/cm³; wins over the references'.
+    pub density_g_per_cm3: Option<f64>,
+    /// Side of the spot of the beam, nm; `None`: the step.
+    pub spot_nm: Option<f64>,
+    /// At which depth.
+    pub dose: DoseDepth,
+}
+
 /// `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitsSettings {
@@ -326,12 +359,14 @@ pub struct PublishSettings {
 }
 
 /// `[http]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HttpSettings {
     /// Address of the page, the API and the metrics.
     pub listen: SocketAddr,
     /// Whether it may be one that other machines reach.
     pub allow_open: bool,
+    /// Where people reach it, for links in alerts, without `/` at its end; `None`: at `listen`.
+    pub public_url: Option<String>,
 }
 
 /// `[archive]`. It goes into every manifest, so nothing secret is in it: of the credentials only the names of the
@@ -362,6 +397,79 @@ pub struct ArchiveSettings {
     pub quarantine_partial_after_days: f64,
 }
 
+/// Where a webhook is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookAddress {
+    /// Here.
+    Url(SecretUrl),
+    /// In this environment variable.
+    Variable(String),
+}
+
+/// What a webhook is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChatFormat {
+    /// The alert as it is.
+    Json,
+    /// A text as Slack takes it.
+    Slack,
+    /// A text as Mattermost takes it.
+    Mattermost,
+}
+
+/// One `[[alerts.webhook]]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WebhookSettings {
+    /// Name in logs and metrics, unique among the outputs.
+    pub name: String,
+    /// Where it is.
+    pub address: WebhookAddress,
+    /// Whether it may be spoken to without TLS.
+    pub allow_http: bool,
+    /// What it is sent.
+    pub format: ChatFormat,
+    /// The least urgent level it gets.
+    pub min_level: Level,
+    /// Longest wait for its answer, s.
+    pub timeout_s: f64,
+    /// Headers by name, with the environment variables that hold their values.
+    pub headers_env: BTreeMap<String, String>,
+}
+
+/// One `[[alerts.command]]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommandSettings {
+    /// Name in logs and metrics, unique among the outputs.
+    pub name: String,
+    /// What is run, never through a shell.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Environment variables that it sees beside the usual few.
+    pub pass_env: Vec<String>,
+    /// The least urgent level it is run for.
+    pub min_level: Level,
+    /// Longest run, s.
+    pub timeout_s: f64,
+}
+
+/// `[alerts]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AlertsSettings {
+    /// Time after which a critical alert that nobody acknowledged is told again, s; 0: never.
+    pub remind_s: f64,
+    /// How long alerts that are over are known, days.
+    pub keep_days: f64,
+    /// The environment variable with the token that requests which change something have to bear; `None`: none.
+    pub token_env: Option<String>,
+    /// `[[alerts.webhook]]`.
+    pub webhooks: Vec<WebhookSettings>,
+    /// `[[alerts.command]]`.
+    pub commands: Vec<CommandSettings>,
+}
+
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LogSettings {
@@ -369,4 +477,6 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// How lines look.
     pub format: LogFormat,
+    /// Whether lines begin with their priority.
+    pub priority: LogPriority,
 }

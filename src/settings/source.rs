@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use super::endpoint::{Endpoint, is_loopback, tcp};
 use super::error::{Origin, SettingsError};
 use super::keys::{SOURCE_DEFAULTS, SOURCE_KEYS};
-use super::layer::{Found, Layers, shown, unknown};
-use super::reader::{Effective, Reader};
+use super::layer::{Found, shown, unknown};
+use super::reader::{Effective, Reader, default_values};
 use super::sections::{ResendTo, SocketKind, SourceKind, SourceSettings};
-use crate::document::{self, Node, Value};
+use crate::document::{Node, Value};
 use crate::scan::is_valid_id;
 
 type Result<T> = std::result::Result<T, SettingsError>;
@@ -33,7 +33,7 @@ pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<
             other => other.clone(),
         };
         let Value::Table(table) = value else { return Err(wrong(&value, &at(line))) };
-        let mut values = defaults()?;
+        let mut values = default_values("source", SOURCE_DEFAULTS)?;
         let prefix = format!("source[{index}].");
         for (key, Node { line, value }) in table {
             if !SOURCE_KEYS.contains(&key.as_str()) {
@@ -48,16 +48,6 @@ pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<
         sources.push(source);
     }
     Ok((sources, effective))
-}
-
-fn defaults() -> Result<Layers> {
-    let document = document::parse(SOURCE_DEFAULTS).map_err(|error| SettingsError::Syntax {
-        path: "source defaults".into(),
-        line: error.line,
-        message: error.message,
-    })?;
-    let found = |node: Node| Found { value: node.value, origin: Origin::Default };
-    Ok(document.into_iter().map(|(key, node)| (key, found(node))).collect())
 }
 
 fn source(reader: &mut Reader) -> Result<SourceSettings> {

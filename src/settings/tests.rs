@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::keys::{KEYS, SOURCE_DEFAULTS, SOURCE_KEYS};
+use super::keys::{
+    COMMAND_DEFAULTS, COMMAND_KEYS, KEYS, SOURCE_DEFAULTS, SOURCE_KEYS, WEBHOOK_DEFAULTS, WEBHOOK_KEYS,
+};
 use super::*;
 
 fn load(text: &str) -> Result<Settings, SettingsError> {
@@ -23,10 +25,10 @@ const SOURCE: &str = "[[source]]\nkind = \"stxm-stream\"\nconnect = \"tcp://10.0
 /// `default.toml` with its commented examples made real.
 fn all_keys() -> String {
     let key_line = |line: &str| {
-        line == "[[source]]"
-            || line
-                .split_once(" = ")
-                .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        (line.starts_with("[[") && line.ends_with("]]"))
+            || line.split_once(" = ").is_some_and(|(key, _)| {
+                key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            })
     };
     DEFAULT_TOML
         .lines()
@@ -61,17 +63,20 @@ fn every_key_is_documented_in_the_default_file() {
     for key in SOURCE_KEYS.iter().filter(|key| !["sockets", "geometry_from"].contains(*key)) {
         assert!(DEFAULT_TOML.contains(&format!("# {key} = ")), "{key}");
     }
-    for default in SOURCE_DEFAULTS.lines() {
+    for key in WEBHOOK_KEYS.iter().chain(&COMMAND_KEYS) {
+        assert!(DEFAULT_TOML.contains(&format!("# {key} = ")), "{key}");
+    }
+    for default in [SOURCE_DEFAULTS, WEBHOOK_DEFAULTS, COMMAND_DEFAULTS].into_iter().flat_map(str::lines) {
         assert!(DEFAULT_TOML.contains(&format!("# {default}\n")), "{default}");
     }
 }
 
 #[test]
 fn the_commented_examples_load_once_uncommented() {
-    // All but bind: a source has either.
+    // All but bind and url_env: a source, and a webhook, has either.
     let text: String = all_keys()
         .lines()
-        .filter(|line| *line != "bind = \"tcp://127.0.0.1:5555\"")
+        .filter(|line| *line != "bind = \"tcp://127.0.0.1:5555\"" && !line.starts_with("url_env"))
         .map(|line| format!("{line}\n"))
         .collect();
     let settings = load(&text).unwrap();
@@ -298,5 +303,90 @@ fn a_calibration_is_a_list_of_points() {
     ] {
         let said = refused(&format!("[energy]\ncalibration = {wrong}\n"));
         assert!(said.contains("energy.calibration") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_composition_has_to_be_a_formula_and_an_efficiency_a_share() {
+    let text = refused("[damage]\ncomposition = \"Na2.4V2(PO4\"\n");
+    assert!(text.contains("damage.composition") && text.contains("not closed"), "{text}");
+    assert!(refused("[damage]\ndetector_efficiency = 30\n").contains("damage.detector_efficiency"));
+    assert!(refused("[damage]\ndose = \"total\"\n").contains("surface"));
+    let settings = load("[damage]\ncomposition = \"FePO4·2H2O\"\nspot_nm = 40\n").unwrap();
+    let dose = crate::pipeline::dose(&settings);
+    assert_eq!((dose.spot_nm, dose.composition.as_deref()), (Some(40.0), Some("FePO4·2H2O")));
+    // What a journal says of the settings reads back as what the dose was reckoned with.
+    let pinned = serde_json::to_value(&settings).unwrap();
+    assert_eq!(
+        serde_json::from_value::<crate::damage::DoseSettings>(pinned["damage"].clone()).unwrap(),
+        dose
+    );
+}
+
+#[test]
+fn alerts_go_where_they_are_told_to() {
+    let none = load("").unwrap().alerts;
+    assert_eq!((none.remind_s, none.keep_days, none.token_env), (600.0, 30.0, None));
+    assert!(none.webhooks.is_empty() && none.commands.is_empty());
+    let text = "[alerts]\nremind_s = 0\n[[alerts.webhook]]\nurl = \"https://chat.example/hooks/s3cr3t\"\n\
+                format = \"slack\"\nheaders_env = { Authorization = \"CHAT_TOKEN\" }\n\
+                [[alerts.webhook]]\nname = \"log\"\nurl_env = \"SITE_URL\"\nmin_level = \"notice\"\n\
+                [[alerts.command]]\nprogram = \"bin/lamp\"\nargs = [\"--red\"]\ntimeout_s = 3\n";
+    let settings = load(text).unwrap();
+    let alerts = &settings.alerts;
+    assert_eq!(
+        (alerts.webhooks[0].name.as_str(), alerts.webhooks[0].format),
+        ("webhook-1", ChatFormat::Slack)
+    );
+    assert_eq!(alerts.webhooks[0].headers_env["Authorization"], "CHAT_TOKEN");
+    assert_eq!(alerts.webhooks[1].address, WebhookAddress::Variable("SITE_URL".to_owned()));
+    assert_eq!(alerts.webhooks[1].min_level, crate::damage::Level::Notice);
+    assert_eq!((alerts.webhooks[0].timeout_s, alerts.commands[0].timeout_s), (10.0, 3.0));
+    assert_eq!(alerts.commands[0].program, Path::new("/site/bin/lamp"));
+    let shown =
+        format!("{:?} {:?} {}", settings, settings.provenance(), serde_json::to_string(&settings).unwrap());
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+    assert!(settings.provenance().iter().any(|entry| entry.key == "alerts.webhook[1].min_level"));
+    let env = [("PHASEWATCH__ALERTS__COMMAND", "[{ program = \"lamp\" }]")];
+    assert_eq!(with_env("", &env).unwrap().alerts.commands[0].program, Path::new("lamp"));
+}
+
+#[test]
+fn what_is_wrong_about_alerts_is_named_with_its_line_and_no_secret() {
+    let hook = "[[alerts.webhook]]\nurl = \"https://chat.example/s3cr3t\"\n";
+    for (text, wanted) in [
+        (
+            "[[alerts.webhook]]\nurl = \"https://a:s3cr3t@chat.example/x\"\n".to_owned(),
+            "line 2: alerts.webhook[0].url",
+        ),
+        ("[[alerts.webhook]]\nurl = \"http://chat.example/s3cr3t\"\n".to_owned(), "allow_http = true"),
+        (
+            "[[alerts.webhook]]\nurl_env = \"https://chat.example/s3cr3t\"\n".to_owned(),
+            "never the secret itself",
+        ),
+        ("[[alerts.webhook]]\nname = \"x\"\n".to_owned(), "give url, or url_env"),
+        (format!("{hook}url_env = \"A\"\n"), "not both"),
+        (
+            format!("{hook}format = \"teams\"\n"),
+            "line 3: alerts.webhook[0].format = \"teams\": it must be \"json\" or",
+        ),
+        (format!("{hook}min_level = \"loud\"\n"), "alerts.webhook[0].min_level"),
+        (format!("{hook}timeout_s = 0\n"), "line 3: alerts.webhook[0].timeout_s = 0"),
+        (
+            format!("{hook}headers_env = {{ Authorization = \"Bearer s3cr3t\" }}\n"),
+            "line 3: alerts.webhook[0].headers_env",
+        ),
+        (format!("{hook}retries = 3\n"), "line 3: unknown key alerts.webhook[0].retries"),
+        (format!("{hook}name = \"a\"\n{hook}name = \"a\"\n"), "line 6: alerts.webhook[1].name"),
+        (format!("[alerts]\nwebhook = {{ url = \"https://a/s3cr3t\" }}\n"), "[[alerts.webhook]]"),
+        ("[[alerts.command]]\nargs = [\"x\"]\n".to_owned(), "alerts.command[0].program"),
+        ("[[alerts.command]]\nprogram = \"x\"\nargs = \"y\"\n".to_owned(), "line 3: alerts.command[0].args"),
+        ("[alerts]\nremind_s = -1\n".to_owned(), "line 2: alerts.remind_s = -1"),
+        ("[alerts]\ntoken_env = \"s3cr3t token\"\n".to_owned(), "line 2: alerts.token_env"),
+        ("[http]\npublic_url = \"stxm\"\n".to_owned(), "line 2: http.public_url"),
+        ("[log]\npriority = \"yes\"\n".to_owned(), "\"auto\" or \"on\" or \"off\""),
+    ] {
+        let message = refused(&text);
+        assert!(message.contains(wanted) && !message.contains("s3cr3t"), "{text:?} gave {message:?}");
     }
 }

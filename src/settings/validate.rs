@@ -7,10 +7,11 @@ use super::error::SettingsError;
 use super::layer::Layers;
 use super::reader::Reader;
 use super::sections::*;
-use super::{Settings, archive, source};
+use super::{Settings, alerts, archive, secret, source};
+use crate::damage::Material;
 use crate::document::Value;
 use crate::scan::{MAX_AXIS, MAX_ENERGIES};
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{LogFormat, LogLevel, LogPriority};
 
 type Result<T> = std::result::Result<T, SettingsError>;
 
@@ -60,10 +61,12 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         energy,
         classify: classify(&mut reader)?,
         advice: advice(&mut reader)?,
+        damage: damage(&mut reader)?,
         limits: limits(&mut reader)?,
         publish: publish(&mut reader)?,
         http: http(&mut reader)?,
         archive: archive::archive(&mut reader)?,
+        alerts: alerts::alerts(&mut reader)?,
         log: log(&mut reader)?,
         warnings: Vec::new(),
         effective: Vec::new(),
@@ -229,6 +232,28 @@ fn advice(reader: &mut Reader) -> Result<AdviceSettings> {
     })
 }
 
+fn damage(reader: &mut Reader) -> Result<DamageSettings> {
+    let settings = DamageSettings {
+        enabled: reader.flag("damage.enabled")?,
+        flux_ph_per_s: reader.optional_number("damage.flux_ph_per_s", 1.0, 1e18)?,
+        exposure_factor: reader.number("damage.exposure_factor", 0.01, 1000.0)?,
+        // Below that, somebody means another number.
+        detector_efficiency: reader.optional_number("damage.detector_efficiency", 1e-6, 1.0)?,
+        composition: reader.text("damage.composition")?,
+        density_g_per_cm3: reader.optional_number("damage.density_g_per_cm3", 1e-3, 30.0)?,
+        // A tenth of a millimetre is no focus.
+        spot_nm: reader.optional_number("damage.spot_nm", 0.1, 1e5)?,
+        dose: reader.choice("damage.dose", &[("mean", DoseDepth::Mean), ("surface", DoseDepth::Surface)])?,
+    };
+    if let Some(error) =
+        settings.composition.as_ref().and_then(|formula| Material::parse(formula, None).err())
+    {
+        let wanted = format!("it must be a sum formula such as Na2.4V2(PO4)2F3: {error}");
+        return Err(reader.refuse("damage.composition", wanted));
+    }
+    Ok(settings)
+}
+
 fn limits(reader: &mut Reader) -> Result<LimitsSettings> {
     const KIB: usize = 1024;
     const TIB: usize = 1 << 40;
@@ -279,7 +304,17 @@ fn http(reader: &mut Reader) -> Result<HttpSettings> {
              http.allow_open = true on a closed network",
         ));
     }
-    Ok(HttpSettings { listen, allow_open })
+    let public_url = reader.text("http.public_url")?;
+    let public_url = match public_url.map(|text| secret::public_url(&text)) {
+        None => None,
+        Some(Some(url)) => Some(url),
+        Some(None) => {
+            let wanted =
+                "it must be where people reach the page, such as https://stxm.example.org/phasewatch";
+            return Err(reader.refuse_unseen("http.public_url", wanted));
+        }
+    };
+    Ok(HttpSettings { listen, allow_open, public_url })
 }
 
 fn log(reader: &mut Reader) -> Result<LogSettings> {
@@ -287,6 +322,10 @@ fn log(reader: &mut Reader) -> Result<LogSettings> {
     Ok(LogSettings {
         level: reader.choice("log.level", &levels)?,
         format: reader.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+        priority: reader.choice(
+            "log.priority",
+            &[("auto", LogPriority::Auto), ("on", LogPriority::On), ("off", LogPriority::Off)],
+        )?,
     })
 }
 

@@ -1,16 +1,24 @@
 //! Log lines on standard error.
 //!
 //! As text, for people: local time, level, message, then the fields. As JSON, for machines: one object a line.
+//! Where standard error is the journal of systemd, lines of text begin with `<N>`, their priority there: 3 for errors, 4 for
+//! warnings, 6 for information, 7 for the rest; alerts ([`ALERTS`]) have 2, 4 and 5 for critical, warning and notice.
 //! What other crates log is shown from `warn` on only. The level of ours comes from the settings.
 
 use std::fmt;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use chrono::Local;
 use clap::ValueEnum;
 use serde::Serialize;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
@@ -57,6 +65,37 @@ impl LogLevel {
     }
 }
 
+/// Whether lines of text begin with their priority, as the journal of systemd takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogPriority {
+    /// Where standard error is that journal.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl LogPriority {
+    /// Whether they do.
+    fn applies(self) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::Auto => std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_on(&stream)),
+        }
+    }
+}
+
+/// Whether standard error is what systemd says its journal is, `device:inode`. A program that we were started by may have
+/// led it elsewhere.
+fn is_on(stream: &str) -> bool {
+    let own = std::io::stderr().as_fd().try_clone_to_owned().and_then(|own| File::from(own).metadata());
+    own.is_ok_and(|own| stream == format!("{}:{}", own.dev(), own.ino()))
+}
+
 /// Logging was set up before.
 #[derive(Debug, thiserror::Error)]
 #[error("logging is set up already: {0}")]
@@ -66,7 +105,7 @@ pub struct LogError(String);
 ///
 /// # Errors
 /// Where it was called before.
-pub fn init(level: LogLevel, format: LogFormat) -> Result<(), LogError> {
+pub fn init(level: LogLevel, format: LogFormat, priority: LogPriority) -> Result<(), LogError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level))
         .with_writer(std::io::stderr)
@@ -76,10 +115,51 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<(), LogError> {
         LogFormat::Text => builder
             .with_timer(LocalTime)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .map_event_format(|lines| Prioritised { lines, is_on: priority.applies() })
             .try_init(),
         LogFormat::Json => builder.with_timer(UtcTime).json().flatten_event(true).try_init(),
     };
     outcome.map_err(|error| LogError(error.to_string()))
+}
+
+/// The target of log lines that are alerts: errors are critical ones, information is notices.
+pub const ALERTS: &str = "phasewatch::alert";
+
+/// The priority of an event in syslog's numbers.
+fn priority(metadata: &Metadata<'_>) -> u8 {
+    match (metadata.target() == ALERTS, *metadata.level()) {
+        (true, Level::ERROR) => 2,
+        (true, Level::INFO) => 5,
+        (_, Level::ERROR) => 3,
+        (_, Level::WARN) => 4,
+        (_, Level::INFO) => 6,
+        _ => 7,
+    }
+}
+
+/// Lines that begin with their priority.
+struct Prioritised<F> {
+    lines: F,
+    is_on: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Prioritised<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if self.is_on {
+            write!(writer, "<{}>", priority(event.metadata()))?;
+        }
+        self.lines.format_event(context, writer, event)
+    }
 }
 
 fn filter(level: LogLevel) -> EnvFilter {
@@ -113,6 +193,44 @@ mod tests {
     fn our_level_is_as_asked_and_others_are_quiet() {
         assert_eq!(filter(LogLevel::Debug).to_string(), "phasewatch=debug,warn");
         assert_eq!(filter(LogLevel::Error).to_string(), "phasewatch=error,error");
+    }
+
+    /// What is logged, kept.
+    #[derive(Clone, Default)]
+    struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_for_the_journal_begin_with_their_priority() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let lines = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .map_event_format(|lines| Prioritised { lines, is_on: true })
+            .finish();
+        tracing::subscriber::with_default(lines, || {
+            tracing::error!("a");
+            tracing::warn!("b");
+            tracing::info!("c");
+            tracing::error!(target: ALERTS, "critical");
+            tracing::warn!(target: ALERTS, "warning");
+            tracing::info!(target: ALERTS, "notice");
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let begins: Vec<&str> = text.lines().map(|line| &line[..3]).collect();
+        assert_eq!(begins, ["<3>", "<4>", "<6>", "<2>", "<4>", "<5>"], "{text}");
+        assert!(!is_on("0:0") && !LogPriority::Off.applies());
     }
 
     #[test]

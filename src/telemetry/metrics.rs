@@ -105,6 +105,20 @@ fn describe() {
     );
     describe_counter!(names::ARCHIVE_QUARANTINED, "scans moved to the quarantine");
     describe_gauge!(names::ARCHIVE_DAMAGED, "scans found damaged, outside the quarantine");
+    describe_counter!(names::DOSE_FAILURES, "doses that could not be entered in the ledger");
+    describe_histogram!(names::DOSE_SECONDS, Unit::Seconds, "one reckoning of the dose of a scan");
+    describe_gauge!(names::ALERTS_WAITING, "alerts that wait for the desk");
+    describe_counter!(names::ALERTS_DROPPED, "alerts that the desk never saw");
+    describe_gauge!(names::ALERTS_OPEN, "alerts that hold");
+    describe_gauge!(names::ALERTS_UNATTENDED, "alerts that hold, neither acknowledged nor silenced");
+    describe_gauge!(names::ALERTS_SILENCED, "alerts that hold and are silenced");
+    describe_counter!(names::ALERTS_TOLD, "alerts told, by level and occasion");
+    describe_counter!(names::ALERT_DELIVERIES, "alerts delivered to an output");
+    describe_counter!(names::ALERT_DELIVERY_FAILURES, "attempts to deliver an alert that failed");
+    describe_counter!(names::ALERT_GIVEN_UP, "alerts that are not delivered any more");
+    describe_gauge!(names::ALERT_OUTBOX, "alerts to be delivered to an output");
+    describe_gauge!(names::READY, "1 while the daemon does its job, as /readyz says");
+    describe_gauge!(names::TROUBLES, "troubles that /readyz lists");
     describe_gauge!(names::BUILD_INFO, "always 1; the label says which version runs");
 }
 

@@ -101,5 +101,33 @@ pub const ARCHIVE_PRUNED_BYTES: &str = "phasewatch_archive_pruned_bytes_total";
 pub const ARCHIVE_QUARANTINED: &str = "phasewatch_archive_quarantined_scans_total";
 /// Gauge: scans found damaged, outside the quarantine, as of the last daily look.
 pub const ARCHIVE_DAMAGED: &str = "phasewatch_archive_damaged_scans";
+/// Counter: doses that could not be entered in the ledger; their scans are archived once more after the next start.
+pub const DOSE_FAILURES: &str = "phasewatch_dose_failures_total";
+/// Histogram: one reckoning of the dose of a scan, seconds.
+pub const DOSE_SECONDS: &str = "phasewatch_dose_seconds";
+/// Gauge: alerts that wait for the desk.
+pub const ALERTS_WAITING: &str = "phasewatch_alerts_waiting";
+/// Counter: alerts that the desk never saw, since too many waited for it.
+pub const ALERTS_DROPPED: &str = "phasewatch_alerts_dropped_total";
+/// Gauge, label `level` (notice, warning, critical): alerts that hold.
+pub const ALERTS_OPEN: &str = "phasewatch_alerts_open";
+/// Gauge, label `level`: alerts that hold, and that nobody has acknowledged or silenced.
+pub const ALERTS_UNATTENDED: &str = "phasewatch_alerts_unattended";
+/// Gauge: alerts that hold and are silenced.
+pub const ALERTS_SILENCED: &str = "phasewatch_alerts_silenced";
+/// Counter, labels `level`, `occasion` (raised, reminder, over, acknowledged): what was told.
+pub const ALERTS_TOLD: &str = "phasewatch_alerts_told_total";
+/// Counter, label `output` (the name of a webhook or command): deliveries of alerts.
+pub const ALERT_DELIVERIES: &str = "phasewatch_alert_deliveries_total";
+/// Counter, label `output`: attempts to deliver that failed.
+pub const ALERT_DELIVERY_FAILURES: &str = "phasewatch_alert_delivery_failures_total";
+/// Counter, labels `output`, `cause` (age, refused, failed, overflow): alerts that are not delivered any more.
+pub const ALERT_GIVEN_UP: &str = "phasewatch_alert_given_up_total";
+/// Gauge, label `output`: alerts to be delivered.
+pub const ALERT_OUTBOX: &str = "phasewatch_alert_outbox";
+/// Gauge: 1 while `/readyz` answers 200.
+pub const READY: &str = "phasewatch_ready";
+/// Gauge, label `grave` (true, false): troubles that `/readyz` lists.
+pub const TROUBLES: &str = "phasewatch_troubles";
 /// Gauge, label `version`: always 1; says which version runs.
 pub const BUILD_INFO: &str = "phasewatch_build_info";

@@ -4,6 +4,7 @@
 
 mod commands;
 mod crash;
+mod dose;
 mod feed;
 mod http;
 mod lifecycle;

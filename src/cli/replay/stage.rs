@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::ReplayArgs;
 use crate::classify::{Oracle, Recipe};
 use crate::cli::Failure;
+use crate::damage::DoseSettings;
 use crate::journal::{Archived, Pinned, Store};
 use crate::model::Model;
 use crate::pipeline::resume::recipe_of;
-use crate::pipeline::{backend, recipe};
+use crate::pipeline::{backend, dose, pinned_dose, recipe};
 use crate::reference::ReferenceSet;
 use crate::settings::Settings;
 use crate::simulate::{MessageKind, Playback, WireMessage};
@@ -24,6 +25,7 @@ pub(super) struct Stage {
     pub(super) scan_id: Option<String>,
     pub(super) energies: usize,
     pub(super) recipe: Recipe,
+    pub(super) dose: DoseSettings,
     pub(super) oracle: Option<Oracle>,
     pub(super) settings: Settings,
     pub(super) messages: Messages,
@@ -58,7 +60,8 @@ impl Stage {
             Ok(WireMessage { kind: MessageKind::Garbage, parts: record.parts, exposure_ms: waited })
         });
         let messages = Box::new(messages);
-        Ok(Self { scan_id: None, energies: 0, recipe, oracle: None, settings, messages })
+        let dose = dose(&settings);
+        Ok(Self { scan_id: None, energies: 0, recipe, dose, oracle: None, settings, messages })
     }
 
     /// For a journal, without its messages.
@@ -99,7 +102,9 @@ impl Stage {
             None => None,
         };
         let messages: Messages = Box::new(std::iter::empty());
-        Ok(Self { scan_id: None, energies: 0, recipe: used, oracle, settings, messages })
+        let began_with = pinned_dose(pinned).filter(|_| args.config.is_none());
+        let dose = began_with.unwrap_or_else(|| dose(&settings));
+        Ok(Self { scan_id: None, energies: 0, recipe: used, dose, oracle, settings, messages })
     }
 }
 

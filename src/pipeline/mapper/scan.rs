@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use super::dose::LiveDose;
 use crate::advice::{Advice, AdviceSettings, Adviser, Situation};
 use crate::classify::{DensityView, LiveMap, OffsetSummary, PhaseMap, PhaseSpectra, Recipe, Targets};
+use crate::damage::DoseSettings;
+use crate::pipeline::doses::Doses;
 use crate::pipeline::scans::{SharedStack, lock};
 use crate::publish::MeanSpectra;
 use crate::publish::board::ScanSummary;
@@ -35,6 +38,7 @@ pub(super) struct MappedScan {
     recipe: Recipe,
     adviser: Adviser,
     live: Option<LiveMap>,
+    dose: LiveDose,
     /// Generations made before the live map was dropped.
     generation: u64,
     closed: bool,
@@ -54,6 +58,7 @@ impl MappedScan {
         stack: SharedStack,
         recipe: Recipe,
         advice: AdviceSettings,
+        dose: DoseSettings,
         summary: ScanSummary,
     ) -> Self {
         Self {
@@ -66,6 +71,7 @@ impl MappedScan {
             recipe,
             adviser: Adviser::new(advice),
             live: None,
+            dose: LiveDose::new(dose),
             generation: 0,
             closed: false,
             last_spectra: None,
@@ -131,6 +137,13 @@ impl MappedScan {
     pub(super) fn live(&mut self, snapshot: &Stack) -> &mut LiveMap {
         let generation = self.generation;
         self.live.get_or_insert_with(|| LiveMap::of(snapshot, self.recipe.clone(), generation))
+    }
+
+    /// Fills the dose into a generation of the map.
+    pub(super) fn fill_dose(&mut self, map: &mut PhaseMap, snapshot: &Stack, doses: &Doses) {
+        if let Some(live) = &self.live {
+            self.dose.fill(map, snapshot, live, &self.recipe, doses);
+        }
     }
 
     /// Advice on the latest generation.
@@ -344,7 +357,7 @@ mod tests {
         };
         let advice = AdviceSettings { enabled: false, move_ms_per_ev: 0.0, settle_ms: 0.0, stop_below: 0.0 };
         let summary = ScanSummary::started(lock(stack).plan(), chrono::DateTime::UNIX_EPOCH);
-        MappedScan::new(Arc::clone(stack), recipe, advice, summary)
+        MappedScan::new(Arc::clone(stack), recipe, advice, DoseSettings::default(), summary)
     }
 
     #[test]

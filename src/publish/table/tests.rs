@@ -118,6 +118,7 @@ fn has_the_columns_and_types_of_the_contract_whatever_the_map() {
         posterior list<Float32> nullable
         dose_mgy Float32 nullable
         readings dictionary<Int32, Utf8> nullable
+        dose_relative Float32 nullable
         "#);
 }
 
@@ -136,6 +137,7 @@ fn turns_nan_and_no_phase_into_null() {
     assert_eq!(status.into_iter().flatten().nth(6), Some("ambiguous"));
     assert_eq!(column("posterior").null_count(), map.len());
     assert_eq!(column("dose_mgy").null_count(), map.len());
+    assert_eq!(column("dose_relative").null_count(), map.len());
     let list = column("correlations").as_list::<i32>().value(3);
     assert_eq!(
         list.as_primitive::<Float32Type>().iter().collect::<Vec<_>>(),
@@ -173,7 +175,8 @@ fn metadata_says_what_the_map_was_made_from() {
     let mut pairs: Vec<_> = table.schema().metadata().clone().into_iter().collect();
     pairs.sort();
     let get = |key: &str| &pairs.iter().find(|(k, _)| k == &format!("phasewatch.{key}")).unwrap().1;
-    assert_eq!(pairs.len(), 18);
+    assert_eq!(pairs.len(), 19);
+    assert_eq!(get("dose"), "null");
     assert_eq!(get("corrected_energies_ev"), "[512.3,515.3]");
     assert_eq!(get("phases"), r#"["na3.0","na2.4","na2.0","na1.0"]"#);
     assert_eq!(get("normalisation"), r#"{"i0":"region of 812 pixels"}"#);

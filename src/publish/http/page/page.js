@@ -3,6 +3,7 @@
 // Shows the newest scan that has a map until somebody picks one; asks for news every two seconds.
 let picked = null;
 let shown = "";
+let current;
 
 const element = (id) => document.getElementById(id);
 const base = (scan) => "/api/v1/scans/" + encodeURIComponent(scan.scan_id);
@@ -130,16 +131,95 @@ async function refreshTroubles() {
   banner.hidden = lines.length === 0;
 }
 
+// Tells the daemon what the operator wishes. It refuses what another site's page sends; see docs/alerts.md.
+async function wish(alert, what, more) {
+  const by = element("by").value.trim();
+  if (by === "") {
+    element("alert-answer").textContent = "Say who you are first.";
+    element("by").focus();
+    return;
+  }
+  const headers = { "Content-Type": "application/json" };
+  if (element("token").value !== "") headers.Authorization = "Bearer " + element("token").value;
+  const url = "/api/v1/alerts/" + encodeURIComponent(alert.id) + "/" + what;
+  try {
+    const response = await fetch(url, { method: "POST", headers, body: JSON.stringify({ by, ...more }) });
+    if (response.status === 401 || response.status === 403) element("token-label").hidden = false;
+    const answer = await response.json();
+    element("alert-answer").textContent = response.ok ? "" : answer.error;
+    await refreshAlerts(current);
+  } catch (error) {
+    element("alert-answer").textContent = "The daemon does not answer (" + error.message + ").";
+  }
+}
+
+function line(parent, kind, text) {
+  if (text === "") return;
+  const p = document.createElement("p");
+  p.className = kind;
+  p.textContent = text;
+  parent.append(p);
+}
+
+const verdicts = { beam: "most likely the beam", chemistry: "most likely the chemistry", instrument: "most likely the instrument", undecided: "cause not decided" };
+
+function alertItem(alert) {
+  const item = document.createElement("li");
+  item.className = alert.level + (alert.acknowledged || alert.silenced ? " quiet" : "");
+  const words = [alert.level.toUpperCase(), alert.scan_id, alert.of, verdicts[alert.verdict]];
+  if (alert.test) words.unshift("TEST");
+  if (alert.simulated && !alert.test) words.push("simulated");
+  if (alert.acknowledged) words.push("acknowledged by " + alert.acknowledgement.by);
+  if (alert.silenced) words.push("silenced by " + alert.silence.by + (alert.silence.until ? " until " + alert.silence.until.slice(0, 16).replace("T", " ") + " UTC" : ""));
+  line(item, "head", words.join(" · "));
+  line(item, "text", alert.text);
+  line(item, "evidence", alert.evidence_for.length > 0 ? "For: " + alert.evidence_for.join("; ") : "");
+  line(item, "evidence", alert.evidence_against.length > 0 ? "Against: " + alert.evidence_against.join("; ") : "");
+  line(item, "advice", alert.advice);
+  const button = (text, what, more) => {
+    const button = document.createElement("button");
+    button.textContent = text;
+    button.addEventListener("click", () => wish(alert, what, more));
+    item.append(button);
+  };
+  if (!alert.acknowledged) button("Acknowledge", "acknowledge", {});
+  if (!alert.silenced) button("Silence for an hour", "silence", { for_s: 3600 });
+  return item;
+}
+
+// Open alerts, those of the scan that is shown first.
+let alertsShown = "";
+async function refreshAlerts(scan) {
+  const response = await fetch("/api/v1/alerts?open=true");
+  if (!response.ok) throw new Error("status " + response.status);
+  const alerts = await response.json();
+  const here = (alert) => Number(Boolean(scan) && alert.scan_id === scan.scan_id);
+  alerts.sort((a, b) => here(b) - here(a));
+  element("alerts").hidden = alerts.length === 0;
+  // Written only when it is news, so that it is not read aloud, and no button goes from under the pointer, every two seconds.
+  const key = JSON.stringify(alerts.map((alert) => ({ ...alert, heard: "" })));
+  if (key === alertsShown) return;
+  alertsShown = key;
+  const items = alerts.slice(0, 20).map(alertItem);
+  if (alerts.length > 20) {
+    const more = document.createElement("li");
+    line(more, "head", "and " + (alerts.length - 20) + " more at /api/v1/alerts");
+    items.push(more);
+  }
+  element("alert-list").replaceChildren(...items);
+}
+
 async function refresh() {
   try {
     const response = await fetch("/api/v1/scans");
     if (!response.ok) throw new Error("status " + response.status);
     const scans = await response.json();
     const withMap = scans.filter((scan) => scan.generation > 0);
-    const current = withMap.find((scan) => scan.scan_id === picked) || withMap[0];
+    current = withMap.find((scan) => scan.scan_id === picked) || withMap[0];
     showTable(scans, current);
     showMap(current);
     showDrift(current);
+    await refreshAlerts(current);
     await refreshTroubles();
     element("state").className = "";
     element("state").textContent = scans.length === 0 ? "Waiting for a scan." : scans.length + (scans.length === 1 ? " scan" : " scans");
@@ -148,6 +228,9 @@ async function refresh() {
     element("state").textContent = "The daemon does not answer (" + error.message + "); what is shown may be old.";
   }
 }
+
+element("by").value = localStorage.getItem("by") || "";
+element("by").addEventListener("change", () => localStorage.setItem("by", element("by").value.trim()));
 
 refresh();
 setInterval(refresh, 2000);
