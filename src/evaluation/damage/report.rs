@@ -51,24 +51,29 @@ impl DamageReport {
     }
 
     fn found(&self, text: &mut String) {
+        let quarter = percent(EARLY);
         _ = write!(
             text,
-            "\n## Damage that was found\n\nFound: an alert of any level that says beam, or does not decide. Early: before {} of all that the beam \
-             can do to the white line of the field was done; of what was done in this scan: before {} of that was.\n\n\
-             | scans | found | early | at least | early of the scan | done when found, median | one in ten exceeds | visits, median |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|\n",
-            percent(EARLY),
-            percent(EARLY)
+            "\n## Damage that was found\n\nFound: an alert of any level that says beam, or does not decide. Early: before {quarter} of all that the beam \
+             can do to the white line of the field was done. In time: every sentinel had its second visit before that, as there is nothing to \
+             compare before it. *Of the scan*: before {quarter} of what was done in this scan; *of the line*: before {quarter} of the white line was \
+             lost.\n\n\
+             | scans | found | early | at least | in time | early, of those in time | at least | of the scan | of the line | done when found, median | one in ten exceeds | visits, median |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for row in &self.found {
             _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 row.kind,
                 parts(&row.found),
                 parts(&row.early),
                 percent(row.early.low),
+                parts(&row.in_time),
+                parts(&row.early_in_time),
+                percent(row.early_in_time.low),
                 parts(&row.early_of_scan),
+                parts(&row.early_of_line),
                 percent(row.done[0]),
                 percent(row.done[1]),
                 figure(row.visits, 0)

@@ -62,6 +62,8 @@ pub struct Spoken {
     pub done: f64,
     /// The same of what was done when the scan was over.
     pub done_of_scan: f64,
+    /// Share of the white line of the field that was lost by then.
+    pub lost: f64,
 }
 
 impl Spoken {
@@ -225,22 +227,23 @@ impl<'a> Hearing<'a> {
             over,
         });
         let done = self.done[images - 1];
-        let (look, visits) = (self.asked.len(), self.visits(images));
+        let look = self.asked.len();
         for alert in alerts {
             if alert.state == AlertState::Raised {
-                self.note(look, visits, done, &alert);
+                self.note(look, images, &alert);
             }
             self.alerts.insert(alert.key.clone(), alert);
         }
         let told = find(&estimates, &Of::Field).and_then(|estimate| estimate.initial_rate_per_mgy);
         let truth = self.truth.initial_rate_of_field_per_mgy;
         let rate = Verified { of: Of::Field.to_string(), truth, told, lost: done };
-        self.asked.push(Asked { visits, images, over, done, rate });
+        self.asked.push(Asked { visits: self.visits(images), images, over, done, rate });
         self.estimates = estimates;
     }
 
     /// Notes an alert where it is the first of a level or above.
-    fn note(&mut self, look: usize, visits: usize, done: f64, alert: &Alert) {
+    fn note(&mut self, look: usize, images: usize, alert: &Alert) {
+        let (visits, done) = (self.visits(images), self.done[images - 1]);
         let whole = self.done.last().copied().unwrap_or_default();
         let spoken = Spoken {
             look,
@@ -251,6 +254,7 @@ impl<'a> Hearing<'a> {
             of: alert.of.clone(),
             done,
             done_of_scan: if whole > 0.0 { done / whole } else { 0.0 },
+            lost: self.truth.white_line_change_of_field[images - 1],
         };
         let may_be = spoken.may_be_damage();
         for (level, index) in Level::ALL.into_iter().zip(0..) {

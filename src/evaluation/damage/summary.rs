@@ -99,6 +99,12 @@ pub struct FoundRow {
     pub early: ShareOf,
     /// Those in which it was found before a quarter of what was done in this scan was done.
     pub early_of_scan: ShareOf,
+    /// Those in which it was found before a quarter of the white line was lost.
+    pub early_of_line: ShareOf,
+    /// Those in which a quarter of all that the beam can do was not done yet when every sentinel had had its second visit.
+    pub in_time: ShareOf,
+    /// Of those, the ones in which it was found early.
+    pub early_in_time: ShareOf,
     /// Share of all that the beam can do which was done when it was found: median, and what one in ten exceeds.
     pub done: [f64; 2],
     /// Visits until then, median.
@@ -263,11 +269,19 @@ fn found(kind: String, damaged: &[&ScanRecord], is: &dyn Fn(&ScanRecord) -> bool
     let share = |part: usize| ShareOf::of(part, scans.len());
     let done: Vec<f64> = spoken.iter().map(|first| first.done).collect();
     let visits: Vec<f64> = spoken.iter().map(|first| first.visits as f64).collect();
+    let in_time = |record: &&&&ScanRecord| {
+        let second = record.asked.iter().find(|asked| asked.visits >= 2);
+        second.is_some_and(|asked| asked.done < EARLY)
+    };
+    let possible: Vec<_> = scans.iter().filter(in_time).collect();
     FoundRow {
         kind,
         found: share(spoken.len()),
         early: share(spoken.iter().filter(|first| first.done < EARLY).count()),
         early_of_scan: share(spoken.iter().filter(|first| first.done_of_scan < EARLY).count()),
+        early_of_line: share(spoken.iter().filter(|first| first.lost < EARLY).count()),
+        in_time: share(possible.len()),
+        early_in_time: ShareOf::of(possible.iter().filter(|r| is_early(r)).count(), possible.len()),
         done: [quantile(&done, 0.5), quantile(&done, 0.9)],
         visits: median(&visits),
     }
