@@ -9,6 +9,7 @@ mod baseline;
 mod beam;
 mod cells;
 mod chart;
+pub mod damage;
 mod draw;
 mod drift;
 mod field;

@@ -1,6 +1,7 @@
 //! `phasewatch evaluate`: what the maps are worth, on drawn scans with known answers, on a recorded stack, or on the
-//! scenarios of the simulator.
+//! scenarios of the simulator; and what the watch for beam damage is worth.
 
+mod damage;
 mod scenarios;
 
 use std::path::{Path, PathBuf};
@@ -33,8 +34,8 @@ const DRIFT_ENERGIES: [usize; 3] = [12, 30, usize::MAX];
 /// What to evaluate.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Directory of reference spectra; with --scenario the synthetic NVPF set where it is not given.
-    #[arg(long, value_name = "DIR", required_unless_present = "scenario")]
+    /// Directory of reference spectra; with --scenario or --damage the synthetic NVPF set where it is not given.
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["scenario", "damage"])]
     references: Option<PathBuf>,
     /// Run scenarios of the simulator instead: all, names of built-in ones, or .toml files, separated by commas.
     #[arg(long, value_name = "LIST", value_delimiter = ',',
@@ -79,6 +80,13 @@ pub struct EvaluateArgs {
     /// Measure instead what flicker, top-up, dead time, spoilt lines and counts that are no photons cost, and what is won back.
     #[arg(long, conflicts_with_all = ["drift", "stack"])]
     beam: bool,
+    /// Measure instead the watch for beam damage: false alarms, what is found when, rates, critical doses, causes; on simulated scans.
+    #[arg(long, conflicts_with_all = ["drift", "beam", "stack", "scenario", "model", "energies", "counts", "offsets", "range",
+          "parts", "quick", "draws"])]
+    damage: bool,
+    /// With --damage: so many scans without damage, three tenths as many with it, and a tenth as many operando [default: 1000].
+    #[arg(long, value_name = "N", requires = "damage")]
+    scans: Option<usize>,
     /// With --drift: only the cases whose names hold this.
     #[arg(long, value_name = "TEXT", requires = "drift")]
     case: Option<String>,
@@ -111,6 +119,9 @@ pub(super) enum Part {
 /// # Errors
 /// 64 for arguments and files that cannot be read, 65 for references, models and stacks that are wrong, 69 where nothing can be written.
 pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
+    if args.damage {
+        return damage::run(args);
+    }
     let Some(references) = args.references.as_deref().filter(|_| args.scenario.is_empty()) else {
         return scenarios::run(args);
     };

@@ -23,6 +23,8 @@ const RANGE: (f64, f64) = (0.01, 40.0);
 const MOST: f64 = 0.63;
 /// Largest standard error of the logarithm of a critical dose that is claimed.
 const CLAIM: f64 = 0.2;
+/// Standard deviations beyond which nothing is left of a component.
+const FAR: f64 = 7.0;
 
 /// A law of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -182,7 +184,7 @@ impl Kinetics {
             logarithms.iter().map(|(ln, weight)| weight * ((value - ln) / step + 0.5).clamp(0.0, 1.0)).sum()
         };
         let ends = (mean - 6.0 * CLAIM - step, mean + 6.0 * CLAIM + step);
-        let quantile = |share: f64| bisect(ends, |value| below(value) < share).exp();
+        let quantile = |share: f64| bisect(ends, 1e-6, |value| below(value) < share).exp();
         Some(Interval { low: quantile(0.05), middle: quantile(0.5), high: quantile(0.95) })
     }
 
@@ -201,10 +203,17 @@ impl Kinetics {
         let below = |value: f64| -> f64 {
             parts
                 .iter()
-                .map(|(weight, mean, sd)| weight * super::normal::upper_tail((mean - value) / sd))
+                .map(|(weight, mean, sd)| match (mean - value) / sd {
+                    z if z > FAR => 0.0,
+                    z if z < -FAR => *weight,
+                    z => weight * super::normal::upper_tail(z),
+                })
                 .sum()
         };
-        let quantile = |share: f64| bisect((low, high), |value| below(value) < share);
+        // A thousandth of what the surest of the likelier components leaves open is near enough.
+        let likelier = parts.iter().filter(|(weight, ..)| *weight > 1e-3);
+        let near = 1e-3 * likelier.map(|(_, _, sd)| *sd).fold(f64::INFINITY, f64::min);
+        let quantile = |share: f64| bisect((low, high), near, |value| below(value) < share);
         Interval { low: quantile(0.05), middle: quantile(0.5), high: quantile(0.95) }
     }
 }
@@ -214,9 +223,12 @@ fn step() -> f64 {
     (RANGE.1 / RANGE.0).ln() / (GRID - 1) as f64
 }
 
-/// Where `is_below` ends to be true.
-fn bisect((mut low, mut high): (f64, f64), is_below: impl Fn(f64) -> bool) -> f64 {
+/// Where `is_below` ends to be true, as near as asked for.
+fn bisect((mut low, mut high): (f64, f64), near: f64, is_below: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..60 {
+        if high - low <= near {
+            break;
+        }
         let middle = 0.5 * (low + high);
         if is_below(middle) { low = middle } else { high = middle }
     }

@@ -266,6 +266,14 @@ fn the_white_line_of_nvpf_is_where_reduction_takes_most() {
     assert!(truth.initial_rate_per_mgy[0] == 0.0 && truth.initial_rate_per_mgy[4] > 0.01);
     let last = |phase: usize| truth.white_line_change[phase][39];
     assert!(last(0) == 0.0 && last(4) > last(2) && last(2) > 0.0);
+    let set = nvpf::reference_set();
+    let line = |phase: usize| {
+        let od = |energy_ev| set.references[phase].od_at(energy_ev).unwrap();
+        od(truth.white_line_ev) - od(truth.pre_edge_ev)
+    };
+    close(truth.white_line_change_in_the_end[4], 1.0 - line(0) / line(4));
+    let (whole, now) = (truth.white_line_change_in_the_end[4], last(4));
+    close(now / whole, truth.converted[4][39]);
     let changes = &truth.white_line_change_of_field;
     assert!(changes.windows(2).all(|pair| pair[0] < pair[1]));
 }

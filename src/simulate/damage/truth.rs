@@ -35,6 +35,10 @@ pub struct DamageTruth {
     pub white_line_change: Vec<Vec<f64>>,
     /// Change of the white line of the field.
     pub white_line_change_of_field: Vec<f64>,
+    /// Change of the white line of each phase after any dose: all that the beam can do.
+    pub white_line_change_in_the_end: Vec<f64>,
+    /// The same of the field.
+    pub white_line_change_of_field_in_the_end: f64,
     /// Share of the thickness that is lost.
     pub mass_lost: Vec<f64>,
     /// Share of each phase that has gone over to another by itself.
@@ -49,6 +53,16 @@ pub struct DamageTruth {
     pub critical_dose_of_field_mgy: Option<f64>,
     /// What is left in the end.
     pub plateau: f64,
+}
+
+impl DamageTruth {
+    /// Share of all that the beam can do to the white line of the field which is done, per energy; 0 where it can do nothing.
+    #[must_use]
+    pub fn share_of_white_line_change(&self) -> Vec<f64> {
+        let whole = self.white_line_change_of_field_in_the_end;
+        let share = |change: &f64| if whole == 0.0 { 0.0 } else { change / whole };
+        self.white_line_change_of_field.iter().map(share).collect()
+    }
 }
 
 /// What the truth is told of.
@@ -79,6 +93,7 @@ pub(in crate::simulate) fn tell(change: &Change<'_>, witness: Witness<'_>) -> Da
     let per_phase = |of: &dyn Fn(usize, usize) -> f64| -> Vec<Vec<f64>> {
         (0..phases).map(|phase| (0..after.len()).map(|energy| of(phase, energy)).collect()).collect()
     };
+    let end = change.of(&line, Exposed { dose_mgy: f64::INFINITY, hours: start.hours });
     let converted = per_phase(&|phase, energy| 1.0 - change.left(phase, after[energy].dose_mgy));
     let critical: Vec<Option<f64>> = (0..phases).map(|phase| change.critical_dose_mgy(phase)).collect();
     let can_be: f64 = (0..phases).filter(|&k| critical[k].is_some()).map(|k| amounts[k]).sum();
@@ -99,6 +114,8 @@ pub(in crate::simulate) fn tell(change: &Change<'_>, witness: Witness<'_>) -> Da
         converted_of_field,
         white_line_change: per_phase(&|phase, energy| lost(lines[energy][phase], line[phase])),
         white_line_change_of_field: lines.iter().map(|now| lost(of_field(now), of_field(&line))).collect(),
+        white_line_change_in_the_end: (0..phases).map(|phase| lost(end[phase], line[phase])).collect(),
+        white_line_change_of_field_in_the_end: lost(of_field(&end), of_field(&line)),
         mass_lost: after.iter().map(|state| 1.0 - change.thickness(state.dose_mgy)).collect(),
         reacted: after.iter().map(|state| change.reacted(state.hours)).collect(),
         initial_rate_per_mgy: slope.iter().zip(&at_start).map(|(slope, now)| rate(*slope, *now)).collect(),

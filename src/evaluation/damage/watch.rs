@@ -1,0 +1,59 @@
+//! The monitor as the daemon has it, as a judge.
+
+use std::sync::Arc;
+
+use super::judge::{Estimate, Judge, Look, Opinion};
+use crate::damage::{self, DoseUnit, Interval, Monitor, MonitorSettings, Signal};
+use crate::reference::ReferenceSet;
+
+/// A monitor that looks at one scan.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    monitor: Monitor,
+}
+
+impl Watch {
+    /// One that has not looked yet.
+    #[must_use]
+    pub fn new(settings: MonitorSettings, references: Arc<ReferenceSet>) -> Self {
+        Self { monitor: Monitor::new(settings, references) }
+    }
+}
+
+impl Judge for Watch {
+    fn look(&mut self, look: &Look<'_>) -> Opinion {
+        let plan = look.stack.plan();
+        let measured = |energy: usize| look.stack.plane(energy).measured();
+        let is_complete = |energy: usize| measured(energy) == plan.grid.pixels();
+        if !look.over && !self.monitor.is_due(plan, &look.view.first_entries(), is_complete) {
+            return Opinion::default();
+        }
+        let dose = |_: &[usize], energy: usize| look.dose_mgy[energy];
+        let elapsed_s = |energy: usize| (measured(energy) > 0).then(|| look.time_s[energy]);
+        let seen = damage::Look {
+            view: look.view,
+            map: look.map,
+            dose: &dose,
+            unit: DoseUnit::Mgy,
+            elapsed_s: &elapsed_s,
+        };
+        let alerts = self.monitor.look(&seen, look.now);
+        let lines = self.monitor.findings().iter().filter(|found| found.signal == Signal::WhiteLine);
+        let estimates = lines
+            .map(|found| {
+                let share = |od: f64| od / found.scale.abs();
+                let Interval { low, middle, high } = found.initial_rate;
+                Estimate {
+                    of: found.of.clone(),
+                    initial_rate_per_mgy: Some(Interval {
+                        low: share(low),
+                        middle: share(middle),
+                        high: share(high),
+                    }),
+                    critical_dose_mgy: found.critical_dose,
+                }
+            })
+            .collect();
+        Opinion { alerts, estimates }
+    }
+}
