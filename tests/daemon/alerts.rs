@@ -1,9 +1,8 @@
 //! Alerts on their way out, through the real program: everybody who is to be told is, whoever fails and whenever the daemon is
 //! killed; and operators, and nobody else, have their say.
 //!
-//! Alerts are made by hand here, by `POST /api/v1/alerts/test`, which goes the way of every alert from the desk on. What the damage
-//! of a scan leads to is to be tested at the end of this file: a scan sent through `feed`, its alert waited for with `Listener` and
-//! [`Receiver`].
+//! Most alerts are made by hand here, by `POST /api/v1/alerts/test`, which goes the way of every alert from the desk on; the last test has a
+//! scan spoilt.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -263,4 +262,59 @@ fn outputs_can_be_tried_by_hand() {
     assert!(said.contains(alert["id"].as_str().unwrap()) && alert["level"] == "notice", "{said}");
     let (code, said) = run("", &["--through-daemon", "--daemon", "http://127.0.0.1:9"]);
     assert!(code == Some(69) && said.contains("does not answer"), "{said}");
+}
+
+/// Sends a scenario of the simulator as fast as it can.
+fn simulate(rig: &Rig, scenario: &str, scan_id: &str) {
+    let said = phasewatch(&[
+        "simulate",
+        "--connect",
+        rig.source(),
+        "--speed",
+        "0",
+        "--scenario",
+        scenario,
+        "--scan-id",
+        scan_id,
+    ]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+}
+
+#[test]
+fn a_sample_that_the_beam_spoils_is_told_with_its_cause_and_one_that_holds_is_not() {
+    let rig = setup("").set("log", "level = \"info\"").start();
+    let mut listener = Listener::new(&rig.publish, "alert");
+    until("a subscriber", || (rig.metric("phasewatch_publish_subscribers", &[]) == 1.0).then_some(()));
+    simulate(&rig, "damage-none", "sound");
+    rig.archived("sound");
+    simulate(&rig, "damage", "spoilt");
+    let header = listener.wait("the alert", |header| header["scan_id"] == "spoilt");
+    assert_eq!((&header["signal"], &header["simulated"]), (&json!("white_line"), &json!(true)), "{header}");
+    assert!(header["numbers"]["dose_mgy"].as_f64().unwrap() > 0.0, "{header}");
+    assert!(header["picture"].as_str().unwrap().ends_with("/api/v1/scans/spoilt/phase_map.png"), "{header}");
+    let scan = rig.archived("spoilt");
+    let all = until("the end of it", || {
+        let all = alerts(&rig, "?scan=spoilt");
+        all.iter().any(|alert| alert["state"] == "over").then_some(all)
+    });
+    let alert = all.iter().find(|alert| alert["signal"] == "white_line").unwrap();
+    assert_eq!((&alert["level"], &alert["verdict"]), (&json!("critical"), &json!("beam")), "{alert}");
+    assert!(alert["text"].as_str().unwrap().starts_with("the scan has ended: white line of "), "{alert}");
+    assert!(
+        !alert["evidence_for"].as_array().unwrap().is_empty()
+            && !alert["advice"].as_str().unwrap().is_empty()
+    );
+    assert_eq!(alerts(&rig, "?scan=sound"), Vec::<Value>::new());
+    // What lies behind it is in the archive, and was there live.
+    let folder = Path::new(scan["archive_path"].as_str().unwrap());
+    let report: Value = serde_json::from_slice(&std::fs::read(folder.join("damage.json")).unwrap()).unwrap();
+    let live: Value = serde_json::from_slice(&rig.get("/api/v1/scans/spoilt/damage.json")).unwrap();
+    assert_eq!((&report, &report["unit"]), (&live, &json!("mgy")));
+    let findings = report["findings"].as_array().unwrap();
+    let field = findings.iter().find(|own| own["of"] == "field" && own["signal"] == "white_line").unwrap();
+    assert_eq!((&field["is_real"], field["series"]["readings"].as_array().unwrap().len()), (&json!(true), 6));
+    // The place remembers both; nothing of it says that the second one was worse than the first.
+    let root = rig.dir().join("state/damage");
+    let places: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(places.len(), 2, "{places:?}");
 }

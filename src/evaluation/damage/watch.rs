@@ -28,12 +28,12 @@ impl Judge for Watch {
         if !look.over && !self.monitor.is_due(plan, &look.view.first_entries(), is_complete) {
             return Opinion::default();
         }
-        let dose = |_: &[usize], energy: usize| look.dose_mgy[energy];
+        let doses = |_: &[usize]| look.dose_mgy.to_vec();
         let elapsed_s = |energy: usize| (measured(energy) > 0).then(|| look.time_s[energy]);
         let seen = damage::Look {
             view: look.view,
             map: look.map,
-            dose: &dose,
+            doses: &doses,
             unit: DoseUnit::Mgy,
             elapsed_s: &elapsed_s,
         };
