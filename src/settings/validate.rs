@@ -244,9 +244,7 @@ fn damage(reader: &mut Reader) -> Result<DamageSettings> {
         spot_nm: reader.optional_number("damage.spot_nm", 0.1, 1e5)?,
         dose: reader.choice("damage.dose", &[("mean", DoseDepth::Mean), ("surface", DoseDepth::Surface)])?,
     };
-    if let Some(error) =
-        settings.composition.as_ref().and_then(|formula| Material::parse(formula, None).err())
-    {
+    if let Some(error) = settings.composition.as_ref().and_then(|formula| Material::check(formula).err()) {
         let wanted = format!("it must be a sum formula such as Na2.4V2(PO4)2F3: {error}");
         return Err(reader.refuse("damage.composition", wanted));
     }
