@@ -253,9 +253,7 @@ fn damage(reader: &mut Reader) -> Result<DamageSettings> {
         reduces_to: reader.text("damage.reduces_to")?,
         plateau_known: reader.flag("damage.plateau_known")?,
     };
-    if let Some(error) =
-        settings.composition.as_ref().and_then(|formula| Material::parse(formula, None).err())
-    {
+    if let Some(error) = settings.composition.as_ref().and_then(|formula| Material::check(formula).err()) {
         let wanted = format!("it must be a sum formula such as Na2.4V2(PO4)2F3: {error}");
         return Err(reader.refuse("damage.composition", wanted));
     }
