@@ -31,6 +31,7 @@ mod material;
 mod model;
 mod monitor;
 mod normal;
+mod reads;
 mod reckoned;
 mod record;
 mod report;

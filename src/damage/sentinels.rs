@@ -30,6 +30,8 @@ pub enum Signal {
     WhiteLine,
     /// Optical density before the edge.
     Mass,
+    /// What of all phases is not reduced yet, by the references.
+    Reduction,
     /// Mean of the state variable, such as the sodium content, or else the share of the most reduced phase.
     State,
     /// What no reference explains.
@@ -43,6 +45,7 @@ impl Signal {
         match self {
             Self::WhiteLine => "white_line",
             Self::Mass => "mass",
+            Self::Reduction => "reduction",
             Self::State => "state",
             Self::Residual => "residual",
         }
