@@ -38,6 +38,7 @@ mod report;
 mod sentinels;
 mod series;
 mod settings;
+mod still;
 mod telling;
 mod template;
 mod trend;

@@ -88,11 +88,13 @@ impl Monitor {
         let plan = &look.map.plan;
         let sentinels = Sentinels::of(&plan.energies_ev, &look.view.first_entries(), &self.references);
         let groups = Groups::of(look.map, self.settings.least_pixels);
+        let field = groups.groups.iter().find(|group| group.of == Of::Field);
+        let matter = field.map_or(&[][..], |field| &field.pixels);
         let mut alerts = Vec::new();
         (self.visits, self.findings) = (0, Vec::new());
         let false_alarms = self.settings.false_alarms / sentinels.signals.len().max(1) as f64;
         for (signal, energy_ev, visits) in &sentinels.signals {
-            let images = Images::of(look.view, visits, plan.grid.nx());
+            let images = Images::of(look.view, visits, plan.grid.nx(), matter);
             self.visits += images.visits().len();
             let budget = (false_alarms, visits.len());
             let rule = if sentinels.is_alone(*signal) {

@@ -24,7 +24,8 @@ const KNOWN: f64 = 0.9;
 /// A signal of one group.
 pub(super) struct Read {
     pub(super) of: Of,
-    pub(super) pixels: usize,
+    pub(super) matter: usize,
+    pub(super) ragged: bool,
     pub(super) series: Series,
     pub(super) means: Vec<Mean>,
     pub(super) template: Option<Template>,
@@ -71,7 +72,8 @@ impl Reader<'_> {
                 let template = group.phase.and_then(|phase| self.templates.of(phase, *visit, first));
                 Some(Read {
                     of: group.of.clone(),
-                    pixels: group.pixels.len(),
+                    matter: group.matter,
+                    ragged: group.ragged,
                     series,
                     means,
                     template,
@@ -90,20 +92,21 @@ impl Reader<'_> {
 
 /// Says where the signals of the phases end, and with them that of the field.
 fn set_plateaus(reads: &mut [Read], matter: usize) {
-    let (mut known, mut sum) = (0, 0.0);
+    let (mut known, mut sum, mut reduced) = (0, 0.0, 0.0);
     for read in reads.iter_mut().filter(|read| matches!(read.of, Of::Phase(_))) {
         let Some(reduction) = read.template.and_then(|template| template.reduction) else { continue };
         let first = read.series.first().unwrap_or(0.0);
         read.series.plateau = Some(Plateau { value: first + reduction, sigma: AMPLITUDE * reduction.abs() });
-        (known, sum) = (known + read.pixels, sum + read.pixels as f64 * reduction);
+        known += read.matter;
+        (sum, reduced) = (sum + read.matter as f64 * first, reduced + read.matter as f64 * reduction);
     }
-    if (known as f64) < KNOWN * matter as f64 || known == 0 {
+    if (known as f64) < KNOWN * matter as f64 || known == 0 || sum == 0.0 {
         return;
     }
     for read in reads.iter_mut().filter(|read| read.of == Of::Field) {
-        // The field has a rim, the phases have none: their sums are the same but for what is of no phase.
-        let reduction = sum / read.pixels as f64 * matter as f64 / known as f64;
+        // The field has a rim, and the phases are read without their borders: shares are the same.
         let first = read.series.first().unwrap_or(0.0);
+        let reduction = first * reduced / sum;
         read.series.plateau = Some(Plateau { value: first + reduction, sigma: AMPLITUDE * reduction.abs() });
     }
 }
@@ -176,14 +179,16 @@ pub(super) fn findings(
     };
     let mut found = Vec::new();
     for read in reads {
-        let Read { of, series, means, template, doses, .. } = read;
+        let Read { of, series, means, template, doses, ragged, .. } = read;
         let (Some(first), Some(mean)) = (series.first(), means.first()) else { continue };
         let scale = first.abs().max(LEAST_SCALE);
         let names = (signal, Some(energy_ev), of.to_string());
         let (end, own) = (doses.last().copied(), vigilance(&of));
-        let Some((finding, trend, kinetics)) = Finding::of(names, unit, series, scale, end, &own) else {
+        let Some((mut finding, trend, kinetics)) = Finding::of(names, unit, series, scale, end, &own) else {
             continue;
         };
+        // Borders alone are no ground for an alarm.
+        finding.is_real &= !ragged;
         let change = Change {
             change: trend.at_last - trend.at_first,
             sigma: change_error(&finding, &trend),

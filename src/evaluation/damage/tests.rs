@@ -52,7 +52,7 @@ fn plain(limit: f64) -> impl Fn(&ScanPlan) -> Box<dyn FnMut(&Look<'_>) -> Opinio
             let Some(field) = groups.groups.iter().find(|group| group.of == Of::Field) else {
                 return Opinion::default();
             };
-            let images = Images::of(look.view, &visits, plan.grid.nx());
+            let images = Images::of(look.view, &visits, plan.grid.nx(), &[]);
             let (used, means) = images.read(field, &groups.empty, 0.05);
             let [first, .., last] = means.as_slice() else { return Opinion::default() };
             let dose_mgy = look.dose_mgy[used[used.len() - 1].energy] - look.dose_mgy[used[0].energy];
