@@ -20,7 +20,7 @@ const GRID: usize = 120;
 /// The smallest and largest `b`, in units of one over the largest dose seen.
 const RANGE: (f64, f64) = (0.01, 40.0);
 /// `b`, in the same units, above which it becomes less and less likely beforehand: damage that is over before anybody looks is not what scans are planned for.
-const FAST: f64 = 3.0;
+const FAST: f64 = 5.0;
 /// Share of what can be lost that must be gone for a critical dose without a known plateau.
 const MOST: f64 = 0.63;
 /// Largest standard error of the logarithm of a critical dose that is claimed.

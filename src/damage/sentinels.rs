@@ -21,9 +21,9 @@ const MEASURED: f64 = 0.8;
 /// Empty pixels needed to compare with.
 const LEAST_EMPTY: usize = 100;
 /// Change of blur from visit to visit that may stay unnoticed, pixels²: half the variance that it adds to the spot. Resampling makes as much.
-const BLUR_PX2: f64 = 0.03;
+const BLUR_PX2: f64 = 0.04;
 /// Displacement that stays whatever the images tell, pixels.
-const LEAST_ERROR_PX: f64 = 0.02;
+const LEAST_ERROR_PX: f64 = 0.025;
 /// Times that an energy must be planned to be a sentinel.
 const LEAST_VISITS: usize = 2;
 

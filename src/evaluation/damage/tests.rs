@@ -67,6 +67,7 @@ fn plain(limit: f64) -> impl Fn(&ScanPlan) -> Box<dyn FnMut(&Look<'_>) -> Opinio
                 of: Of::Field.to_string(),
                 initial_rate_per_mgy: Some(told),
                 critical_dose_mgy: None,
+                known_plateau_mgy: None,
             });
             opinion
         })
