@@ -124,3 +124,54 @@ fn what_is_kept_is_bounded_and_keeps_the_first() {
     assert_eq!(history.records.len(), MOST_RECORDS);
     assert_eq!(history.records[0].scan_id, "s0");
 }
+
+#[test]
+fn a_place_that_is_reduced_from_scan_to_scan_is_told_with_what_speaks_for_the_beam() {
+    use crate::damage::{AlertState, Level, MonitorSettings, Verdict};
+    let references = crate::simulate::nvpf::reference_set();
+    let energies_ev = [508.0, 510.0, 515.5, 516.5, 517.5, 518.5];
+    let mean = |id: &str, from: usize, to: usize| {
+        let reference = references.references.iter().find(|reference| reference.label.id == id).unwrap();
+        let sum: f64 = energies_ev[from..to].iter().map(|e| reference.od_at(*e).unwrap()).sum();
+        sum / (to - from) as f64
+    };
+    let line = |id: &str| mean(id, 2, 6) - mean(id, 0, 2);
+    let of_scan = |scan: i32, reduced: f64, minutes: i64| {
+        let mut record = record(&format!("s{scan}"), minutes, 20.0 * f64::from(scan + 1), 0.0);
+        record.window_ev = energies_ev.to_vec();
+        record.references_sha256.clone_from(&references.sha256);
+        record.empty = Some(Estimate { value: 0.001, sigma: 0.001 });
+        let template = record.groups[0].clone();
+        record.groups = ["na3.0", "na2.0", "na1.0", "na1minus"]
+            .into_iter()
+            .map(|id| {
+                let value = line(id) + reduced * (line("na3.0") - line(id));
+                let white_line = Some(Estimate { value, sigma: 0.0005 });
+                GroupRecord { of: format!("phase {id}"), white_line, ..template.clone() }
+            })
+            .collect();
+        record
+    };
+    let plan = |scan_id: &str| crate::scan::ScanPlan { scan_id: scan_id.to_owned(), ..test_plan(4, 4, 1) };
+    let settings = MonitorSettings::default();
+    let mut history = history();
+    for scan in 0..4 {
+        history.take(of_scan(scan, 0.15 * f64::from(scan), 30 * i64::from(scan)));
+    }
+    let alerts = history.alerts(&plan("s3"), &references, &settings, DateTime::UNIX_EPOCH);
+    let [alert] = &alerts[..] else { panic!("{alerts:?}") };
+    assert_eq!(
+        (alert.key.rule.as_str(), alert.verdict, alert.state),
+        ("scans/white_line", Verdict::Beam, AlertState::Raised)
+    );
+    assert!(
+        alert.level >= Level::Warning && alert.text.starts_with("over 4 scans of this place: "),
+        "{alert:?}"
+    );
+    assert!(alert.evidence_for.iter().any(|text| text.contains("reduction toward x = 3.0")), "{alert:?}");
+    // The first scan has nothing to be held against, and scans that find the same tell nothing.
+    assert!(history.alerts(&plan("s0"), &references, &settings, DateTime::UNIX_EPOCH).is_empty());
+    let mut same = super::tests::history();
+    (0..4).for_each(|scan| same.take(of_scan(scan, 0.1, 30 * i64::from(scan))));
+    assert!(same.alerts(&plan("s3"), &references, &settings, DateTime::UNIX_EPOCH).is_empty());
+}
