@@ -26,6 +26,8 @@ const ALIKE: f64 = 0.02;
 pub struct Outline {
     /// For each entry of the plan the first entry of its energy.
     pub first: Vec<usize>,
+    /// For each first entry all entries of its energy; nothing for the others.
+    entries: Vec<Vec<usize>>,
     /// Whether it is a sentinel's.
     pub is_sentinel: Vec<bool>,
     /// In which pass it is measured, from 0.
@@ -39,14 +41,16 @@ impl Outline {
     #[must_use]
     pub fn of(energies_ev: &[f64]) -> Self {
         let first = first_entries(energies_ev);
-        let count = |entry: usize| first.iter().filter(|&&other| other == first[entry]).count();
-        let mut counts: Vec<usize> =
-            (0..first.len()).filter(|&entry| first[entry] == entry).map(count).collect();
+        let mut entries: Vec<Vec<usize>> = vec![Vec::new(); first.len()];
+        for (entry, &first) in first.iter().enumerate() {
+            entries[first].push(entry);
+        }
+        let mut counts: Vec<usize> = entries.iter().map(Vec::len).filter(|count| *count > 0).collect();
         counts.sort_unstable();
         let visits = counts.get(counts.len().saturating_sub(1) / 2).copied().unwrap_or(0);
-        let is_sentinel: Vec<bool> = (0..first.len()).map(|entry| count(entry) > visits).collect();
+        let is_sentinel: Vec<bool> = first.iter().map(|&first| entries[first].len() > visits).collect();
         let pass = passes(energies_ev, &is_sentinel);
-        Self { first, is_sentinel, pass, visits }
+        Self { first, entries, is_sentinel, pass, visits }
     }
 
     /// Number of passes.
@@ -71,8 +75,8 @@ impl Outline {
 
     /// The entries of one energy, by its first one.
     #[must_use]
-    pub fn entries(&self, first: usize) -> Vec<usize> {
-        (0..self.first.len()).filter(|&entry| self.first[entry] == first).collect()
+    pub fn entries(&self, first: usize) -> &[usize] {
+        self.entries.get(first).map_or(&[], Vec::as_slice)
     }
 }
 

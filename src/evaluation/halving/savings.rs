@@ -202,7 +202,7 @@ impl Scope<'_> {
         let with = |count: usize| {
             let mut entries = self.sentinels_for(share);
             let chosen = even(others.len(), count).into_iter().map(|at| others[at]);
-            entries.extend(chosen.flat_map(|first| outline.entries(first)));
+            entries.extend(chosen.flat_map(|first| outline.entries(first)).copied());
             entries.sort_unstable();
             entries
         };
@@ -213,9 +213,11 @@ impl Scope<'_> {
     fn best(&self, rank: &[usize], share: f64) -> Option<Vec<usize>> {
         let outline = self.outline();
         let mut entries = self.sentinels_for(share);
+        let mut used = self.share(&entries);
         for &first in rank {
             let more = outline.entries(first);
-            if self.share(&entries) + self.share(&more) <= share + NEAR {
+            if used + self.share(more) <= share + NEAR {
+                used += self.share(more);
                 entries.extend(more);
             }
         }
