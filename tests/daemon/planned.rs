@@ -154,7 +154,7 @@ fn words_say_what_the_json_says() {
     let rows = report["halving"]["rows"].as_array().unwrap();
     let name = rows.iter().find(|row| row["recommended"] == true).unwrap()["name"].as_str().unwrap();
     assert!(
-        out.contains(&format!("recommended: {name}.")) && out.contains(&format!("> {name}")),
+        out.contains(&format!("recommended: {name}\n")) && out.contains(&format!("> {name}")),
         "{name}\n{out}"
     );
     let (again, seed) = (json_of(&asked), json_of(&[&asked[..], &["--seed", "9"]].concat()));

@@ -184,17 +184,19 @@ fn recommendation(rows: &[Row]) {
         return;
     };
     let Some(one) = &row.measured else { return };
+    print(format_args!("\nrecommended: {}", row.name));
+    print(
+        "  of the settings that reach half of the dose it names most pixels right, and classifies most of them, to within one\n  \
+         standard error or half a percent; of those that do as well it takes the least time",
+    );
     print(format_args!(
-        "\nrecommended: {}. Of the settings that reach half of the dose it names most pixels right, and classifies most of them, to within \
-         one standard error or half a percent; of those that do as well it takes the least time. Against the plan: {} points named right, \
-         {} points classified.",
-        row.name,
+        "  against the plan: {} points named right, {} points classified",
         signed(one.accuracy_change),
         signed(one.coverage_change)
     ));
     let energies = listed(&row.energies_ev);
     if row.is_shorter && energies.len() <= LISTED {
-        print(format_args!("its energies, eV: {}", energies.join(" ")));
+        print(format_args!("  its energies, eV: {}", energies.join(" ")));
     }
 }
 
@@ -232,13 +234,19 @@ fn with_error(mean: String, figure: Figure) -> String {
 
 /// Three digits.
 fn number(value: f64) -> String {
-    match value.abs() {
-        v if v == 0.0 => "0".to_owned(),
-        v if v >= 1e5 || v < 1e-3 => format!("{value:.2e}"),
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        v if v >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+    let size = value.abs();
+    if size == 0.0 {
+        "0".to_owned()
+    } else if !(1e-3..1e5).contains(&size) {
+        format!("{value:.2e}")
+    } else if size >= 100.0 {
+        format!("{value:.0}")
+    } else if size >= 10.0 {
+        format!("{value:.1}")
+    } else if size >= 1.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.3}")
     }
 }
 
@@ -257,5 +265,27 @@ fn time(seconds: f64) -> String {
         s if s < 600.0 => format!("{:.1} min", s / 60.0),
         s if s < 6000.0 => format!("{:.0} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits_and_changes_their_sign() {
+        let numbers = [0.0, 5e-4, 0.05, 1.234, 43.21, 123.4, 2e6].map(number);
+        assert_eq!(numbers, ["0", "5.00e-4", "0.050", "1.23", "43.2", "123", "2.00e6"]);
+        let of = |mean: f64, error: Option<f64>| signed(Figure { mean, error });
+        assert_eq!(of(-0.041, Some(0.012)), "-4.1 ± 1.2");
+        assert_eq!(of(-1e-5, None), "0.0");
+        assert_eq!(of(0.02, None), "+2.0");
+        assert_eq!(figure(Figure { mean: 0.987, error: Some(0.004) }), "98.7 ± 0.4");
+        assert_eq!([30.0, 130.0, 1500.0, 7200.0].map(time), ["30 s", "2.2 min", "25 min", "2.0 h"]);
+    }
+
+    #[test]
+    fn energies_are_listed_once_each_with_their_visits() {
+        assert_eq!(listed(&[508.0, 517.0, 510.5, 508.0]), ["508.00 (2 times)", "510.50", "517.00"]);
     }
 }
