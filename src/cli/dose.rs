@@ -26,13 +26,13 @@ const MOST_DRAWS: usize = 100;
 /// What is planned.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Options win over the configuration ([damage]), and that over the plan. The dose of each exposure is reckoned as the daemon does \
-(docs/dose.md), with optical densities of the references. --draws 0 leaves the simulations out.
+Options win over the configuration ([damage]), and that over the plan. The dose of each exposure is
+reckoned as the daemon does (docs/dose.md), with optical densities of the references.
 
 Examples:
   phasewatch dose --plan scan_start.json --references references/fe-l
-  phasewatch dose --energies 508:512:1,513:520:0.25,521:530:1 --sentinels 508,517 --dwell-ms 2 --pixel-nm 40 \\
-      --shape 200,200 --counts 3000 --efficiency 0.3")]
+  phasewatch dose --energies 508:512:1,513:520:0.5,521:530:1 --sentinels 508,517 \\
+      --dwell-ms 1 --pixel-nm 50 --counts 1000 --efficiency 0.3")]
 pub struct DoseArgs {
     /// The plan: JSON of a scan_start header (stxm-stream/1), or a scenario of the simulator (TOML).
     #[arg(long, value_name = "FILE", required_unless_present = "energies")]

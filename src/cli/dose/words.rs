@@ -70,7 +70,9 @@ fn head(report: &Report) {
 fn doses(report: &Report) {
     let od = range(report.energies.iter().map(|one| one.od));
     let unit = if report.kind == DoseKind::Absolute { "MGy" } else { "relative" };
-    let nm = report.thickness_nm.map_or_else(String::new, |nm| format!(", about {nm:.0} nm"));
+    let nm = report
+        .thickness_nm
+        .map_or_else(String::new, |nm| format!(", about {nm:.0} nm by the absorption tables"));
     print(format_args!("\n{:<44}{:>12}{:>12}", format!("dose, {unit}"), "surface", "mean",));
     let line = |name: &str, dose: Depths| {
         print(format_args!("{name:<44}{:>12}{:>12}", number(dose.surface), number(dose.mean)));
@@ -155,7 +157,7 @@ fn halving(halving: &Halving, kind: DoseKind) {
                 change(one.coverage_change)
             ));
         }
-        print(line);
+        print(line.trim_end());
     }
     if !is_measured {
         print(if halving.draws == 0 {
