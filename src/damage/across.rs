@@ -45,7 +45,7 @@ impl History {
                     Cause::of(&changes(&own, references, &templates), &circumstances)
                 }
                 // A fit that becomes worse, or a state that moves, has many causes; what dose and time say counts.
-                Signal::State | Signal::Residual => Cause::of(&[], &circumstances),
+                Signal::Reduction | Signal::State | Signal::Residual => Cause::of(&[], &circumstances),
             };
             let verdict = cause.verdict;
             let level = match signal {

@@ -154,6 +154,7 @@ impl Finding {
         let what = match self.signal {
             Signal::WhiteLine => "white line",
             Signal::Mass => "pre-edge absorption (mass)",
+            Signal::Reduction => "what is not reduced yet",
             Signal::State => "state",
             Signal::Residual => "misfit to the references",
         };

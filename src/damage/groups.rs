@@ -2,7 +2,8 @@
 //!
 //! The field and the particles have a rim of empty pixels around them: what an edge loses where the sample lies half a pixel further
 //! the rim wins, so that their means hold still while the sample does not. A phase has no rim; what its means owe to the place
-//! of the sample is reckoned with where they are read.
+//! of the sample is reckoned with where they are read. It is taken without its borders where enough of it is left: a border belongs half to another
+//! phase, and moves with the sample.
 
 use crate::classify::{PhaseMap, Status};
 
@@ -39,10 +40,12 @@ pub struct Group {
     pub of: Of,
     /// The pixels, ascending; the rim included.
     pub pixels: Vec<usize>,
-    /// How many of them hold matter.
+    /// How many pixels of matter it has; of a phase, its borders included.
     pub matter: usize,
     /// Index of the phase that most of them have.
     pub phase: Option<usize>,
+    /// Whether it is a phase of which hardly anything is left without its borders: its mean is read with them.
+    pub ragged: bool,
 }
 
 /// All groups of a map, and its empty pixels.
@@ -83,21 +86,42 @@ impl Groups {
         let all = matter.iter().filter(|&&is| is).count();
         if all >= least {
             let pixels = of_labels(&|label| label > 0);
-            groups.push(Group { of: Of::Field, phase: common_phase(map, &pixels), pixels, matter: all });
+            groups.push(Group {
+                of: Of::Field,
+                phase: common_phase(map, &pixels),
+                pixels,
+                matter: all,
+                ragged: false,
+            });
         }
         for (phase, label) in map.phases.iter().enumerate() {
             // The best guess counts: what the beam changes is the first to be no longer classified.
             let is = |&pixel: &usize| matter[pixel] && usize::from(map.phase[pixel]) == phase;
             let pixels: Vec<usize> = (0..map.len()).filter(is).collect();
+            let is_core = |&pixel: &usize| {
+                let (y, x) = (pixel / nx, pixel % nx);
+                let inside = y > 0 && y + 1 < ny && x > 0 && x + 1 < nx;
+                let own = |other: usize| usize::from(map.phase[other]) == phase && matter[other];
+                inside && [pixel - nx, pixel + nx, pixel - 1, pixel + 1].into_iter().all(own)
+            };
+            let core: Vec<usize> = pixels.iter().copied().filter(is_core).collect();
+            let ragged = core.len() < least;
             if pixels.len() >= least {
-                let matter = pixels.len();
-                groups.push(Group { of: Of::Phase(label.id.clone()), pixels, matter, phase: Some(phase) });
+                let (of, matter) = (Of::Phase(label.id.clone()), pixels.len());
+                let pixels = if ragged { pixels } else { core };
+                groups.push(Group { of, pixels, matter, phase: Some(phase), ragged });
             }
         }
         for (number, &label) in order.iter().enumerate() {
             let pixels = of_labels(&|own| own == label);
             let phase = common_phase(map, &pixels);
-            groups.push(Group { of: Of::Particle(number + 1), pixels, matter: sizes[label], phase });
+            groups.push(Group {
+                of: Of::Particle(number + 1),
+                pixels,
+                matter: sizes[label],
+                phase,
+                ragged: false,
+            });
         }
         let is_empty = |&pixel: &usize| wide[pixel] == 0 && map.status[pixel] == Status::Background;
         Self { groups, empty: (0..map.len()).filter(is_empty).collect() }

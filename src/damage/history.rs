@@ -412,6 +412,7 @@ fn series_of(records: &[&ScanRecord], of: &str, signal: Signal) -> Series {
             Signal::WhiteLine => (group.white_line?, (share * group.white_line?.value).hypot(least)),
             Signal::Mass => (group.mass?, (share * group.mass?.value).hypot(least)),
             Signal::State => (group.state?, state),
+            Signal::Reduction => return None,
             Signal::Residual => (group.residual?, misfit * group.residual?.value),
         };
         let time_s = (record.started - start?).as_seconds_f64();

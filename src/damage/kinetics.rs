@@ -8,7 +8,7 @@
 //! Early in a damage nobody can know `a` and `b` apart, only their product; a fit that pretends otherwise is confidently wrong. So nothing is
 //! fitted: for each law and each `b` of a grid, evenly spaced in its logarithm, `A0` and `a` have an exact Gaussian posterior, and
 //! all of these together, weighted by their evidence, say what is known of the rate, of the future, and of the critical dose. What is believed beforehand: any `b`
-//! is as likely as any other in the logarithm, `a` is of the size of the signal or less, any `A0` goes.
+//! is as likely as any other in the logarithm, but less and less so where all would be over within a third of the dose, `a` is of the size of the signal or less, any `A0` goes.
 //! Where the plateau is known, that counts as a reading at an endless dose.
 //!
 //! A critical dose is claimed only where the plateau is known or most of the change was seen, and its error is a fifth or less.
@@ -19,6 +19,8 @@ use super::series::Series;
 const GRID: usize = 120;
 /// The smallest and largest `b`, in units of one over the largest dose seen.
 const RANGE: (f64, f64) = (0.01, 40.0);
+/// `b`, in the same units, above which it becomes less and less likely beforehand: damage that is over before anybody looks is not what scans are planned for.
+const FAST: f64 = 5.0;
 /// Share of what can be lost that must be gone for a critical dose without a known plateau.
 const MOST: f64 = 0.63;
 /// Largest standard error of the logarithm of a critical dose that is claimed.
@@ -105,7 +107,9 @@ impl Kinetics {
         for law in [Law::FirstOrder, Law::Hyperbolic] {
             for i in 0..GRID {
                 let b = RANGE.0 * (step * i as f64).exp() / last_dose;
-                components.push(component(series, law, b, scale, excess));
+                let mut component = component(series, law, b, scale, excess);
+                component.weight -= (1.0 + (b * last_dose / FAST).powi(2)).ln();
+                components.push(component);
             }
         }
         let highest = components.iter().map(|c| c.weight).fold(f64::NEG_INFINITY, f64::max);

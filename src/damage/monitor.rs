@@ -9,11 +9,10 @@ use super::episodes::{Episodes, Heights, Step};
 use super::finding::{DoseUnit, Finding, Forecast};
 use super::groups::{Groups, Of};
 use super::kinetics::Kinetics;
-use super::sentinels::{Images, Mean, Sentinels, Signal, Visit, series};
-use super::series::Plateau;
+use super::reads::{self, Found, Reader, empty_change};
+use super::sentinels::{Images, Sentinels, Signal};
 use super::telling::{MonitorSettings, Told};
 use super::template::Templates;
-use super::trend::{Trend, Vigilance};
 use crate::classify::{DensityView, PhaseMap};
 use crate::reference::ReferenceSet;
 use crate::scan::ScanPlan;
@@ -21,8 +20,6 @@ use chrono::{DateTime, Utc};
 
 /// What keeps a level, as a share of what reaches it.
 pub(super) const KEPT: f64 = 0.7;
-/// A signal smaller than this has no percents, OD.
-const LEAST_SCALE: f64 = 0.05;
 /// How far a registered sample may lie from where it is taken to lie, and one that was not registered, pixels.
 const UNMOVED_PX: (f64, f64) = (0.1, 0.15);
 
@@ -91,20 +88,21 @@ impl Monitor {
         let plan = &look.map.plan;
         let sentinels = Sentinels::of(&plan.energies_ev, &look.view.first_entries(), &self.references);
         let groups = Groups::of(look.map, self.settings.least_pixels);
+        let field = groups.groups.iter().find(|group| group.of == Of::Field);
+        let matter = field.map_or(&[][..], |field| &field.pixels);
         let mut alerts = Vec::new();
         (self.visits, self.findings) = (0, Vec::new());
-        let series = groups.groups.len() * sentinels.signals.len();
+        let false_alarms = self.settings.false_alarms / sentinels.signals.len().max(1) as f64;
         for (signal, energy_ev, visits) in &sentinels.signals {
-            let images = Images::of(look.view, visits, plan.grid.nx());
+            let images = Images::of(look.view, visits, plan.grid.nx(), matter);
             self.visits += images.visits().len();
-            let vigilance =
-                Vigilance { false_alarms: self.settings.false_alarms, series, readings: visits.len() };
+            let budget = (false_alarms, visits.len());
             let rule = if sentinels.is_alone(*signal) {
                 signal.name().to_owned()
             } else {
                 format!("{}@{energy_ev}", signal.name())
             };
-            let (found, circumstances) = self.read(look, (*signal, *energy_ev), &images, &groups, &vigilance);
+            let (found, circumstances) = self.read(look, (*signal, *energy_ev), &images, &groups, budget);
             alerts.extend(self.judge(look, &rule, &found, &circumstances, now));
             self.findings.extend(found.into_iter().map(|found| found.finding));
         }
@@ -119,7 +117,7 @@ impl Monitor {
         (signal, energy_ev): (Signal, f64),
         images: &Images,
         groups: &Groups,
-        vigilance: &Vigilance,
+        budget: (f64, usize),
     ) -> (Vec<Found>, Circumstances) {
         let drift = &look.map.origin.drift;
         let unmoved_px =
@@ -129,53 +127,30 @@ impl Monitor {
             self.settings.reduces_to.as_deref(),
             &look.map.origin.corrected_ev,
         );
-        let mut found = Vec::new();
         let mut circumstances = Circumstances {
             operando: is_operando(look.map.plan.context.as_ref()),
             registered: drift.is_applied(),
             toward: templates.toward(),
             ..Circumstances::default()
         };
-        for group in &groups.groups {
-            let (visits, means) = images.read(group, &groups.empty, unmoved_px);
-            let doses = (look.doses)(&group.pixels);
-            let dose = |visit: &Visit| doses.get(visit.energy).copied().unwrap_or(f64::NAN);
-            let time_s = |visit: &Visit| (look.elapsed_s)(visit.energy).unwrap_or(visit.energy as f64);
-            let mut readings = series(&visits, &means, dose, time_s, self.settings.floor_od);
-            let (Some(first), Some(mean), Some(visit)) = (readings.first(), means.first(), visits.first())
-            else {
-                continue;
-            };
-            let template = group.phase.and_then(|phase| templates.of(phase, *visit, first));
-            if self.settings.plateau_known && matches!(group.of, Of::Phase(_)) {
-                readings.plateau = template.and_then(|template| {
-                    let value = first + template.reduction?;
-                    // Amplitudes of references are good to a tenth or so.
-                    Some(Plateau { value, sigma: 0.1 * template.reduction?.abs() })
-                });
-            }
-            let end = doses.last().copied();
-            let names = (signal, Some(energy_ev), group.of.to_string());
-            let scale = if first.abs() < LEAST_SCALE { LEAST_SCALE } else { first.abs() };
-            let Some((mut finding, trend, kinetics)) =
-                Finding::of(names, look.unit, readings, scale, end, vigilance)
-            else {
-                continue;
-            };
-            finding.forecast = self.forecast(look, &doses, &finding, &kinetics);
-            if group.of == Of::Field {
-                circumstances.empty = empty_change(&means);
-                circumstances.apart = dose_and_time(&finding.series);
-            }
-            let change = Change {
-                change: trend.at_last - trend.at_first,
-                sigma: change_error(&finding, &trend),
-                reduction: template.and_then(|template| template.reduction),
-                loss: -first,
-                per_ev: template.and_then(|template| template.per_ev),
-                per_px: mean.tilt,
-            };
-            found.push(Found { of: group.of.clone(), finding, change });
+        let reader = Reader {
+            images,
+            templates: &templates,
+            doses: look.doses,
+            elapsed_s: look.elapsed_s,
+            unmoved_px,
+            floor_od: self.settings.floor_od,
+            plateau_known: self.settings.plateau_known,
+        };
+        let reads = reader.read(groups);
+        if let Some(field) = reads.iter().find(|read| read.of == Of::Field) {
+            circumstances.empty = empty_change(&field.means);
+            circumstances.apart = dose_and_time(&field.series);
+        }
+        let mut found =
+            reads::findings(reads, (signal, energy_ev), look.unit, budget, self.settings.plateau_known);
+        for found in &mut found {
+            found.finding.forecast = self.forecast(look, &found.doses, &found.finding, &found.kinetics);
         }
         (found, circumstances)
     }
@@ -223,7 +198,10 @@ impl Monitor {
         now: DateTime<Utc>,
     ) -> Option<Alert> {
         let real: Vec<&Found> = found.iter().filter(|found| found.finding.is_real).collect();
-        let lead = real.iter().copied().max_by(|a, b| a.finding.sure().total_cmp(&b.finding.sure()));
+        let lead = real.iter().copied().max_by(|a, b| {
+            let (a, b) = (rank(&a.finding), rank(&b.finding));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
         let cause = lead.map(|_| Cause::of(&changes(found), circumstances));
         let verdict = cause.as_ref().map_or(Verdict::Undecided, |cause| cause.verdict);
         let level = |ease: f64| {
@@ -251,17 +229,15 @@ impl Monitor {
     }
 }
 
-/// A finding, and what it says to the search for its cause.
-struct Found {
-    of: Of,
-    finding: Finding,
-    change: Change,
+/// Which finding leads: of the signals themselves the one that loses most for sure; what is made of them where none is beyond chance.
+fn rank(finding: &Finding) -> (bool, f64) {
+    (finding.signal != Signal::Reduction, finding.sure())
 }
 
 /// The changes that are held against causes: of the phases, where there are any; else of the particles, else of the field.
 fn changes(found: &[Found]) -> Vec<Change> {
     let of = |is: fn(&Of) -> bool| -> Vec<Change> {
-        found.iter().filter(|found| is(&found.of)).map(|found| found.change).collect()
+        found.iter().filter(|found| is(&found.of)).filter_map(|found| found.change).collect()
     };
     let (phases, particles) = (of(|of| matches!(of, Of::Phase(_))), of(|of| matches!(of, Of::Particle(_))));
     if !phases.is_empty() {
@@ -269,20 +245,8 @@ fn changes(found: &[Found]) -> Vec<Change> {
     } else if !particles.is_empty() {
         particles
     } else {
-        found.iter().map(|found| found.change).collect()
+        found.iter().filter_map(|found| found.change).collect()
     }
-}
-
-/// Standard error of the change from the first reading to the last, as the line has it.
-fn change_error(finding: &Finding, trend: &Trend) -> f64 {
-    let doses = finding.series.readings.first().zip(finding.series.readings.last());
-    doses.map_or(f64::NAN, |(first, last)| trend.slope_error * (last.dose - first.dose))
-}
-
-/// Change of the empty pixels from the first visit to the last, and its error.
-fn empty_change(means: &[Mean]) -> Option<(f64, f64)> {
-    let (first, last) = (means.first()?, means.last()?);
-    Some((last.empty? - first.empty?, first.sigma.hypot(last.sigma)))
 }
 
 #[cfg(test)]

@@ -78,6 +78,25 @@ fn damage_is_told_with_its_rate_and_not_taken_for_anything_else() {
 }
 
 #[test]
+fn what_is_not_reduced_is_read_of_all_phases_together() {
+    let microscope = microscope("damage-mild");
+    let (monitor, _) = look_at_all(&microscope);
+    let truth = microscope.truth().damage.clone().unwrap();
+    let found = monitor.findings().iter().find(|found| found.signal == Signal::Reduction).unwrap();
+    // First visits are after the first energies: what is read is relative to them.
+    let reduced = |energy: usize| truth.converted_of_field[energy];
+    let visits: Vec<usize> = (0..microscope.plan().energies_ev.len())
+        .filter(|&energy| (microscope.plan().energies_ev[energy] - truth.white_line_ev).abs() < 0.01)
+        .collect();
+    assert_eq!(found.series.len(), visits.len());
+    for (reading, energy) in found.series.readings.iter().zip(&visits) {
+        let left = (1.0 - reduced(*energy)) / (1.0 - reduced(visits[0]));
+        assert!((reading.value - left).abs() < 0.05, "{} is not {left}", reading.value);
+    }
+    assert!(found.is_real && found.z.abs() > 10.0, "{found:?}");
+}
+
+#[test]
 fn severe_damage_is_critical() {
     let (monitor, alerts) = look_at_all(&microscope("damage"));
     let white_line = alerts.iter().find(|alert| alert.signal == "white_line").unwrap();

@@ -7,11 +7,12 @@
 //!
 //! A reading is the mean over the pixels of a group that were measured at every visit, less that over the empty pixels of the same images, in
 //! which what is wrong with I0 cancels. Its error is taken from the data, line by line: what a line has in common (flicker of the beam)
-//! is counted as one, not as many pixels. Two things are added: what the photons alone make, where that is more, and what a displacement of the sample that
-//! nobody took out would do to this very group.
+//! is counted as one, not as many pixels; what the photons alone make counts where that is more. The images of a sentinel are brought to where the
+//! first of them has the sample ([`super::still`]), and what is left of the displacement would do to this very group is added to the error.
 
 use super::groups::Group;
 use super::series::{Reading, Series};
+use super::still;
 use crate::classify::DensityView;
 use crate::reference::ReferenceSet;
 
@@ -19,6 +20,10 @@ use crate::reference::ReferenceSet;
 const MEASURED: f64 = 0.8;
 /// Empty pixels needed to compare with.
 const LEAST_EMPTY: usize = 100;
+/// Change of blur from visit to visit that may stay unnoticed, pixels²: half the variance that it adds to the spot. Resampling makes as much.
+const BLUR_PX2: f64 = 0.04;
+/// Displacement that stays whatever the images tell, pixels.
+const LEAST_ERROR_PX: f64 = 0.025;
 /// Times that an energy must be planned to be a sentinel.
 const LEAST_VISITS: usize = 2;
 
@@ -30,6 +35,8 @@ pub enum Signal {
     WhiteLine,
     /// Optical density before the edge.
     Mass,
+    /// What of all phases is not reduced yet, by the references.
+    Reduction,
     /// Mean of the state variable, such as the sodium content, or else the share of the most reduced phase.
     State,
     /// What no reference explains.
@@ -43,6 +50,7 @@ impl Signal {
         match self {
             Self::WhiteLine => "white_line",
             Self::Mass => "mass",
+            Self::Reduction => "reduction",
             Self::State => "state",
             Self::Residual => "residual",
         }
@@ -124,7 +132,7 @@ impl Sentinels {
 }
 
 /// The images of a signal's visits, ready to be averaged over any group.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Images {
     visits: Vec<Visit>,
     /// Optical density of each pixel at each visit, pre-edge taken off; NaN where there is none.
@@ -133,36 +141,81 @@ pub struct Images {
     variance: Vec<Vec<f32>>,
     /// What all pixels of a visit have in common.
     common: Vec<f64>,
+    /// How far the sample may lie from where the first visit has it, pixels; NaN where that was not told.
+    error_px: Vec<f64>,
     columns: usize,
 }
 
-impl Images {
-    /// The images of the visits that were measured, all of them, or nearly.
-    #[must_use]
-    pub fn of(view: &DensityView<'_>, visits: &[Visit], columns: usize) -> Self {
-        let pixels = view.pixels();
-        let mut images =
-            Self { visits: Vec::new(), od: Vec::new(), variance: Vec::new(), common: Vec::new(), columns };
-        for &visit in visits {
-            let (mut od, mut variance) = (vec![f32::NAN; pixels], vec![f32::NAN; pixels]);
-            view.visit_plane(visit.energy, |pixel, density| {
-                (od[pixel], variance[pixel]) = (density.od, density.variance)
-            });
-            let mut common = view.common_variance(visit.energy);
-            if let Some(less) = visit.less {
-                let mut both = vec![f32::NAN; pixels];
-                view.visit_plane(less, |pixel, density| {
-                    both[pixel] = od[pixel] - density.od;
-                    variance[pixel] += density.variance;
-                });
-                od = both;
-                common += view.common_variance(less);
+/// One image.
+#[derive(Clone, Debug)]
+struct Plane {
+    od: Vec<f32>,
+    variance: Vec<f32>,
+    common: f64,
+    error_px: f64,
+}
+
+/// The images of one energy as they are asked for.
+struct Planes<'a> {
+    columns: usize,
+    pixels: &'a [usize],
+    first: Option<Vec<f32>>,
+    last: Option<(usize, Plane)>,
+}
+
+impl<'a> Planes<'a> {
+    fn new(columns: usize, pixels: &'a [usize]) -> Self {
+        Self { columns, pixels, first: None, last: None }
+    }
+
+    /// The image at an entry of the plan; `None` where nothing of it was measured.
+    fn take(&mut self, view: &DensityView<'_>, energy: usize) -> Option<Plane> {
+        if let Some((_, plane)) = self.last.as_ref().filter(|(last, _)| *last == energy) {
+            return Some(plane.clone());
+        }
+        let (mut od, mut variance) = (vec![f32::NAN; view.pixels()], vec![f32::NAN; view.pixels()]);
+        view.visit_plane(energy, |pixel, density| {
+            (od[pixel], variance[pixel]) = (density.od, density.variance)
+        });
+        if od.iter().all(|od| od.is_nan()) {
+            return None;
+        }
+        let mut error_px = 0.0;
+        match &self.first {
+            None => self.first = Some(od.clone()),
+            Some(first) => {
+                let still = still::settle(first, od, self.columns, self.pixels);
+                (od, error_px) = (still.od, still.error_px);
             }
-            if od.iter().any(|od| !od.is_nan()) {
+        }
+        let plane = Plane { od, variance, common: view.common_variance(energy), error_px };
+        self.last = Some((energy, plane.clone()));
+        Some(plane)
+    }
+}
+
+impl Images {
+    /// The images of the visits that were measured, brought to where the first visit has the sample, which is somewhere in `pixels`.
+    #[must_use]
+    pub fn of(view: &DensityView<'_>, visits: &[Visit], columns: usize, pixels: &[usize]) -> Self {
+        let mut images = Self { columns, ..Self::default() };
+        // Visits of the energy before the edge may serve several of the others.
+        let (mut line, mut before) = (Planes::new(columns, pixels), Planes::new(columns, pixels));
+        for &visit in visits {
+            let Some(mut image) = line.take(view, visit.energy) else { continue };
+            if let Some(less) = visit.less {
+                let Some(less) = before.take(view, less) else { continue };
+                image.od.iter_mut().zip(&less.od).for_each(|(od, less)| *od -= less);
+                image.variance.iter_mut().zip(&less.variance).for_each(|(variance, less)| *variance += less);
+                image.common += less.common;
+                image.error_px = image.error_px.max(less.error_px);
+            }
+            if image.od.iter().any(|od| !od.is_nan()) {
                 images.visits.push(visit);
-                images.od.push(od);
-                images.variance.push(variance);
-                images.common.push(common);
+                images.od.push(image.od);
+                images.variance.push(image.variance);
+                images.common.push(image.common);
+                images.error_px.push(image.error_px);
             }
         }
         images
@@ -175,7 +228,7 @@ impl Images {
     }
 
     /// What the means over a group are, visit by visit, with the visits that they are of. `empty` pixels are compared with; `unmoved_px` is how far the
-    /// sample may lie from where it is taken to lie.
+    /// sample may lie from where it is taken to lie, where its own images do not tell.
     #[must_use]
     pub fn read(&self, group: &Group, empty: &[usize], unmoved_px: f64) -> (Vec<Visit>, Vec<Mean>) {
         let measured =
@@ -193,12 +246,14 @@ impl Images {
         }
         let (own, none) = (self.means(&used, &pixels), self.means(&used, &empty));
         let [down, right] = self.tilt(used.first().copied(), &pixels);
-        let displaced = (down.hypot(right) * unmoved_px).powi(2);
+        let blurred = (BLUR_PX2 * self.bulge(used.first().copied(), &pixels)).powi(2);
         let means = used
             .iter()
             .enumerate()
             .map(|(i, &visit)| {
                 let (mut value, mut variance) = own[i];
+                let error_px = if self.error_px[visit].is_nan() { unmoved_px } else { self.error_px[visit] };
+                let displaced = (down.hypot(right) * error_px.max(LEAST_ERROR_PX)).powi(2) + blurred;
                 let mut field = 0.0;
                 if compare {
                     (value, variance, field) = (value - none[i].0, variance + none[i].1, none[i].0);
@@ -252,24 +307,33 @@ impl Images {
         if lines < 4 { 0.0 } else { 0.5 * sum / (n * n) * lines as f64 / (lines - 1) as f64 }
     }
 
+    /// By how much the mean over the pixels changes per pixel² of blur: the mean of the second derivatives, which for a group with a rim is
+    /// nothing.
+    fn bulge(&self, visit: Option<usize>, pixels: &[usize]) -> f64 {
+        let Some(od) = visit.map(|visit| &self.od[visit]) else { return 0.0 };
+        let bulge = |&pixel: &usize| -> Option<f64> {
+            let column = pixel % self.columns;
+            if column == 0 || column + 1 == self.columns {
+                return None;
+            }
+            let around = [pixel.checked_sub(self.columns)?, pixel + self.columns, pixel - 1, pixel + 1];
+            let sum: f64 = around
+                .into_iter()
+                .map(|other| od.get(other).map(|od| f64::from(*od)))
+                .sum::<Option<f64>>()?;
+            let bulge = sum - 4.0 * f64::from(od[pixel]);
+            bulge.is_finite().then_some(bulge)
+        };
+        pixels.iter().filter_map(bulge).sum::<f64>() / pixels.len().max(1) as f64
+    }
+
     /// By how much the mean over the pixels changes per pixel of displacement, down and to the right.
     fn tilt(&self, visit: Option<usize>, pixels: &[usize]) -> [f64; 2] {
         let Some(od) = visit.map(|visit| &self.od[visit]) else { return [0.0; 2] };
-        let (mut sums, n) = ([0.0; 2], pixels.len().max(1) as f64);
-        for &pixel in pixels {
-            for (axis, step) in [self.columns, 1].into_iter().enumerate() {
-                let same_line =
-                    axis == 0 || (pixel % self.columns > 0 && pixel % self.columns + 1 < self.columns);
-                let before = pixel.checked_sub(step).map(|other| od[other]);
-                if let (true, Some(before), Some(&after)) = (same_line, before, od.get(pixel + step))
-                    && !before.is_nan()
-                    && !after.is_nan()
-                {
-                    sums[axis] += 0.5 * f64::from(after - before);
-                }
-            }
-        }
-        sums.map(|sum| sum / n)
+        let slopes = pixels.iter().filter_map(|&pixel| still::slopes(od, pixel, self.columns));
+        let sum = slopes.fold([0.0; 2], |sum, [down, right]| [sum[0] + down, sum[1] + right]);
+        // What lies further down has at a pixel the value of the pixel above.
+        sum.map(|sum| -sum / pixels.len().max(1) as f64)
     }
 }
 

@@ -38,7 +38,7 @@ impl Default for MonitorSettings {
             false_alarms: 0.005,
             warn_loss: 0.1,
             critical_loss: 0.25,
-            floor_od: 0.003,
+            floor_od: 0.001,
             least_pixels: 40,
             reduces_to: None,
             plateau_known: false,

@@ -37,6 +37,8 @@ pub struct Estimate {
     pub initial_rate_per_mgy: Option<Interval>,
     /// Critical dose, MGy, where one is claimed.
     pub critical_dose_mgy: Option<Interval>,
+    /// The same, where it is known what all ends as; in the end.
+    pub known_plateau_mgy: Option<Interval>,
 }
 
 /// What a judge says.

@@ -105,6 +105,8 @@ pub struct ScanRecord {
     pub rates_of_phases: Vec<Verified>,
     /// Critical doses in the end, MGy: of the field where it has one, and of the phases.
     pub critical_doses: Vec<Verified>,
+    /// The same by who knows what all ends as.
+    pub critical_doses_known: Vec<Verified>,
 }
 
 /// Measures a scan, and asks about it.
@@ -286,11 +288,12 @@ impl<'a> Hearing<'a> {
         let of_phases = phases
             .iter()
             .filter_map(|(of, k)| Some((of, truth.critical_dose_mgy[*k]?, last(&truth.converted[*k]))));
-        let critical_doses = of_field
-            .into_iter()
-            .chain(of_phases)
-            .map(|(of, mgy, lost)| verified(of, mgy, lost, &|estimate| estimate.critical_dose_mgy))
-            .collect();
+        let all: Vec<(&Of, f64, f64)> = of_field.into_iter().chain(of_phases).collect();
+        let critical = |told: &dyn Fn(&Estimate) -> Option<Interval>| {
+            all.iter().map(|(of, mgy, lost)| verified(of, *mgy, *lost, told)).collect()
+        };
+        let critical_doses = critical(&|estimate| estimate.critical_dose_mgy);
+        let critical_doses_known = critical(&|estimate| estimate.known_plateau_mgy);
         let loudest = self.alerts.values().rev().max_by_key(|alert| alert.level);
         ScanRecord {
             class: self.draw.class,
@@ -303,6 +306,7 @@ impl<'a> Hearing<'a> {
             white_line_change: last(&truth.white_line_change_of_field),
             rates_of_phases: phases.iter().map(rate).collect(),
             critical_doses,
+            critical_doses_known,
             verdict: loudest.map(|alert| alert.verdict),
             asked: self.asked,
             first: self.first,

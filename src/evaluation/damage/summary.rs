@@ -384,10 +384,10 @@ impl Told {
 }
 
 fn critical(damaged: &[&ScanRecord]) -> Vec<CriticalRow> {
-    let all: Vec<&Verified> = damaged.iter().flat_map(|record| &record.critical_doses).collect();
     let field = |v: &Verified| v.of == "field";
-    let row = |kind: &str, is: &dyn Fn(&Verified) -> bool| {
-        let of: Vec<&&Verified> = all.iter().filter(|verified| is(verified)).collect();
+    let row = |kind: &str, all: &[&Verified], is: &dyn Fn(&Verified) -> bool| {
+        let of: Vec<&Verified> = all.iter().copied().filter(|verified| is(verified)).collect();
+        let of: Vec<&&Verified> = of.iter().collect();
         let Told { ratios, errors, near, holds, .. } = Told::of(&of, NEAR.1);
         CriticalRow {
             kind: kind.to_owned(),
@@ -397,13 +397,22 @@ fn critical(damaged: &[&ScanRecord]) -> Vec<CriticalRow> {
             holds,
         }
     };
+    let all: Vec<&Verified> = damaged.iter().flat_map(|record| &record.critical_doses).collect();
+    let keeping: Vec<&&ScanRecord> = damaged.iter().filter(|record| !record.loses_mass).collect();
+    let known: Vec<&Verified> = keeping.iter().flat_map(|record| &record.critical_doses_known).collect();
+    let alike = keeping.iter().filter(|record| !record.off_references);
+    let alike: Vec<&Verified> = alike.flat_map(|record| &record.critical_doses_known).collect();
     vec![
-        row("field with one critical dose", &field),
-        row("field, most of the change seen", &|v| field(v) && v.lost >= MOST),
-        row("field, less seen", &|v| field(v) && v.lost < MOST),
-        row("phases", &|v| !field(v)),
-        row("phases, most of the change seen", &|v| !field(v) && v.lost >= MOST),
-        row("phases, less seen", &|v| !field(v) && v.lost < MOST),
+        row("field with one critical dose", &all, &field),
+        row("field, most of the change seen", &all, &|v| field(v) && v.lost >= MOST),
+        row("field, less seen", &all, &|v| field(v) && v.lost < MOST),
+        row("phases", &all, &|v| !field(v)),
+        row("phases, most of the change seen", &all, &|v| !field(v) && v.lost >= MOST),
+        row("phases, less seen", &all, &|v| !field(v) && v.lost < MOST),
+        row("field, plateau known, no mass lost", &known, &field),
+        row("phases, plateau known, no mass lost", &known, &|v| !field(v)),
+        row("field, the same, phases are their references", &alike, &field),
+        row("phases, the same, phases are their references", &alike, &|v| !field(v)),
     ]
 }
 

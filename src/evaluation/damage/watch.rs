@@ -10,13 +10,17 @@ use crate::reference::ReferenceSet;
 #[derive(Clone, Debug)]
 pub struct Watch {
     monitor: Monitor,
+    /// One that is told what all ends as; it is asked in the end.
+    knowing: Monitor,
 }
 
 impl Watch {
     /// One that has not looked yet.
     #[must_use]
     pub fn new(settings: MonitorSettings, references: Arc<ReferenceSet>) -> Self {
-        Self { monitor: Monitor::new(settings, references) }
+        let knowing = MonitorSettings { plateau_known: true, ..settings.clone() };
+        let knowing = Monitor::new(knowing, Arc::clone(&references));
+        Self { monitor: Monitor::new(settings, references), knowing }
     }
 }
 
@@ -38,6 +42,13 @@ impl Judge for Watch {
             elapsed_s: &elapsed_s,
         };
         let alerts = self.monitor.look(&seen, look.now);
+        if look.over {
+            self.knowing.look(&seen, look.now);
+        }
+        let known = |of: &str| {
+            let mut lines = self.knowing.findings().iter().filter(|found| found.signal == Signal::WhiteLine);
+            lines.find(|found| found.of == of).and_then(|found| found.critical_dose)
+        };
         let lines = self.monitor.findings().iter().filter(|found| found.signal == Signal::WhiteLine);
         let estimates = lines
             .map(|found| {
@@ -51,6 +62,7 @@ impl Judge for Watch {
                         high: share(high),
                     }),
                     critical_dose_mgy: found.critical_dose,
+                    known_plateau_mgy: known(&found.of),
                 }
             })
             .collect();
