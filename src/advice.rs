@@ -24,7 +24,7 @@ mod rest;
 pub mod study;
 mod words;
 
-pub use design::{DesignSettings, design};
+pub use design::{DesignSettings, design, order};
 pub use report::{Advice, Candidate, Open, Pair, Stop};
 
 use crate::classify::{DensityView, PhaseMap, Recipe, Targets};

@@ -40,6 +40,7 @@ pub use offset::{
 };
 pub use oracle::Oracle;
 pub use phase_map::{Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseMap, RevisionReason, Status};
+pub use repeats::first_entries;
 pub use settled::{Recipe, Settled, settle};
 pub use targets::Targets;
 pub use triage::{Reading, Rule, TriageSettings, Verdict, judge};

@@ -10,6 +10,7 @@ mod archive;
 mod classify;
 pub mod config;
 mod demo;
+mod dose;
 mod evaluate;
 pub mod model;
 pub mod references;
@@ -78,6 +79,8 @@ pub enum Command {
     Train(train::TrainArgs),
     /// Which energies to plan for these references, and what following the live advice saves.
     Advise(advise::AdviseArgs),
+    /// What a planned scan will deposit, and which settings would halve that at what cost in accuracy.
+    Dose(Box<dose::DoseArgs>),
     /// Measure what the maps are worth, on drawn scans with known answers or on a recorded stack.
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Check or run an ONNX model.
@@ -171,6 +174,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Alerts { command } => alerts::run(&command),
         Command::Train(args) => train::run(&args),
         Command::Advise(args) => advise::run(&args),
+        Command::Dose(args) => dose::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Model { command } => model::run(&command),
     }

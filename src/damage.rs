@@ -9,6 +9,7 @@
 //! - [`Monitor`]: all of that for a running scan, with [`Episodes`] so that nothing flickers.
 //! - [`Alert`]: what is told. It is keyed by scan, rule and episode, so that a replay or a restart does not tell it twice.
 //! - [`Ledger`]: what the scans of a region have deposited, on disk; [`Record`]: one layer of that, as a file.
+//! - [`PlannedDose`]: what a plan will deposit, before it is measured.
 //! - [`desk`]: which of what is heard is told, to whom, and what operators say of it.
 //!
 //! Everything here is pure but ledger and record, which read and write files: no clock, no socket. Doses are in MGy where the
@@ -31,6 +32,7 @@ mod material;
 mod model;
 mod monitor;
 mod normal;
+mod planned;
 mod reads;
 mod reckoned;
 mod record;
@@ -58,6 +60,7 @@ pub use ledger::{Ledger, Prior, Question, RegionDose};
 pub use material::{LOWEST_EV, Material, MaterialError};
 pub use model::{DoseModel, DoseSchedule, NOMINAL_CM2_PER_G, NoDose};
 pub use monitor::{Look, Monitor};
+pub use planned::{Depths, Outline, PlannedDose, exposure_s, lost, moves_s, spot_warning};
 pub use reckoned::Reckoned;
 pub use record::{FORMAT as DOSE_FORMAT, Header, Record, RecordError, Region, ScanRef};
 pub use report::{DamageReport, REPORT_FORMAT};

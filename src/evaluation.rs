@@ -15,6 +15,7 @@ mod drift;
 mod field;
 mod foreign;
 mod foreign_curve;
+pub mod halving;
 mod latent;
 mod methods;
 pub mod metrics;

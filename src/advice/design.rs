@@ -32,9 +32,10 @@ pub fn design(references: &ReferenceSet, count: usize, settings: &DesignSettings
     chosen(references, &axis, count, settings).into_iter().map(|energy| axis.energies_ev[energy]).collect()
 }
 
-/// The energies of a plan, by index, in the order that `design` would choose them; those outside the references last.
+/// The energies of a plan, by index, in the order that [`design`] would choose them, all with so many photons; those outside the
+/// references last.
 #[must_use]
-pub(super) fn order(references: &ReferenceSet, energies_ev: &[f64], photons: f64) -> Vec<usize> {
+pub fn order(references: &ReferenceSet, energies_ev: &[f64], photons: f64) -> Vec<usize> {
     let axis = Axis::new(references, energies_ev.to_vec(), |_| 1.0);
     let settings = DesignSettings { photons, ..DesignSettings::default() };
     let mut order = chosen(references, &axis, energies_ev.len(), &settings);

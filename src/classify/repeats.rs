@@ -10,6 +10,13 @@
 /// Entries of a plan closer than this are the same energy, eV: no scan has steps so fine.
 pub(super) const REPEAT_EV: f64 = 0.01;
 
+/// For each entry of a plan with these set-points the first entry of the same energy.
+#[must_use]
+pub fn first_entries(energies_ev: &[f64]) -> Vec<usize> {
+    let repeats = Repeats::of(energies_ev);
+    (0..energies_ev.len()).map(|entry| repeats.first_of(entry)).collect()
+}
+
 /// Which entries of a plan are the same energy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Repeats {

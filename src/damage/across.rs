@@ -41,11 +41,11 @@ impl History {
                 continue;
             };
             let cause = match signal {
-                Signal::WhiteLine | Signal::Mass => {
+                Signal::WhiteLine | Signal::Mass | Signal::State => {
                     Cause::of(&changes(&own, references, &templates), &circumstances)
                 }
-                // A fit that becomes worse, or a state that moves, has many causes; what dose and time say counts.
-                Signal::Reduction | Signal::State | Signal::Residual => Cause::of(&[], &circumstances),
+                // A fit that becomes worse has many causes; what dose and time say counts.
+                Signal::Reduction | Signal::Residual => Cause::of(&[], &circumstances),
             };
             let verdict = cause.verdict;
             let level = match signal {
@@ -104,8 +104,11 @@ fn changes(findings: &[&Finding], references: &ReferenceSet, templates: &Templat
         Some(Change {
             change: last.value - first.value,
             sigma: first.sigma.hypot(last.sigma).max(LEAST_SIGMA),
-            reduction: template.and_then(|template| template.reduction),
-            loss: -first.value,
+            reduction: match finding.signal {
+                Signal::State => templates.reduced_state().map(|state| state - first.value),
+                _ => template.and_then(|template| template.reduction),
+            },
+            loss: if finding.signal == Signal::State { 0.0 } else { -first.value },
             per_ev: template.and_then(|template| template.per_ev),
             per_px: [0.0; 2],
         })

@@ -163,6 +163,19 @@ impl Finding {
         let bounds = [self.lost.low, self.lost.high].map(|share| 100.0 * share * self.lost.middle.signum());
         let (low, high) = (bounds[0].min(bounds[1]), bounds[0].max(bounds[1]));
         let gone = if self.lost.middle < 0.0 { "gained" } else { "lost" };
+        if self.signal == Signal::State {
+            let by = |share: f64| (share * self.scale).abs();
+            let (low, high) = (by(self.lost.low), by(self.lost.high));
+            return format!(
+                "state of {} {verb} by {:.3} ({:.3} to {:.3}) at {:.3} {}",
+                self.of,
+                by(self.lost.middle),
+                low.min(high),
+                low.max(high),
+                self.dose(),
+                self.unit.name()
+            );
+        }
         let mut text = format!(
             "{what} of {} {verb}: {percent:.1} % {gone} ({low:.1} to {high:.1} %) at {:.3} {}",
             self.of,

@@ -106,6 +106,8 @@ struct Index {
     regions: BTreeMap<String, Vec<Entry>>,
     damaged: Vec<String>,
     revision: u64,
+    /// Whether somebody else has the state directory.
+    is_guest: bool,
 }
 
 /// The ledger in a folder of the state directory.
@@ -119,7 +121,16 @@ impl Ledger {
     /// Looks at what there is; what is damaged or cannot be read is named in [`Ledger::damaged`], and left where it is.
     #[must_use]
     pub fn open(root: PathBuf) -> Self {
-        let mut index = Index::default();
+        Self::read(root, Index::default())
+    }
+
+    /// The same without the state directory being ours: nothing is tidied up, and only questions may be asked.
+    #[must_use]
+    pub fn visit(root: PathBuf) -> Self {
+        Self::read(root, Index { is_guest: true, ..Index::default() })
+    }
+
+    fn read(root: PathBuf, mut index: Index) -> Self {
         match std::fs::read_dir(&root) {
             Ok(folders) => {
                 for folder in folders.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
@@ -314,7 +325,7 @@ impl Index {
         entries.retain(|entry| {
             let over = !entry.is_base() && held.iter().any(|scan| entry.has(scan));
             // What cannot be removed is left out all the same.
-            over.then(|| drop(std::fs::remove_file(&entry.path)));
+            (over && !self.is_guest).then(|| drop(std::fs::remove_file(&entry.path)));
             !over
         });
         entries

@@ -185,7 +185,7 @@ impl DoseModel {
 
 /// Mean of exp(-x) for x from 0 to `od`; 1 where that is below 0 or not known.
 #[inline]
-fn depth_mean(od: f32) -> f64 {
+pub(super) fn depth_mean(od: f32) -> f64 {
     let od = f64::from(od);
     if od > 1e-2 {
         (1.0 - (-od).exp()) / od

@@ -40,6 +40,13 @@ impl<'a> Templates<'a> {
         Self { references, reduced: reduces_to.map_or_else(by_state, by_name), energies_ev }
     }
 
+    /// The state variable of the most reduced phase.
+    #[must_use]
+    pub fn reduced_state(&self) -> Option<f64> {
+        let reduced = &self.references.references[self.reduced?];
+        reduced.composition.state.as_ref().map(|(_, value)| *value)
+    }
+
     /// What goes toward the reduced phase is called.
     #[must_use]
     pub fn toward(&self) -> String {

@@ -57,6 +57,8 @@ pub struct Microscope {
     od: Vec<Vec<f64>>,
     /// Share of the thickness that is left, per energy.
     thickness: Vec<f64>,
+    /// Photons that a pixel without sample gets at the first ring current, per energy, where they are given.
+    photons: Option<Vec<f64>>,
     /// Share of the photons that each frame pixel gets; one share of 1 for a point detector.
     bright_field: Vec<f64>,
     /// Frame pixels that are hot, and those that are dead.
@@ -121,10 +123,21 @@ impl Microscope {
             matter,
             od,
             thickness,
+            photons: None,
             bright_field,
         };
         microscope.note_i0();
         Ok(microscope)
+    }
+
+    /// The same with as many detected photons per pixel without sample at each energy, at the first ring current; by default
+    /// they follow the shape of a beamline. What is missing in the list stays so. The flux of the plan, and doses that follow from
+    /// it, stay as they were.
+    #[must_use]
+    pub fn with_photons(mut self, photons: Vec<f64>) -> Self {
+        self.photons = Some(photons);
+        self.note_i0();
+        self
     }
 
     /// Writes down in the truth how bright the empty beam is.
@@ -207,6 +220,9 @@ impl Microscope {
 
     /// Photons that a pixel without sample gets at the first ring current, on average.
     fn full_beam(&self, energy: usize) -> f64 {
+        if let Some(photons) = self.photons.as_ref().and_then(|photons| photons.get(energy)) {
+            return *photons;
+        }
         let true_ev = self.plan.energies_ev[energy] + self.truth.energy_offset_ev[energy];
         self.scenario.beam.photons * beamline_shape(true_ev)
     }
@@ -344,6 +360,19 @@ fn broken(scenario: &Scenario, frame_pixels: usize) -> [Vec<usize>; 2] {
 /// `ms` milliseconds after `start`.
 pub(super) fn after(start: DateTime<Utc>, ms: f64) -> DateTime<Utc> {
     start + TimeDelta::microseconds((ms * 1e3) as i64)
+}
+
+impl Scenario {
+    /// The plan of a scan by this scenario, a second pass included, without building the specimen.
+    ///
+    /// # Errors
+    /// A scenario out of range, or an identifier that is not allowed.
+    pub fn plan(&self, scan_id: &str, started: DateTime<Utc>) -> Result<ScanPlan, SimulationError> {
+        self.check()?;
+        let plan = plan(self, scan_id, started);
+        plan.validate()?;
+        Ok(plan)
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(super) struct Matter {
     film: Option<Film>,
     boundary_px: f64,
     subpixels: usize,
+    /// Pixels of the grid that the specimen is laid out on, over those of the scan: rows, columns.
+    scale: [f64; 2],
 }
 
 /// A film over the whole field, whose thickness goes up and down.
@@ -64,8 +66,10 @@ impl Film {
 }
 
 impl Matter {
-    /// Makes the specimen.
-    pub(super) fn grow(specimen: &Specimen, phases: usize, shape: [usize; 2], rng: &mut ChaCha8Rng) -> Self {
+    /// Makes the specimen for a scan of a shape.
+    pub(super) fn grow(specimen: &Specimen, phases: usize, scan: [usize; 2], rng: &mut ChaCha8Rng) -> Self {
+        let shape = specimen.grid.unwrap_or(scan);
+        let scale = [0, 1].map(|axis| shape[axis] as f64 / scan[axis] as f64);
         let mut grains: Vec<Grain> = Vec::new();
         for index in 0..specimen.particles {
             let radius_range = specimen.radius.map(|share| share * shape[0].min(shape[1]) as f64);
@@ -76,7 +80,7 @@ impl Matter {
             }
         }
         let film = (specimen.film_nm[1] > 0.0).then(|| Film::spread(specimen, phases, shape, rng));
-        Self { grains, film, boundary_px: specimen.boundary_px, subpixels: specimen.subpixels }
+        Self { grains, film, boundary_px: specimen.boundary_px, subpixels: specimen.subpixels, scale }
     }
 
     /// Number of points of a pixel at which it is looked at.
@@ -88,7 +92,12 @@ impl Matter {
     pub(super) fn point(&self, index: usize, y: f64, x: f64) -> (f64, f64) {
         let n = self.subpixels;
         let inside = |i: usize| (i as f64 + 0.5) / n as f64 - 0.5;
-        (y + inside(index / n), x + inside(index % n))
+        let (y, x) = (y + inside(index / n), x + inside(index % n));
+        if self.scale == [1.0; 2] {
+            return (y, x);
+        }
+        // Pixel 0 lies around 0, on either grid.
+        ((y + 0.5) * self.scale[0] - 0.5, (x + 0.5) * self.scale[1] - 0.5)
     }
 
     /// How much there is of each phase in a field, nm times pixels.

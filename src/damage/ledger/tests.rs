@@ -161,8 +161,11 @@ fn what_a_crash_left_between_adding_up_and_removing_is_not_counted_twice() {
     put(&ledger, &late, 1.0);
     assert!(!kept.exists());
     std::fs::write(&kept, bytes).unwrap();
-    let ledger = Ledger::open(dir.path().to_owned());
+    // Who only asks removes nothing.
     let last = plan("last", 24 * (SETTLED_DAYS + 11), 0.0);
+    assert!(near(&prior(&Ledger::visit(dir.path().to_owned()), &last).dose, &[MOST_SETTLED as f32 + 2.0; 8]));
+    assert!(kept.exists());
+    let ledger = Ledger::open(dir.path().to_owned());
     assert!(near(&prior(&ledger, &last).dose, &[MOST_SETTLED as f32 + 2.0; 8]));
     assert!(!kept.exists());
 }

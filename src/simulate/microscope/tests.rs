@@ -370,3 +370,39 @@ fn a_sample_may_be_off_its_references() {
     assert!(ratios.iter().any(|ratio| (ratio - 1.0).abs() > 0.02));
     assert_eq!(exact.truth().phase, off.truth().phase);
 }
+
+#[test]
+fn the_same_specimen_is_seen_with_larger_pixels() {
+    let seen = |shape: [usize; 2]| {
+        microscope(|scenario| {
+            scenario.scan.shape = shape;
+            scenario.specimen.grid = Some([60, 60]);
+        })
+    };
+    let (fine, coarse) = (seen([60, 60]), seen([20, 20]));
+    assert_eq!(fine.truth().phase, microscope(|scenario| scenario.scan.shape = [60, 60]).truth().phase);
+    // The middle of each 3 x 3 pixels is where the large one looks.
+    let middle = |pixel: usize| (pixel / 20 * 3 + 1) * 60 + pixel % 20 * 3 + 1;
+    let alike = (0..400).filter(|&pixel| coarse.truth().phase[pixel] == fine.truth().phase[middle(pixel)]);
+    let alike = alike.count();
+    assert!(alike > 380, "{alike} of 400");
+}
+
+#[test]
+fn photons_that_are_given_are_those_of_the_empty_beam() {
+    let plain = microscope(|scenario| scenario.beam.second_order = 0.0);
+    let given = plain.clone().with_photons(vec![500.0, 70.0]);
+    assert_eq!((given.open_beam(0, 0), given.truth().i0[0]), (500.0, 520.0));
+    let decay = given.ring_current_ma(1, 0) / given.ring_current_ma(0, 0);
+    assert!((given.open_beam(1, 0) - 70.0 * decay).abs() < 1e-9);
+    assert_eq!(given.open_beam(2, 0), plain.open_beam(2, 0));
+}
+
+#[test]
+fn a_plan_needs_no_specimen() {
+    let scenario = Scenario::demo().unwrap();
+    let started = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let whole = Microscope::new(scenario.clone(), &nvpf::reference_set(), "test-1", started).unwrap();
+    assert_eq!(scenario.plan("test-1", started).unwrap(), *whole.plan());
+    assert!(scenario.plan("no name", started).is_err());
+}

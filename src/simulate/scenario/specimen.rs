@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{check, not_negative};
+use crate::scan::MAX_AXIS;
 use crate::simulate::SimulationError;
 
 /// Most particles.
@@ -15,6 +16,10 @@ pub struct Specimen {
     /// What is random in it comes from this number; from that of the scenario where it is missing. Scans of the same
     /// specimen have the same number here and differ in that of the scenario.
     pub seed: Option<u64>,
+    /// Rows and columns of the grid on which the specimen is laid out, and in whose pixels its lengths are: that of the
+    /// scan where it is missing. Scans of the same field with other pixels have the same grid here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grid: Option<[usize; 2]>,
     /// Number of particles; those that find no place are left out.
     pub particles: usize,
     /// Smallest and largest radius, as a share of the shorter side of the field.
@@ -43,6 +48,7 @@ impl Default for Specimen {
     fn default() -> Self {
         Self {
             seed: None,
+            grid: None,
             particles: 8,
             radius: [0.09, 0.17],
             thickness_nm: [50.0, 400.0],
@@ -60,6 +66,8 @@ impl Default for Specimen {
 
 impl Specimen {
     pub(super) fn check(&self) -> Result<(), SimulationError> {
+        let grid = self.grid.unwrap_or([1, 1]);
+        check("specimen.grid", grid.iter().all(|n| (1..=MAX_AXIS).contains(n)), "1 to 16384 each")?;
         check("specimen.particles", self.particles <= MAX_PARTICLES, "at most 1000")?;
         check("specimen.domains", (1..=64).contains(&self.domains), "1 to 64")?;
         let [small, large] = self.radius;
