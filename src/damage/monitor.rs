@@ -147,8 +147,7 @@ impl Monitor {
             circumstances.empty = empty_change(&field.means);
             circumstances.apart = dose_and_time(&field.series);
         }
-        let mut found =
-            reads::findings(reads, (signal, energy_ev), look.unit, budget, self.settings.plateau_known);
+        let mut found = reads::findings(reads, (signal, energy_ev), look.unit, budget);
         for found in &mut found {
             found.finding.forecast = self.forecast(look, &found.doses, &found.finding, &found.kinetics);
         }
@@ -223,7 +222,11 @@ impl Monitor {
                 if state == AlertState::Over { format!("over: {}", last.text) } else { last.text.clone() };
             return Some(Alert { level, state, text, time: now, ..last.clone() });
         };
-        let others = real.iter().map(|found| found.finding.of.clone()).filter(|of| *of != lead.finding.of);
+        let name = |found: &&Found| match found.finding.signal {
+            Signal::Reduction => format!("reduction of {}", found.finding.of),
+            _ => found.finding.of.clone(),
+        };
+        let others = real.iter().filter(|found| !std::ptr::eq(**found, lead)).map(name);
         let told = Told { finding: &lead.finding, others: others.collect(), cause };
         Some(told.alert(key, (level, state), &look.map.plan, now))
     }

@@ -16,15 +16,12 @@ use super::trend::{Trend, Vigilance};
 const LEAST_SCALE: f64 = 0.05;
 /// Share of a signal that every reading is uncertain by: the beam is not the same twice.
 const RELATIVE_FLOOR: f64 = 0.005;
-/// What is known of an amplitude of a reference, as a share.
-const AMPLITUDE: f64 = 0.1;
-/// Share of the matter whose phase must be known for what is known of the phases to hold of the field.
-const KNOWN: f64 = 0.9;
+/// What is known of where a phase ends, as a share of the way: references fit to a tenth or so, and the first visit comes after some dose.
+const AMPLITUDE: f64 = 0.2;
 
 /// A signal of one group.
 pub(super) struct Read {
     pub(super) of: Of,
-    pub(super) matter: usize,
     pub(super) ragged: bool,
     pub(super) series: Series,
     pub(super) means: Vec<Mean>,
@@ -70,49 +67,26 @@ impl Reader<'_> {
                 let (first, visit) = (series.first()?, visits.first()?);
                 series.floor = self.floor_od.hypot(RELATIVE_FLOOR * first);
                 let template = group.phase.and_then(|phase| self.templates.of(phase, *visit, first));
-                Some(Read {
-                    of: group.of.clone(),
-                    matter: group.matter,
-                    ragged: group.ragged,
-                    series,
-                    means,
-                    template,
-                    doses,
-                })
+                Some(Read { of: group.of.clone(), ragged: group.ragged, series, means, template, doses })
             })
             .collect();
         if self.plateau_known {
-            let matter =
-                groups.groups.iter().find(|group| group.of == Of::Field).map_or(0, |group| group.matter);
-            set_plateaus(&mut reads, matter);
+            reads.iter_mut().for_each(set_plateau);
         }
         reads
     }
 }
 
-/// Says where the signals of the phases end, and with them that of the field.
-fn set_plateaus(reads: &mut [Read], matter: usize) {
-    let (mut known, mut sum, mut reduced) = (0, 0.0, 0.0);
-    for read in reads.iter_mut().filter(|read| matches!(read.of, Of::Phase(_))) {
-        let Some(reduction) = read.template.and_then(|template| template.reduction) else { continue };
-        let first = read.series.first().unwrap_or(0.0);
-        read.series.plateau = Some(Plateau { value: first + reduction, sigma: AMPLITUDE * reduction.abs() });
-        known += read.matter;
-        (sum, reduced) = (sum + read.matter as f64 * first, reduced + read.matter as f64 * reduction);
-    }
-    if (known as f64) < KNOWN * matter as f64 || known == 0 || sum == 0.0 {
-        return;
-    }
-    for read in reads.iter_mut().filter(|read| read.of == Of::Field) {
-        // The field has a rim, and the phases are read without their borders: shares are the same.
-        let first = read.series.first().unwrap_or(0.0);
-        let reduction = first * reduced / sum;
+/// Says where the signal of a phase ends. That of the field does not follow from it: what is damaged changes its phase, and with it its end.
+fn set_plateau(read: &mut Read) {
+    let reduction = read.template.and_then(|template| template.reduction);
+    if let (Of::Phase(_), Some(reduction), Some(first)) = (&read.of, reduction, read.series.first()) {
         read.series.plateau = Some(Plateau { value: first + reduction, sigma: AMPLITUDE * reduction.abs() });
     }
 }
 
 /// What of the phases is not reduced yet, relative to the first visit; `None` where no phase could be, or they were not visited alike.
-fn not_reduced(reads: &[Read], plateau_known: bool) -> Option<(Series, Vec<f64>)> {
+fn not_reduced(reads: &[Read]) -> Option<(Series, Vec<f64>)> {
     let phases: Vec<(&Read, f64)> = reads
         .iter()
         .filter(|read| matches!(read.of, Of::Phase(_)))
@@ -157,8 +131,7 @@ fn not_reduced(reads: &[Read], plateau_known: bool) -> Option<(Series, Vec<f64>)
     let doses = (0..energies)
         .map(|energy| mean(&|read| read.doses.get(energy).copied().unwrap_or(f64::NAN)))
         .collect();
-    let plateau = plateau_known.then_some(Plateau { value: 0.0, sigma: AMPLITUDE });
-    Some((Series { readings: readings.collect(), plateau, floor: 0.0 }, doses))
+    Some((Series { readings: readings.collect(), plateau: None, floor: 0.0 }, doses))
 }
 
 /// The findings of a signal: of every group, and for a white line of what is not reduced. `false_alarms` is what all of them may have together; the field
@@ -168,9 +141,8 @@ pub(super) fn findings(
     (signal, energy_ev): (Signal, f64),
     unit: DoseUnit,
     (false_alarms, readings): (f64, usize),
-    plateau_known: bool,
 ) -> Vec<Found> {
-    let reduction = if signal == Signal::WhiteLine { not_reduced(&reads, plateau_known) } else { None };
+    let reduction = if signal == Signal::WhiteLine { not_reduced(&reads) } else { None };
     let leads = 1 + usize::from(reduction.is_some());
     let others = reads.iter().filter(|read| read.of != Of::Field).count();
     let vigilance = |of: &Of| {

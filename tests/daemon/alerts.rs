@@ -282,7 +282,7 @@ fn simulate(rig: &Rig, scenario: &str, scan_id: &str) {
 
 #[test]
 fn a_sample_that_the_beam_spoils_is_told_with_its_cause_and_one_that_holds_is_not() {
-    let rig = setup("").set("log", "level = \"info\"").start();
+    let rig = setup("").start();
     let mut listener = Listener::new(&rig.publish, "alert");
     until("a subscriber", || (rig.metric("phasewatch_publish_subscribers", &[]) == 1.0).then_some(()));
     simulate(&rig, "damage-none", "sound");
