@@ -301,7 +301,7 @@ impl Mapper {
         if scan.last_generation.is_some_and(|last| started < last + self.settings.min_interval) {
             scan.last_ahead = Some(started);
         }
-        let mut reason = scan.live(&snapshot).advance(&snapshot, &changes);
+        let mut reason = scan.advance(&snapshot, &changes);
         if std::mem::take(&mut scan.model_changed) {
             reason = RevisionReason::Model;
         }

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use super::dose::LiveDose;
 use super::watch::LiveWatch;
 use crate::advice::{Advice, AdviceSettings, Adviser, Situation};
-use crate::classify::{DensityView, LiveMap, OffsetSummary, PhaseMap, PhaseSpectra, Recipe, Targets};
+use crate::classify::{
+    DensityView, LiveMap, OffsetSummary, PhaseMap, PhaseSpectra, Recipe, RevisionReason, Targets,
+};
 use crate::damage::{Alert, DamageReport, DoseSettings, MonitorSettings};
 use crate::pipeline::doses::Doses;
 use crate::pipeline::scans::{SharedStack, lock};
 use crate::publish::MeanSpectra;
 use crate::publish::board::ScanSummary;
 use crate::publish::message::Progress;
-use crate::stack::Stack;
+use crate::stack::{PlaneChange, Stack};
 
 /// Mean spectra visit every value of the stack; live they are made no more often than this.
 const SPECTRA_INTERVAL: Duration = Duration::from_secs(2);
@@ -140,6 +142,17 @@ impl MappedScan {
     pub(super) fn live(&mut self, snapshot: &Stack) -> &mut LiveMap {
         let generation = self.generation;
         self.live.get_or_insert_with(|| LiveMap::of(snapshot, self.recipe.clone(), generation))
+    }
+
+    /// Takes in what changed; returns why the next generation will differ. A map that is made anew has it already.
+    pub(super) fn advance(&mut self, snapshot: &Stack, changes: &[PlaneChange]) -> RevisionReason {
+        match &mut self.live {
+            Some(live) => live.advance(snapshot, changes),
+            None => {
+                self.live(snapshot);
+                RevisionReason::Energy
+            }
+        }
     }
 
     /// Fills the dose into a generation of the map.
@@ -361,7 +374,7 @@ mod tests {
     fn scan(stack: &SharedStack) -> MappedScan {
         let recipe = Recipe {
             references: Arc::new(nvpf::reference_set()),
-            absorption: AbsorptionSettings::default(),
+            absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
             baseline: Baseline::None,
             triage: TriageSettings::default(),
             offset: OffsetMode::Report,
@@ -395,6 +408,38 @@ mod tests {
         scan.close();
         drop(kept);
         assert!(scan.stack().is_none() && scan.is_over());
+    }
+
+    #[test]
+    fn what_the_first_map_is_made_of_counts_once() {
+        use crate::scan::{Channel, I0, Pixels, SampleBatch, Signal};
+        let mut plan = test_plan(2, 2, 5);
+        plan.detector.signal = Signal::OpticalDensity;
+        let shared = Arc::new(Mutex::new(Stack::new(plan)));
+        let mut scan = scan(&shared);
+        let mut map_with = |energies: std::ops::Range<usize>| {
+            let (changes, snapshot) = {
+                let mut stack = lock(&shared);
+                for energy in energies {
+                    let batch = SampleBatch {
+                        energy_index: energy as u32,
+                        pixels: Pixels::Run { first: 0, count: 4 },
+                        channel: Channel::Intensity,
+                        values: vec![0.3; 4],
+                        i0: I0::None,
+                        ring_current_ma: None,
+                        energy_ev: None,
+                        time: None,
+                    };
+                    stack.push(energy as u64, &batch).unwrap();
+                }
+                (stack.take_changes(), stack.clone())
+            };
+            let reason = scan.advance(&snapshot, &changes);
+            scan.live(&snapshot).generation_of(&snapshot, reason, None).0.energies_seen
+        };
+        assert_eq!(map_with(0..3), [3; 4]);
+        assert_eq!(map_with(3..4), [4; 4]);
     }
 
     #[test]
