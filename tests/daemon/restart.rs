@@ -38,7 +38,10 @@ fn a_scan_that_was_cut_short_is_replaced_and_a_finished_one_never() {
     // The sender, too, begins again.
     let mut feed = Feed::push(rig.source());
     feed.send_all(&Script::new("cut").whole());
-    let scan = rig.archived("cut");
+    // It was archived before, and is so again until what comes opens it.
+    let scan = rig.wait_scan("cut", "archived whole", |scan| {
+        scan["state"] == "archived" && scan["outcome"]["status"] == "complete"
+    });
     assert_eq!((folder(&scan), &manifest(&cut)["provisional"]), (cut.clone(), &json!(false)));
     // The same scan once more leaves what is there alone; another under its id goes beside it.
     feed.send_all(&Script::new("whole").whole());
