@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PhaseMap, Status};
+use super::PhaseMap;
 
 /// Whether numbers are doses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,11 +86,10 @@ impl PhaseMap {
     /// Pixels that are sample: of any status but unmeasured and background.
     #[must_use]
     pub fn particle_pixels(&self) -> Vec<usize> {
-        let is_sample = |status: &Status| !matches!(status, Status::Unmeasured | Status::Background);
         self.status
             .iter()
             .enumerate()
-            .filter(|(_, status)| is_sample(status))
+            .filter(|(_, status)| status.is_sample())
             .map(|(pixel, _)| pixel)
             .collect()
     }

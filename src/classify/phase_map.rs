@@ -52,6 +52,12 @@ impl Status {
         Self::Ambiguous,
     ];
 
+    /// Whether a pixel is sample: measured, and not empty.
+    #[must_use]
+    pub fn is_sample(self) -> bool {
+        !matches!(self, Self::Unmeasured | Self::Background)
+    }
+
     /// The word in the table.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -72,7 +72,8 @@ impl History {
         findings: &[Finding],
         templates: &Templates<'_>,
     ) -> Circumstances {
-        let first = self.records.iter().find(|other| other.scan_id != record.scan_id);
+        // The first that it is compared with.
+        let first = self.records.iter().find(|other| other.is_comparable(record));
         let between = |of: &dyn Fn(&ScanRecord) -> Option<(f64, f64)>| {
             let (then, now) = (of(first?)?, of(record)?);
             Some((now.0 - then.0, then.1.hypot(now.1)))

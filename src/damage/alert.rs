@@ -62,7 +62,7 @@ pub enum Verdict {
 pub struct AlertKey {
     /// The scan.
     pub scan_id: String,
-    /// The rule that speaks, with what it speaks of, e.g. `white_line/phase/na2.0`.
+    /// The rule that speaks, with what it speaks of, e.g. `white_line`, `scans/state`.
     pub rule: String,
     /// Counts from 1 within scan and rule.
     pub episode: u32,

@@ -17,7 +17,7 @@ pub struct Heights {
 }
 
 /// The state of one rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
     episode: u32,
     level: Option<Level>,
@@ -36,7 +36,7 @@ pub enum Step {
 }
 
 /// The rules of one scan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Episodes {
     states: BTreeMap<String, State>,
 }
@@ -61,11 +61,6 @@ impl Episodes {
             }
         }
         state.level.map_or(Step::Quiet, |level| Step::At(state.episode, level))
-    }
-
-    /// Rules with an episode that is not over: number and level.
-    pub fn open(&self) -> impl Iterator<Item = (&str, u32, Level)> {
-        self.states.iter().filter_map(|(rule, state)| Some((rule.as_str(), state.episode, state.level?)))
     }
 }
 
@@ -97,7 +92,6 @@ mod tests {
         assert_eq!(step(None, None), Step::Over(1, Critical));
         assert_eq!(step(None, None), Step::Quiet);
         assert_eq!(step(Some(Notice), Some(Notice)), Step::At(2, Notice));
-        assert_eq!(episodes.open().collect::<Vec<_>>(), [("r", 2, Notice)]);
     }
 
     proptest! {

@@ -90,8 +90,10 @@ pub struct Finding {
     pub forecast: Option<Forecast>,
     /// Median of the slopes.
     pub robust_slope: f64,
-    /// Cumulative sum, in standard errors.
+    /// Cumulative sum, in standard errors, and how much it must be.
     pub sum: f64,
+    /// See `sum`.
+    pub sum_limit: f64,
 }
 
 impl Finding {
@@ -130,6 +132,7 @@ impl Finding {
             forecast: None,
             robust_slope: trend.robust_slope,
             sum: trend.sum,
+            sum_limit: vigilance.sum_limit(),
             series,
         };
         Some((finding, trend, kinetics))
@@ -211,20 +214,29 @@ impl Finding {
         let suffix = self.unit.suffix();
         put(format!("dose_{suffix}"), self.dose());
         put("readings".to_owned(), self.series.len() as f64);
-        put("od_first".to_owned(), self.series.first().unwrap_or(f64::NAN));
-        put("od_now".to_owned(), self.series.readings.last().map_or(f64::NAN, |reading| reading.value));
-        put("lost_percent".to_owned(), 100.0 * self.lost.middle);
-        put("lost_percent_low".to_owned(), 100.0 * self.lost.low);
-        put("lost_percent_high".to_owned(), 100.0 * self.lost.high);
+        // What the values are.
+        let value = match self.signal {
+            Signal::WhiteLine | Signal::Mass => "od",
+            Signal::Reduction => "not_reduced",
+            Signal::State => "state",
+            Signal::Residual => "chi2",
+        };
+        put(format!("{value}_first"), self.series.first().unwrap_or(f64::NAN));
+        put(format!("{value}_now"), self.series.readings.last().map_or(f64::NAN, |reading| reading.value));
+        // A state is no share of anything.
+        let (lost, by) = if self.signal == Signal::State { ("lost", 1.0) } else { ("lost_percent", 100.0) };
+        put(lost.to_owned(), by * self.lost.middle);
+        put(format!("{lost}_low"), by * self.lost.low);
+        put(format!("{lost}_high"), by * self.lost.high);
         if let Some(end) = self.lost_at_end {
             put("lost_at_end_percent".to_owned(), 100.0 * end.middle);
         }
-        for (name, value) in [
+        for (name, rate) in [
             ("", self.initial_rate.middle),
             ("_low", self.initial_rate.low),
             ("_high", self.initial_rate.high),
         ] {
-            put(format!("initial_rate_od_per_{suffix}{name}"), value);
+            put(format!("initial_rate_{value}_per_{suffix}{name}"), rate);
         }
         if let Some(critical) = self.critical_dose {
             for (name, value) in [("", critical.middle), ("_low", critical.low), ("_high", critical.high)] {

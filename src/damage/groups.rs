@@ -57,19 +57,12 @@ pub struct Groups {
     pub empty: Vec<usize>,
 }
 
-fn is_matter(status: Status) -> bool {
-    matches!(
-        status,
-        Status::Classified | Status::Mixture | Status::Unknown | Status::Ambiguous | Status::Saturated
-    )
-}
-
 impl Groups {
     /// The groups of a map that have at least `least` pixels of matter.
     #[must_use]
     pub fn of(map: &PhaseMap, least: usize) -> Self {
         let [ny, nx] = map.plan.grid.shape;
-        let matter: Vec<bool> = map.status.iter().map(|&status| is_matter(status)).collect();
+        let matter: Vec<bool> = map.status.iter().map(|&status| status.is_sample()).collect();
         let labels = components(&matter, ny, nx);
         let count = labels.iter().copied().max().unwrap_or(0);
         let mut sizes = vec![0_usize; count + 1];
@@ -132,7 +125,7 @@ impl Groups {
 fn common_phase(map: &PhaseMap, pixels: &[usize]) -> Option<usize> {
     let mut counts = vec![0_usize; map.phases.len()];
     for &pixel in pixels {
-        if is_matter(map.status[pixel])
+        if map.status[pixel].is_sample()
             && let Some(count) = counts.get_mut(usize::from(map.phase[pixel]))
         {
             *count += 1;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::{DoseUnit, Finding};
 use super::groups::{Groups, Of};
-use super::sentinels::Signal;
+use super::sentinels::{LEAST_EMPTY, Signal};
 use super::series::{Reading, Series};
 use super::trend::Vigilance;
 use crate::classify::{DensityView, NO_PHASE, PhaseMap, Status};
@@ -83,7 +83,7 @@ impl Labels {
                 .iter()
                 .map(|group| (name(&group.of), Runs::of(group.pixels.iter().copied())))
                 .collect(),
-            matter: Runs::of((0..map.len()).filter(|&pixel| holds_matter(map.status[pixel]))),
+            matter: Runs::of((0..map.len()).filter(|&pixel| map.status[pixel].is_sample())),
         }
     }
 
@@ -101,7 +101,7 @@ impl Labels {
             ((0..ny).contains(&y) && (0..nx).contains(&x)).then(|| (y * nx + x) as usize)
         };
         let matter: Vec<[isize; 2]> = (0..map.len())
-            .filter(|&pixel| holds_matter(map.status[pixel]))
+            .filter(|&pixel| map.status[pixel].is_sample())
             .filter_map(|pixel| places[pixel])
             .collect();
         let common = |shift: [isize; 2]| {
@@ -142,10 +142,6 @@ impl Labels {
     }
 }
 
-fn holds_matter(status: Status) -> bool {
-    !matches!(status, Status::Background | Status::Unmeasured)
-}
-
 /// What a scan found of one group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupRecord {
@@ -159,7 +155,7 @@ pub struct GroupRecord {
     pub mass: Option<Estimate>,
     /// White line less pre-edge, OD.
     pub white_line: Option<Estimate>,
-    /// Mean state variable, or share of the most reduced phase.
+    /// Mean state variable, where the references have one.
     pub state: Option<Estimate>,
     /// Mean reduced chi² of the fits.
     pub residual: Option<Estimate>,
@@ -257,7 +253,7 @@ impl ScanRecord {
         }
     }
 
-    fn is_comparable(&self, other: &Self) -> bool {
+    pub(super) fn is_comparable(&self, other: &Self) -> bool {
         self.unit == other.unit
             && self.references_sha256 == other.references_sha256
             && self.window_ev.len() == other.window_ev.len()
@@ -294,10 +290,9 @@ impl WindowMeans {
 
 /// What empty pixels say before the edge: nothing, unless I0 is off.
 fn empty(map: &PhaseMap, pre: &WindowMeans) -> Option<Estimate> {
-    const LEAST: usize = 100;
     let is_empty = |pixel: &usize| map.status[*pixel] == Status::Background && pre.count[*pixel] > 0;
     let values: Vec<f64> = (0..map.len()).filter(is_empty).map(|pixel| pre.at(pixel).0).collect();
-    of_values(&values).filter(|_| values.len() >= LEAST)
+    of_values(&values).filter(|_| values.len() >= LEAST_EMPTY)
 }
 
 /// Mean and standard error of what pixels say, each one observation.
@@ -332,7 +327,7 @@ fn state(map: &PhaseMap, references: &ReferenceSet, pixels: &[usize]) -> Option<
 }
 
 fn residual(map: &PhaseMap, pixels: &[usize]) -> Option<Estimate> {
-    let matter = pixels.iter().filter(|&&pixel| holds_matter(map.status[pixel]));
+    let matter = pixels.iter().filter(|&&pixel| map.status[pixel].is_sample());
     let values: Vec<f64> =
         matter.map(|&pixel| f64::from(map.fit_chi2[pixel])).filter(|chi2| chi2.is_finite()).collect();
     of_values(&values)
@@ -359,6 +354,12 @@ pub struct History {
 }
 
 impl History {
+    /// Whether any of its scans was mapped with these references.
+    #[must_use]
+    pub fn is_comparable_with(&self, references_sha256: &str) -> bool {
+        self.records.iter().any(|record| record.references_sha256 == references_sha256)
+    }
+
     /// Takes in a scan, in the place of an earlier record of it.
     pub fn take(&mut self, record: ScanRecord) {
         self.records.retain(|own| own.scan_id != record.scan_id);
@@ -418,7 +419,15 @@ fn series_of(records: &[&ScanRecord], of: &str, signal: Signal) -> Series {
         let time_s = (record.started - start?).as_seconds_f64();
         Some(Reading { dose: group.dose, time_s, value: estimate.value, sigma: estimate.sigma.hypot(floor) })
     };
-    Series { readings: records.iter().filter_map(reading).collect(), plateau: None, floor: 0.0 }
+    let mut readings: Vec<Reading> = records.iter().filter_map(reading).collect();
+    if records.first().is_some_and(|record| record.unit == DoseUnit::Seconds) {
+        // Nobody added these up before.
+        readings.iter_mut().fold(0.0, |sum, reading| {
+            reading.dose += sum;
+            reading.dose
+        });
+    }
+    Series { readings, plateau: None, floor: 0.0 }
 }
 
 #[cfg(test)]

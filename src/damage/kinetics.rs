@@ -8,7 +8,7 @@
 //! Early in a damage nobody can know `a` and `b` apart, only their product; a fit that pretends otherwise is confidently wrong. So nothing is
 //! fitted: for each law and each `b` of a grid, evenly spaced in its logarithm, `A0` and `a` have an exact Gaussian posterior, and
 //! all of these together, weighted by their evidence, say what is known of the rate, of the future, and of the critical dose. What is believed beforehand: any `b`
-//! is as likely as any other in the logarithm, but less and less so where all would be over within a third of the dose, `a` is of the size of the signal or less, any `A0` goes.
+//! is as likely as any other in the logarithm, but less and less so where all would be over within a fifth of the dose, `a` is of the size of the signal or less, any `A0` goes.
 //! Where the plateau is known, that counts as a reading at an endless dose.
 //!
 //! A critical dose is claimed only where the plateau is known or most of the change was seen, and its error is a fifth or less.
@@ -128,18 +128,6 @@ impl Kinetics {
     #[must_use]
     pub fn initial_rate(&self) -> Interval {
         self.interval(|component| component.combine(0.0, component.b))
-    }
-
-    /// The value without dose.
-    #[must_use]
-    pub fn without_dose(&self) -> Interval {
-        self.interval(|component| component.combine(1.0, 0.0))
-    }
-
-    /// The value at a dose.
-    #[must_use]
-    pub fn at(&self, dose: f64) -> Interval {
-        self.interval(|component| component.combine(1.0, -component.lost(dose)))
     }
 
     /// The change from one dose to another; positive where the signal falls.

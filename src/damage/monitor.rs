@@ -10,7 +10,8 @@ use super::finding::{DoseUnit, Finding, Forecast};
 use super::groups::{Groups, Of};
 use super::kinetics::Kinetics;
 use super::reads::{self, Found, Reader, empty_change};
-use super::sentinels::{Images, Sentinels, Signal};
+use super::report::DamageReport;
+use super::sentinels::{Images, Progress, Sentinels, Signal};
 use super::telling::{MonitorSettings, Told};
 use super::template::Templates;
 use crate::classify::{DensityView, PhaseMap};
@@ -36,6 +37,8 @@ pub struct Look<'a> {
     pub unit: DoseUnit,
     /// When an energy of the plan was measured, s after the start of the scan, where it was.
     pub elapsed_s: &'a dyn Fn(usize) -> Option<f64>,
+    /// How many pixels of the image at an energy of the plan were measured.
+    pub measured: &'a dyn Fn(usize) -> usize,
 }
 
 /// The monitor of one scan.
@@ -44,7 +47,8 @@ pub struct Monitor {
     settings: MonitorSettings,
     references: std::sync::Arc<ReferenceSet>,
     episodes: Episodes,
-    visits: usize,
+    /// How far the sentinels were at the last look.
+    progress: Progress,
     findings: Vec<Finding>,
     last: Vec<Alert>,
 }
@@ -57,16 +61,18 @@ impl Monitor {
             settings,
             references,
             episodes: Episodes::default(),
-            visits: 0,
+            progress: Progress::default(),
             findings: Vec::new(),
             last: Vec::new(),
         }
     }
 
-    /// The references that are looked with.
+    /// What is said after the last look at a scan.
     #[must_use]
-    pub fn references(&self) -> &ReferenceSet {
-        &self.references
+    pub fn report(&self, plan: &ScanPlan, first_entries: &[usize], unit: DoseUnit) -> DamageReport {
+        let sentinels = Sentinels::of(&plan.energies_ev, first_entries, &self.references);
+        let reduced = Templates::new(&self.references, self.settings.reduces_to.as_deref(), &[]);
+        DamageReport::new(plan, unit, &sentinels, self.findings.clone(), reduced.knows_reduced())
     }
 
     /// What was found at the last look, signal by signal and group by group.
@@ -75,35 +81,42 @@ impl Monitor {
         &self.findings
     }
 
-    /// Whether another visit of a sentinel is complete since the last look; `done` says it of an energy of the plan.
+    /// Whether another visit of a sentinel is there since the last look; `measured` says how many pixels of an image are.
     #[must_use]
-    pub fn is_due(&self, plan: &ScanPlan, first_entries: &[usize], done: impl Fn(usize) -> bool) -> bool {
+    pub fn is_due(
+        &self,
+        plan: &ScanPlan,
+        first_entries: &[usize],
+        measured: &dyn Fn(usize) -> usize,
+    ) -> bool {
         let sentinels = Sentinels::of(&plan.energies_ev, first_entries, &self.references);
-        let visits = sentinels.visits_done(done);
-        visits > self.visits && visits >= 2
+        sentinels.progress(plan.energies_ev.len(), measured).is_due_after(&self.progress)
     }
 
     /// Looks. Every open alert comes with its newest numbers; what is over comes once more, and says so.
     pub fn look(&mut self, look: &Look<'_>, now: DateTime<Utc>) -> Vec<Alert> {
         let plan = &look.map.plan;
-        let sentinels = Sentinels::of(&plan.energies_ev, &look.view.first_entries(), &self.references);
+        let mut sentinels = Sentinels::of(&plan.energies_ev, &look.view.first_entries(), &self.references);
+        let planned: Vec<usize> = sentinels.signals.iter().map(|(_, _, visits)| visits.len()).collect();
+        self.progress = sentinels.progress(plan.energies_ev.len(), look.measured);
+        sentinels.keep_done(plan.energies_ev.len(), look.measured);
         let groups = Groups::of(look.map, self.settings.least_pixels);
         let field = groups.groups.iter().find(|group| group.of == Of::Field);
         let matter = field.map_or(&[][..], |field| &field.pixels);
+        // The doses are those of the pixels, whatever the signal.
+        let doses: Vec<Vec<f64>> = groups.groups.iter().map(|group| (look.doses)(&group.pixels)).collect();
         let mut alerts = Vec::new();
-        (self.visits, self.findings) = (0, Vec::new());
+        self.findings = Vec::new();
         let false_alarms = self.settings.false_alarms / sentinels.signals.len().max(1) as f64;
-        for (signal, energy_ev, visits) in &sentinels.signals {
+        let rules = sentinels.rules();
+        for (((signal, energy_ev, visits), rule), planned) in
+            sentinels.signals.iter().zip(&rules).zip(planned)
+        {
             let images = Images::of(look.view, visits, plan.grid.nx(), matter);
-            self.visits += images.visits().len();
-            let budget = (false_alarms, visits.len());
-            let rule = if sentinels.is_alone(*signal) {
-                signal.name().to_owned()
-            } else {
-                format!("{}@{energy_ev}", signal.name())
-            };
-            let (found, circumstances) = self.read(look, (*signal, *energy_ev), &images, &groups, budget);
-            alerts.extend(self.judge(look, &rule, &found, &circumstances, now));
+            let budget = (false_alarms, planned);
+            let (found, circumstances) =
+                self.read(look, (*signal, *energy_ev), &images, (&groups, &doses), budget);
+            alerts.extend(self.judge(look, rule, &found, &circumstances, now));
             self.findings.extend(found.into_iter().map(|found| found.finding));
         }
         self.last.clone_from(&alerts);
@@ -116,7 +129,7 @@ impl Monitor {
         look: &Look<'_>,
         (signal, energy_ev): (Signal, f64),
         images: &Images,
-        groups: &Groups,
+        (groups, doses): (&Groups, &[Vec<f64>]),
         budget: (f64, usize),
     ) -> (Vec<Found>, Circumstances) {
         let drift = &look.map.origin.drift;
@@ -134,9 +147,10 @@ impl Monitor {
             ..Circumstances::default()
         };
         let reader = Reader {
+            signal,
             images,
             templates: &templates,
-            doses: look.doses,
+            doses,
             elapsed_s: look.elapsed_s,
             unmoved_px,
             floor_od: self.settings.floor_od,
@@ -165,26 +179,21 @@ impl Monitor {
         let energies = doses.len();
         let first = finding.series.readings.first()?.dose;
         let lost_at = |energy: usize| (kinetics.loss(first, doses[energy]).middle / finding.scale).abs();
-        let measured = |energy: &usize| (look.elapsed_s)(*energy).is_some();
-        let last = (0..energies).rev().find(measured)?;
         let share = self.settings.warn_loss;
-        if !finding.is_real
-            || finding.lost.middle.abs() >= share
-            || energies <= last + 1
-            || lost_at(energies - 1) < share
-        {
+        if !finding.is_real || finding.lost.middle.abs() >= share {
             return None;
         }
-        // What is lost grows with the dose.
-        let (mut low, mut high) = (last, energies - 1);
-        while high - low > 1 {
-            let middle = usize::midpoint(low, high);
-            if lost_at(middle) < share { low = middle } else { high = middle }
-        }
-        let start = (0..energies).find(measured)?;
-        let pace_s = ((look.elapsed_s)(last)? - (look.elapsed_s)(start)?) / (last - start).max(1) as f64;
-        let minutes = (last > start && pace_s > 0.0).then(|| pace_s * (high - last) as f64 / 60.0);
-        Some(Forecast { share, energy: high, energies, minutes })
+        // What is left to be measured, in the order of the plan: what is lost grows with it.
+        let (measured, left): (Vec<usize>, Vec<usize>) =
+            (0..energies).partition(|&energy| (look.elapsed_s)(energy).is_some());
+        let after = left.partition_point(|&energy| lost_at(energy) < share);
+        let energy = *left.get(after)?;
+        let times: Vec<f64> = measured.iter().filter_map(|&energy| (look.elapsed_s)(energy)).collect();
+        let (start, last) =
+            times.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &t| (a.min(t), b.max(t)));
+        let pace_s = (last - start) / times.len().saturating_sub(1).max(1) as f64;
+        let minutes = (pace_s > 0.0).then(|| pace_s * (after + 1) as f64 / 60.0);
+        Some(Forecast { share, energy, energies, minutes })
     }
 
     /// What a signal has to say, group by group taken together: one alert at most.

@@ -37,8 +37,15 @@ fn look_at_all(microscope: &Microscope) -> (Monitor, Vec<Alert>) {
     let half = |(dose, own): (&f64, &f64)| dose - 0.5 * own;
     let doses = |_: &[usize]| truth.dose_mgy.iter().zip(&truth.dose_of_energy_mgy).map(half).collect();
     let elapsed_s = |energy: usize| Some(energy as f64);
-    let look =
-        Look { view: &view, map: &settled.map, doses: &doses, unit: DoseUnit::Mgy, elapsed_s: &elapsed_s };
+    let measured = |energy: usize| stack.plane(energy).measured();
+    let look = Look {
+        view: &view,
+        map: &settled.map,
+        doses: &doses,
+        unit: DoseUnit::Mgy,
+        elapsed_s: &elapsed_s,
+        measured: &measured,
+    };
     let mut monitor = Monitor::new(MonitorSettings::default(), Arc::clone(&recipe.references));
     let alerts = monitor.look(&look, DateTime::UNIX_EPOCH);
     (monitor, alerts)

@@ -42,9 +42,11 @@ pub(super) struct Found {
 
 /// How a signal is read.
 pub(super) struct Reader<'a> {
+    pub(super) signal: Signal,
     pub(super) images: &'a Images,
     pub(super) templates: &'a Templates<'a>,
-    pub(super) doses: &'a dyn Fn(&[usize]) -> Vec<f64>,
+    /// For each group.
+    pub(super) doses: &'a [Vec<f64>],
     pub(super) elapsed_s: &'a dyn Fn(usize) -> Option<f64>,
     pub(super) unmoved_px: f64,
     pub(super) floor_od: f64,
@@ -58,19 +60,30 @@ impl Reader<'_> {
         let mut reads: Vec<Read> = groups
             .groups
             .iter()
-            .filter_map(|group| {
+            .zip(self.doses)
+            .filter_map(|(group, doses)| {
                 let (visits, means) = self.images.read(group, &groups.empty, self.unmoved_px);
-                let doses = (self.doses)(&group.pixels);
                 let dose = |visit: &Visit| doses.get(visit.energy).copied().unwrap_or(f64::NAN);
                 let time_s = |visit: &Visit| (self.elapsed_s)(visit.energy).unwrap_or(visit.energy as f64);
+                // By dose, whatever the order in which the plan names them.
+                let mut seen: Vec<(Visit, Mean)> = visits.into_iter().zip(means).collect();
+                seen.sort_by(|(a, _), (b, _)| dose(a).total_cmp(&dose(b)));
+                let (visits, means): (Vec<Visit>, Vec<Mean>) = seen.into_iter().unzip();
                 let mut series = series(&visits, &means, dose, time_s, 0.0);
                 let (first, visit) = (series.first()?, visits.first()?);
                 series.floor = self.floor_od.hypot(RELATIVE_FLOOR * first);
                 let template = group.phase.and_then(|phase| self.templates.of(phase, *visit, first));
-                Some(Read { of: group.of.clone(), ragged: group.ragged, series, means, template, doses })
+                Some(Read {
+                    of: group.of.clone(),
+                    ragged: group.ragged,
+                    series,
+                    means,
+                    template,
+                    doses: doses.clone(),
+                })
             })
             .collect();
-        if self.plateau_known {
+        if self.plateau_known && self.signal == Signal::WhiteLine {
             reads.iter_mut().for_each(set_plateau);
         }
         reads
@@ -80,8 +93,15 @@ impl Reader<'_> {
 /// Says where the signal of a phase ends. That of the field does not follow from it: what is damaged changes its phase, and with it its end.
 fn set_plateau(read: &mut Read) {
     let reduction = read.template.and_then(|template| template.reduction);
-    if let (Of::Phase(_), Some(reduction), Some(first)) = (&read.of, reduction, read.series.first()) {
-        read.series.plateau = Some(Plateau { value: first + reduction, sigma: AMPLITUDE * reduction.abs() });
+    let (Of::Phase(_), Some(reduction), Some(first)) = (&read.of, reduction, read.series.readings.first())
+    else {
+        return;
+    };
+    // What is reduced already ends where it is; that says nothing of what else may be lost of it.
+    if reduction.abs() > LEAST_SCALE {
+        let own = read.series.variance(first).sqrt();
+        let sigma = (AMPLITUDE * reduction).hypot(own);
+        read.series.plateau = Some(Plateau { value: first.value + reduction, sigma });
     }
 }
 
@@ -155,7 +175,7 @@ pub(super) fn findings(
         let (Some(first), Some(mean)) = (series.first(), means.first()) else { continue };
         let scale = first.abs().max(LEAST_SCALE);
         let names = (signal, Some(energy_ev), of.to_string());
-        let (end, own) = (doses.last().copied(), vigilance(&of));
+        let (end, own) = (doses.iter().copied().reduce(f64::max), vigilance(&of));
         let Some((mut finding, trend, kinetics)) = Finding::of(names, unit, series, scale, end, &own) else {
             continue;
         };
@@ -173,7 +193,7 @@ pub(super) fn findings(
     }
     if let Some((series, doses)) = reduction {
         let names = (Signal::Reduction, Some(energy_ev), Of::Field.to_string());
-        let end = doses.last().copied();
+        let end = doses.iter().copied().reduce(f64::max);
         let of_all = Finding::of(names, unit, series, 1.0, end, &vigilance(&Of::Field));
         found.extend(of_all.map(|(finding, _, kinetics)| Found {
             of: Of::Field,
@@ -194,6 +214,6 @@ fn change_error(finding: &Finding, trend: &Trend) -> f64 {
 
 /// Change of the empty pixels from the first visit to the last, and its error.
 pub(super) fn empty_change(means: &[Mean]) -> Option<(f64, f64)> {
-    let (first, last) = (means.first()?, means.last()?);
-    Some((last.empty? - first.empty?, first.sigma.hypot(last.sigma)))
+    let (first, last) = (means.first()?.empty?, means.last()?.empty?);
+    Some((last.0 - first.0, first.1.hypot(last.1)))
 }

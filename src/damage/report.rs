@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::finding::{DoseUnit, Finding};
 use super::history::ScanRecord;
 use super::sentinels::Sentinels;
+use crate::scan::ScanPlan;
 
 /// Name and version of the format.
 pub const REPORT_FORMAT: &str = "phasewatch-damage/1";
@@ -34,16 +35,21 @@ pub struct DamageReport {
 }
 
 impl DamageReport {
-    /// Of findings.
-    #[must_use]
-    pub fn new(
-        scan_id: &str,
-        simulated: bool,
+    /// Of findings. `knows_reduced`: whether it is known what is most reduced.
+    pub(super) fn new(
+        plan: &ScanPlan,
         unit: DoseUnit,
         sentinels: &Sentinels,
         findings: Vec<Finding>,
+        knows_reduced: bool,
     ) -> Self {
         let mut remarks = Vec::new();
+        if !knows_reduced {
+            remarks.push(
+                "it is not known which reference is the most reduced (damage.reduces_to, or a state variable in references.toml): damage is not told from other changes"
+                    .to_owned(),
+            );
+        }
         if sentinels.is_empty() {
             remarks.push(
                 "no energy is measured more than once: damage within the scan cannot be seen; two sentinels, one before the edge and one on the white line, would show it"
@@ -63,8 +69,8 @@ impl DamageReport {
             sentinels.signals.iter().map(|(_, energy_ev, visits)| (*energy_ev, visits.len())).collect();
         Self {
             format: REPORT_FORMAT,
-            scan_id: scan_id.to_owned(),
-            simulated,
+            scan_id: plan.scan_id.clone(),
+            simulated: plan.simulated,
             unit,
             unit_text: unit.name(),
             sentinels,

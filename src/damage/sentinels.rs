@@ -10,6 +10,8 @@
 //! is counted as one, not as many pixels; what the photons alone make counts where that is more. The images of a sentinel are brought to where the
 //! first of them has the sample ([`super::still`]), and what is left of the displacement would do to this very group is added to the error.
 
+use std::collections::BTreeMap;
+
 use super::groups::Group;
 use super::series::{Reading, Series};
 use super::still;
@@ -19,13 +21,17 @@ use crate::reference::ReferenceSet;
 /// Share of a group's pixels that a visit must have measured to count.
 const MEASURED: f64 = 0.8;
 /// Empty pixels needed to compare with.
-const LEAST_EMPTY: usize = 100;
+pub(super) const LEAST_EMPTY: usize = 100;
 /// Change of blur from visit to visit that may stay unnoticed, pixels²: half the variance that it adds to the spot. Resampling makes as much.
 const BLUR_PX2: f64 = 0.04;
 /// Displacement that stays whatever the images tell, pixels.
 const LEAST_ERROR_PX: f64 = 0.025;
 /// Times that an energy must be planned to be a sentinel.
 const LEAST_VISITS: usize = 2;
+/// Most bytes of the images of one signal at once, and visits that are kept whatever they take.
+const MOST_BYTES: usize = 256 << 20;
+/// See [`MOST_BYTES`].
+const LEAST_KEPT: usize = 8;
 
 /// A signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -37,7 +43,7 @@ pub enum Signal {
     Mass,
     /// What of all phases is not reduced yet, by the references.
     Reduction,
-    /// Mean of the state variable, such as the sodium content, or else the share of the most reduced phase.
+    /// Mean of the state variable, such as the sodium content.
     State,
     /// What no reference explains.
     Residual,
@@ -66,14 +72,6 @@ pub struct Visit {
     pub less: Option<usize>,
 }
 
-impl Visit {
-    /// Index of the image that was measured last.
-    #[must_use]
-    pub fn last(&self) -> usize {
-        self.energy.max(self.less.unwrap_or(0))
-    }
-}
-
 /// The sentinels of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sentinels {
@@ -82,33 +80,31 @@ pub struct Sentinels {
 }
 
 impl Sentinels {
-    /// Those of a plan with these energies; `first_entries` names for each the first entry of the same energy.
+    /// Those of a plan with these energies; `first_entries` names for each the first entry of the same energy. Two entries side by side, as where
+    /// two ranges meet, are one visit, and no sentinel.
     #[must_use]
     pub fn of(energies_ev: &[f64], first_entries: &[usize], references: &ReferenceSet) -> Self {
-        let visits_of = |first: usize| -> Vec<usize> {
-            (0..energies_ev.len()).filter(|&entry| first_entries[entry] == first).collect()
-        };
-        let repeated: Vec<usize> = (0..energies_ev.len())
-            .filter(|&entry| first_entries[entry] == entry && visits_of(entry).len() >= LEAST_VISITS)
-            .collect();
-        let is_before = |entry: &usize| energies_ev[*entry] <= references.pre_edge.to_ev;
-        let before: Vec<usize> = repeated.iter().copied().filter(is_before).collect();
-        let mut signals = Vec::new();
-        for &entry in &repeated {
-            let plain = |energy| Visit { energy, less: None };
-            if is_before(&entry) {
-                let visits = visits_of(entry).into_iter().map(plain).collect();
-                signals.push((Signal::Mass, energies_ev[entry], visits));
-                continue;
-            }
-            let partners: Vec<usize> = before.iter().flat_map(|&first| visits_of(first)).collect();
-            let nearest =
-                |energy: usize| partners.iter().copied().min_by_key(|&other| (other.abs_diff(energy), other));
-            let visits = visits_of(entry).into_iter();
-            let visits = visits.map(|energy| Visit { energy, less: nearest(energy) }).collect();
-            signals.push((Signal::WhiteLine, energies_ev[entry], visits));
+        let mut visits: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (entry, &first) in first_entries.iter().enumerate().take(energies_ev.len()) {
+            visits.entry(first).or_default().push(entry);
         }
-        Self { signals }
+        visits.retain(|first, visits| visits.last().is_some_and(|last| last - first > 1));
+        let is_before = |entry: usize| energies_ev[entry] <= references.pre_edge.to_ev;
+        let before = visits.iter().filter(|(first, _)| is_before(**first));
+        let mut partners: Vec<usize> = before.flat_map(|(_, visits)| visits.iter().copied()).collect();
+        partners.sort_unstable();
+        let nearest = |energy: usize| {
+            let after = partners.partition_point(|&partner| partner < energy);
+            let beside = [after.checked_sub(1), Some(after)].into_iter().flatten();
+            beside.filter_map(|i| partners.get(i).copied()).min_by_key(|partner| partner.abs_diff(energy))
+        };
+        let signals = visits.iter().map(|(&first, visits)| {
+            let (signal, less): (_, &dyn Fn(usize) -> Option<usize>) =
+                if is_before(first) { (Signal::Mass, &|_| None) } else { (Signal::WhiteLine, &nearest) };
+            let visit = |&energy: &usize| Visit { energy, less: less(energy) };
+            (signal, energies_ev[first], visits.iter().map(visit).collect())
+        });
+        Self { signals: signals.collect() }
     }
 
     /// Whether there are none.
@@ -117,18 +113,62 @@ impl Sentinels {
         self.signals.is_empty()
     }
 
-    /// Whether there is one sentinel only of a signal.
+    /// Name of the rule of each signal: that of the signal for its first sentinel, with the energy for every other, so that a plan that grows
+    /// changes no name.
     #[must_use]
-    pub fn is_alone(&self, signal: Signal) -> bool {
-        self.signals.iter().filter(|(own, _, _)| *own == signal).count() == 1
+    pub fn rules(&self) -> Vec<String> {
+        let is_first = |i: usize| self.signals[..i].iter().all(|(signal, ..)| *signal != self.signals[i].0);
+        let rule = |(i, (signal, energy_ev, _)): (usize, &(Signal, f64, Vec<Visit>))| {
+            if is_first(i) { signal.name().to_owned() } else { format!("{}@{energy_ev}", signal.name()) }
+        };
+        self.signals.iter().enumerate().map(rule).collect()
+    }
+}
+
+/// How far the sentinels of a scan are: what was looked at, and what there is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Visits that are there, or nearly.
+    pub visits: usize,
+    /// Values of all visits.
+    pub values: usize,
+}
+
+impl Progress {
+    /// Whether there is so much more than at an earlier look that another is due: a visit, or where images grow side by side, a quarter.
+    #[must_use]
+    pub fn is_due_after(&self, earlier: &Self) -> bool {
+        self.visits >= LEAST_VISITS
+            && (self.visits > earlier.visits || 4 * self.values >= 5 * earlier.values.max(1))
+    }
+}
+
+impl Sentinels {
+    /// How far they are; `measured` says how many pixels of an image were.
+    #[must_use]
+    pub fn progress(&self, energies: usize, measured: &dyn Fn(usize) -> usize) -> Progress {
+        let fullest = (0..energies).map(measured).max().unwrap_or(0);
+        let mut progress = Progress::default();
+        for visit in self.signals.iter().flat_map(|(_, _, visits)| visits) {
+            progress.visits += usize::from(is_done(visit, fullest, measured));
+            progress.values += measured(visit.energy);
+        }
+        progress
     }
 
-    /// Number of images that belong to a visit and have `done` with them.
-    #[must_use]
-    pub fn visits_done(&self, done: impl Fn(usize) -> bool) -> usize {
-        let visits = self.signals.iter().flat_map(|(_, _, visits)| visits);
-        visits.filter(|visit| done(visit.energy) && visit.less.is_none_or(&done)).count()
+    /// Leaves out the visits that are not there, or nearly.
+    pub fn keep_done(&mut self, energies: usize, measured: &dyn Fn(usize) -> usize) {
+        let fullest = (0..energies).map(measured).max().unwrap_or(0);
+        for (_, _, visits) in &mut self.signals {
+            visits.retain(|visit| is_done(visit, fullest, measured));
+        }
     }
+}
+
+/// Whether both images of a visit have as many pixels as the fullest of the scan, or nearly.
+fn is_done(visit: &Visit, fullest: usize, measured: &dyn Fn(usize) -> usize) -> bool {
+    let done = |energy: usize| measured(energy) > 0 && 20 * measured(energy) >= 19 * fullest;
+    done(visit.energy) && visit.less.is_none_or(done)
 }
 
 /// The images of a signal's visits, ready to be averaged over any group.
@@ -199,9 +239,15 @@ impl Images {
     #[must_use]
     pub fn of(view: &DensityView<'_>, visits: &[Visit], columns: usize, pixels: &[usize]) -> Self {
         let mut images = Self { columns, ..Self::default() };
+        // A scan may do nothing but repeat an energy: then some visits stand for all.
+        let most = (MOST_BYTES / (8 * view.pixels().max(1))).max(LEAST_KEPT);
+        let thinned = (0..visits.len().min(most)).map(|i| match visits.len() {
+            all if all <= most => visits[i],
+            all => visits[i * (all - 1) / (most - 1)],
+        });
         // Visits of the energy before the edge may serve several of the others.
         let (mut line, mut before) = (Planes::new(columns, pixels), Planes::new(columns, pixels));
-        for &visit in visits {
+        for visit in thinned {
             let Some(mut image) = line.take(view, visit.energy) else { continue };
             if let Some(less) = visit.less {
                 let Some(less) = before.take(view, less) else { continue };
@@ -219,12 +265,6 @@ impl Images {
             }
         }
         images
-    }
-
-    /// The visits that were measured.
-    #[must_use]
-    pub fn visits(&self) -> &[Visit] {
-        &self.visits
     }
 
     /// What the means over a group are, visit by visit, with the visits that they are of. `empty` pixels are compared with; `unmoved_px` is how far the
@@ -254,16 +294,15 @@ impl Images {
                 let (mut value, mut variance) = own[i];
                 let error_px = if self.error_px[visit].is_nan() { unmoved_px } else { self.error_px[visit] };
                 let displaced = (down.hypot(right) * error_px.max(LEAST_ERROR_PX)).powi(2) + blurred;
-                let mut field = 0.0;
                 if compare {
-                    (value, variance, field) = (value - none[i].0, variance + none[i].1, none[i].0);
+                    (value, variance) = (value - none[i].0, variance + none[i].1);
                 } else {
                     variance += self.common[visit];
                 }
                 Mean {
                     value,
                     sigma: (variance + displaced).sqrt(),
-                    empty: compare.then_some(field),
+                    empty: compare.then(|| (none[i].0, none[i].1.sqrt())),
                     tilt: [down, right],
                 }
             })
@@ -344,8 +383,8 @@ pub struct Mean {
     pub value: f64,
     /// Its standard error.
     pub sigma: f64,
-    /// The mean of the empty pixels, where there are enough.
-    pub empty: Option<f64>,
+    /// The mean of the empty pixels and its standard error, where there are enough.
+    pub empty: Option<(f64, f64)>,
     /// Change of the mean per pixel of displacement, down and to the right.
     pub tilt: [f64; 2],
 }
@@ -367,3 +406,7 @@ pub(super) fn series(
     };
     Series { readings: visits.iter().zip(means).map(reading).collect(), plateau: None, floor }
 }
+
+#[cfg(test)]
+#[path = "sentinels_tests.rs"]
+mod tests;

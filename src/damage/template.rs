@@ -40,6 +40,12 @@ impl<'a> Templates<'a> {
         Self { references, reduced: reduces_to.map_or_else(by_state, by_name), energies_ev }
     }
 
+    /// Whether it is known what is most reduced.
+    #[must_use]
+    pub fn knows_reduced(&self) -> bool {
+        self.reduced.is_some()
+    }
+
     /// The state variable of the most reduced phase.
     #[must_use]
     pub fn reduced_state(&self) -> Option<f64> {
@@ -64,33 +70,26 @@ impl<'a> Templates<'a> {
     /// The template of a group of a phase whose signal is `value`.
     #[must_use]
     pub fn of(&self, phase: usize, visit: Visit, value: f64) -> Option<Template> {
-        let own = self.signal(phase, visit, 0.0)?;
-        if own.abs() < LEAST {
-            return None;
-        }
-        let amount = value / own;
-        let reduced = self.reduced.and_then(|reduced| self.signal(reduced, visit, 0.0));
-        let slope = self
-            .signal(phase, visit, STEP_EV)
-            .zip(self.signal(phase, visit, -STEP_EV))
-            .map(|(up, down)| amount * (up - down) / (2.0 * STEP_EV));
-        Some(Template { reduction: reduced.map(|reduced| amount * (reduced - own)), per_ev: slope })
+        self.in_the_amount(phase, value, |phase, shift_ev| self.signal(phase, visit, shift_ev))
     }
-}
 
-impl Templates<'_> {
     /// The same for a group whose signal is the mean over the white-line window less that over the pre-edge window, at energies of a scan.
     #[must_use]
     pub fn of_windows(&self, phase: usize, value: f64) -> Option<Template> {
-        let own = self.window_signal(phase, 0.0)?;
-        if own.abs() < LEAST {
-            return None;
-        }
+        self.in_the_amount(phase, value, |phase, shift_ev| self.window_signal(phase, shift_ev))
+    }
+
+    fn in_the_amount(
+        &self,
+        phase: usize,
+        value: f64,
+        signal: impl Fn(usize, f64) -> Option<f64>,
+    ) -> Option<Template> {
+        let own = signal(phase, 0.0).filter(|own| own.abs() >= LEAST)?;
         let amount = value / own;
-        let reduced = self.reduced.and_then(|reduced| self.window_signal(reduced, 0.0));
-        let slope = self
-            .window_signal(phase, STEP_EV)
-            .zip(self.window_signal(phase, -STEP_EV))
+        let reduced = self.reduced.and_then(|reduced| signal(reduced, 0.0));
+        let slope = signal(phase, STEP_EV)
+            .zip(signal(phase, -STEP_EV))
             .map(|(up, down)| amount * (up - down) / (2.0 * STEP_EV));
         Some(Template { reduction: reduced.map(|reduced| amount * (reduced - own)), per_ev: slope })
     }

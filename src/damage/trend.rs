@@ -9,7 +9,7 @@
 //! are independent standard normal variables while nothing changes; `S = max(0, S ± w - 1/2)` (Page 1954) is compared with a limit
 //! that follows from the wanted average run length by Siegmund's approximation (1985).
 
-use super::normal::{exceeded_with, upper_tail};
+use super::normal::exceeded_with;
 use super::series::Series;
 
 /// Allowance of the cumulative sum, in standard errors: best for changes of one.
@@ -78,8 +78,6 @@ pub struct Trend {
     pub at_first: f64,
     /// Value of the line at the last reading.
     pub at_last: f64,
-    /// Probability of so steep a slope where nothing changes, both directions, this one look alone.
-    pub p: f64,
 }
 
 impl Trend {
@@ -101,7 +99,6 @@ impl Trend {
             excess,
             at_first: at(first.dose),
             at_last: at(last.dose),
-            p: 2.0 * upper_tail(z.abs()),
         })
     }
 

@@ -14,6 +14,8 @@ use crate::journal::write_bytes;
 use crate::stack::Stack;
 use crate::telemetry::Health;
 
+/// The trouble of a file that cannot be read; it is over when another one can.
+const DAMAGED: &str = "damaged history";
 /// Largest file that is read, bytes.
 const MOST_BYTES: u64 = 256 << 20;
 
@@ -49,6 +51,11 @@ impl Places {
             let groups = Groups::of(&settled.map, settings.least_pixels);
             History { labels: Labels::of(&settled.map, &groups), records: Vec::new() }
         });
+        if !history.is_comparable_with(&recipe.references.sha256) {
+            // Under other references phases have other names: the groups are those of this scan.
+            let groups = Groups::of(&settled.map, settings.least_pixels);
+            history.labels = Labels::of(&settled.map, &groups);
+        }
         if history.labels.groups.is_empty() && history.records.is_empty() {
             // Nothing was found in it: the next scan may do better.
             return Vec::new();
@@ -56,7 +63,8 @@ impl Places {
         let mapped = settled.registered.as_ref().unwrap_or(stack);
         let view =
             DensityView::new(mapped, &settled.intensity, recipe.absorption.max_od, settled.noise_factor);
-        history.take(record(settled, &view, recipe, &history.labels, unit));
+        let groups = history.labels.on(&settled.map);
+        history.take(record(settled, &view, recipe, &groups, unit));
         let written = serde_json::to_vec(&history)
             .map_err(std::io::Error::other)
             .and_then(|bytes| std::fs::create_dir_all(&self.root).map(|()| bytes))
@@ -83,7 +91,11 @@ impl Places {
                 .map_err(|error| error.to_string())
                 .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
         };
-        read.inspect_err(|error| self.set_aside(&path, error)).ok()
+        let read = read.inspect_err(|error| self.set_aside(&path, error)).ok();
+        if read.is_some() {
+            self.health.well(DAMAGED);
+        }
+        read
     }
 
     fn set_aside(&self, path: &Path, error: &str) {
@@ -95,6 +107,6 @@ impl Places {
             aside.display()
         );
         tracing::error!(moved = moved.is_ok(), "{what}");
-        self.health.trouble("damaged history", false, what);
+        self.health.trouble(DAMAGED, false, what);
     }
 }

@@ -6,7 +6,7 @@ use crate::absorption::{self, AbsorptionSettings, I0Mode, I0Spectrum, RegionBox}
 use crate::advice::AdviceSettings;
 use crate::classify::correlation::Baseline;
 use crate::classify::{Correction, OffsetMode, Recipe, Rule, TriageSettings};
-use crate::damage::{DoseDepth, DoseSettings, MonitorSettings};
+use crate::damage::{DoseSettings, MonitorSettings};
 use crate::journal::Pinned;
 use crate::model::{Backend, BackendChoice};
 use crate::recording::{RecordingError, read_ring_current_ma, read_spectrum};
@@ -109,36 +109,13 @@ pub fn advice(settings: &Settings) -> AdviceSettings {
 /// What `settings` say of the dose.
 #[must_use]
 pub fn dose(settings: &Settings) -> DoseSettings {
-    let damage = settings.damage.clone();
-    DoseSettings {
-        enabled: damage.enabled,
-        flux_ph_per_s: damage.flux_ph_per_s,
-        exposure_factor: damage.exposure_factor,
-        detector_efficiency: damage.detector_efficiency,
-        composition: damage.composition,
-        density_g_per_cm3: damage.density_g_per_cm3,
-        spot_nm: damage.spot_nm,
-        depth: match damage.dose {
-            settings::DoseDepth::Mean => DoseDepth::Mean,
-            settings::DoseDepth::Surface => DoseDepth::Surface,
-        },
-    }
+    settings.damage.dose.clone()
 }
 
 /// What `settings` say of watching damage.
 #[must_use]
 pub fn monitor(settings: &Settings) -> MonitorSettings {
-    let damage = settings.damage.clone();
-    MonitorSettings {
-        watch: damage.watch,
-        false_alarms: damage.false_alarms,
-        warn_loss: damage.warn_loss,
-        critical_loss: damage.critical_loss,
-        floor_od: damage.floor_od,
-        least_pixels: damage.least_pixels,
-        reduces_to: damage.reduces_to,
-        plateau_known: damage.plateau_known,
-    }
+    settings.damage.watch.clone()
 }
 
 /// What the settings that a journal was begun with say of the dose; `None` where they are from before there was any.

@@ -8,8 +8,7 @@ use chrono::{DateTime, Utc};
 use super::doses::Basis;
 use crate::classify::{DensityView, DoseKind, PhaseMap, Recipe, Settled};
 use crate::damage::{
-    Alert, DamageReport, DoseModel, DoseUnit, Exposed, Groups, Labels, Look, Monitor, MonitorSettings,
-    ScanRecord, Sentinels,
+    Alert, DamageReport, DoseModel, DoseUnit, Exposed, Groups, Look, Monitor, MonitorSettings, ScanRecord,
 };
 use crate::journal::Pinned;
 use crate::stack::Stack;
@@ -91,13 +90,6 @@ pub(super) fn elapsed_s(stack: &Stack) -> Vec<Option<f64>> {
     times.collect()
 }
 
-/// Whether an image is there, all of it or nearly: as many pixels as the fullest of the scan.
-pub(super) fn is_done(stack: &Stack, energy: usize) -> bool {
-    let fullest = stack.planes().iter().map(|plane| plane.measured()).max().unwrap_or(0);
-    let own = stack.plane(energy).measured();
-    own > 0 && own as f64 >= 0.95 * fullest as f64
-}
-
 /// Lets a monitor look at a map.
 pub(super) fn look(
     monitor: &mut Monitor,
@@ -109,7 +101,10 @@ pub(super) fn look(
     let times = elapsed_s(course.exposed.raw);
     let doses = |pixels: &[usize]| course.of(pixels);
     let elapsed_s = |energy: usize| times.get(energy).copied().flatten();
-    let look = Look { view, map, doses: &doses, unit: course.unit(), elapsed_s: &elapsed_s };
+    let raw = course.exposed.raw;
+    let measured = |energy: usize| raw.plane(energy).measured();
+    let unit = course.unit();
+    let look = Look { view, map, doses: &doses, unit, elapsed_s: &elapsed_s, measured: &measured };
     monitor.look(&look, now)
 }
 
@@ -154,20 +149,19 @@ pub fn look_at_settled(
     let mut monitor = Monitor::new(settings.clone(), Arc::clone(&recipe.references));
     let plan = stack.plan();
     let alerts = look(&mut monitor, &settled.map, &view, &course, plan.started);
-    let sentinels = Sentinels::of(&plan.energies_ev, &view.first_entries(), &recipe.references);
-    let findings = monitor.findings().to_vec();
-    let mut report = DamageReport::new(&plan.scan_id, plan.simulated, course.unit(), &sentinels, findings);
-    let labels = Labels::of(&settled.map, &Groups::of(&settled.map, settings.least_pixels));
-    report.record = Some(record(settled, &view, recipe, &labels, course.unit()));
+    let mut report = monitor.report(plan, &view.first_entries(), course.unit());
+    let groups = Groups::of(&settled.map, settings.least_pixels).groups;
+    let named = groups.into_iter().map(|group| (group.of.to_string(), group.pixels)).collect::<Vec<_>>();
+    report.record = Some(record(settled, &view, recipe, &named, course.unit()));
     Some(SettledLook { report, alerts })
 }
 
-/// What a settled map says of the groups of a place.
+/// What a settled map says of groups of pixels.
 pub(super) fn record(
     settled: &Settled,
     view: &DensityView<'_>,
     recipe: &Recipe,
-    labels: &Labels,
+    groups: &[(String, Vec<usize>)],
     unit: DoseUnit,
 ) -> ScanRecord {
     let map = &settled.map;
@@ -181,7 +175,7 @@ pub(super) fn record(
             &seconds
         }
     };
-    ScanRecord::of(map, view, &recipe.references, &labels.on(map), (dose, unit))
+    ScanRecord::of(map, view, &recipe.references, groups, (dose, unit))
 }
 
 /// What a scan is watched with: what was in the settings when its journal was begun, else `own`.
@@ -190,7 +184,7 @@ pub(super) fn settings_of(journal: Option<&Path>, own: &MonitorSettings) -> Moni
     pinned.as_ref().and_then(pinned_watch).unwrap_or_else(|| own.clone())
 }
 
-/// What the settings that a journal was begun with say of watching; `None` where they are from before there was any.
+/// What the settings that a journal was begun with say of watching; what they do not say is as by default, and `None` where there is no such section.
 #[must_use]
 pub fn pinned_watch(pinned: &Pinned) -> Option<MonitorSettings> {
     serde_json::from_value(pinned.settings.get("damage")?.clone()).ok()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Endpoint, RemoteAddress, SecretUrl};
-use crate::damage::Level;
+use crate::damage::{DoseSettings, Level, MonitorSettings};
 use crate::telemetry::{LogFormat, LogLevel, LogPriority};
 
 /// `[daemon]`.
@@ -295,51 +295,15 @@ pub struct AdviceSettings {
     pub stop_below: f64,
 }
 
-/// At which depth the dose is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DoseDepth {
-    /// The mean over the depth of the pixel.
-    Mean,
-    /// At the front surface.
-    Surface,
-}
-
 /// `[damage]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DamageSettings {
-    /// Whether the dose is reckoned.
-    pub enabled: bool,
-    /// Flux on the sample, photons per second; wins over the stream's.
-    pub flux_ph_per_s: Option<f64>,
-    /// Time a pixel is in the beam over its dwell.
-    pub exposure_factor: f64,
-    /// Share of the photons that the detector counts; wins over the stream's.
-    pub detector_efficiency: Option<f64>,
-    /// Sum formula of the sample; wins over the references'.
-    pub composition: Option<String>,
-    /// Density of the sample, g/cm³; wins over the references'.
-    pub density_g_per_cm3: Option<f64>,
-    /// Side of the spot of the beam, nm; `None`: the step.
-    pub spot_nm: Option<f64>,
-    /// At which depth.
-    pub dose: DoseDepth,
-    /// Whether damage is watched.
-    pub watch: bool,
-    /// Probability of any alert in a scan in which nothing happens.
-    pub false_alarms: f64,
-    /// Share of a signal that is worth a warning, lost by the end of the scan.
-    pub warn_loss: f64,
-    /// Share of a signal whose loss is critical, lost by now.
-    pub critical_loss: f64,
-    /// What a reading is uncertain by that photons do not account for, OD.
-    pub floor_od: f64,
-    /// Pixels that a group must have.
-    pub least_pixels: usize,
-    /// The reference that damage leads to; `None`: that with the largest state variable.
-    pub reduces_to: Option<String>,
-    /// Whether all of a phase ends as that reference.
-    pub plateau_known: bool,
+    /// What the dose is reckoned with.
+    #[serde(flatten)]
+    pub dose: DoseSettings,
+    /// What is watched.
+    #[serde(flatten)]
+    pub watch: MonitorSettings,
 }
 
 /// `[limits]`.

@@ -8,7 +8,7 @@ use super::layer::Layers;
 use super::reader::Reader;
 use super::sections::*;
 use super::{Settings, alerts, archive, secret, source};
-use crate::damage::Material;
+use crate::damage::{DoseDepth, DoseSettings, Material, MonitorSettings};
 use crate::document::Value;
 use crate::scan::{MAX_AXIS, MAX_ENERGIES};
 use crate::telemetry::{LogFormat, LogLevel, LogPriority};
@@ -233,7 +233,7 @@ fn advice(reader: &mut Reader) -> Result<AdviceSettings> {
 }
 
 fn damage(reader: &mut Reader) -> Result<DamageSettings> {
-    let settings = DamageSettings {
+    let dose = DoseSettings {
         enabled: reader.flag("damage.enabled")?,
         flux_ph_per_s: reader.optional_number("damage.flux_ph_per_s", 1.0, 1e18)?,
         exposure_factor: reader.number("damage.exposure_factor", 0.01, 1000.0)?,
@@ -243,7 +243,9 @@ fn damage(reader: &mut Reader) -> Result<DamageSettings> {
         density_g_per_cm3: reader.optional_number("damage.density_g_per_cm3", 1e-3, 30.0)?,
         // A tenth of a millimetre is no focus.
         spot_nm: reader.optional_number("damage.spot_nm", 0.1, 1e5)?,
-        dose: reader.choice("damage.dose", &[("mean", DoseDepth::Mean), ("surface", DoseDepth::Surface)])?,
+        depth: reader.choice("damage.dose", &[("mean", DoseDepth::Mean), ("surface", DoseDepth::Surface)])?,
+    };
+    let watch = MonitorSettings {
         watch: reader.flag("damage.watch")?,
         false_alarms: reader.number("damage.false_alarms", 1e-9, 0.5)?,
         warn_loss: reader.number("damage.warn_loss", 0.001, 1.0)?,
@@ -253,11 +255,14 @@ fn damage(reader: &mut Reader) -> Result<DamageSettings> {
         reduces_to: reader.text("damage.reduces_to")?,
         plateau_known: reader.flag("damage.plateau_known")?,
     };
-    if let Some(error) = settings.composition.as_ref().and_then(|formula| Material::check(formula).err()) {
+    if watch.critical_loss < watch.warn_loss {
+        return Err(reader.refuse("damage.critical_loss", "it must be damage.warn_loss or more".to_owned()));
+    }
+    if let Some(error) = dose.composition.as_ref().and_then(|formula| Material::check(formula).err()) {
         let wanted = format!("it must be a sum formula such as Na2.4V2(PO4)2F3: {error}");
         return Err(reader.refuse("damage.composition", wanted));
     }
-    Ok(settings)
+    Ok(DamageSettings { dose, watch })
 }
 
 fn limits(reader: &mut Reader) -> Result<LimitsSettings> {

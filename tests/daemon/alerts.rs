@@ -318,3 +318,30 @@ fn a_sample_that_the_beam_spoils_is_told_with_its_cause_and_one_that_holds_is_no
     let places: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(places.len(), 2, "{places:?}");
 }
+
+#[test]
+fn a_reduced_reference_that_is_not_there_is_named_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("phasewatch.toml");
+    let run = |lines: &str| {
+        let dirs = format!(
+            "[references]\ndir = {:?}\n[daemon]\nstate_dir = {:?}\n[archive]\nroot = {:?}\n",
+            crate::rig::references(),
+            dir.path().join("state"),
+            dir.path().join("archive")
+        );
+        let source = "[[source]]\nkind = \"stxm-stream\"\nname = \"beam\"\nbind = \"tcp://127.0.0.1:0\"\n";
+        std::fs::write(&config, source.to_owned() + &dirs + lines).unwrap();
+        let output = phasewatch(&["run", "--config", config.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run("[damage]\nreduces_to = \"na9\"\n");
+    assert!(
+        code == Some(64)
+            && said.contains("damage.reduces_to = \"na9\" is no reference")
+            && said.contains("na3.0"),
+        "{said}"
+    );
+    let (code, said) = run("[damage]\ncritical_loss = 0.05\n");
+    assert!(code == Some(64) && said.contains("damage.critical_loss"), "{said}");
+}

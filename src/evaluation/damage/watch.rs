@@ -28,8 +28,7 @@ impl Judge for Watch {
     fn look(&mut self, look: &Look<'_>) -> Opinion {
         let plan = look.stack.plan();
         let measured = |energy: usize| look.stack.plane(energy).measured();
-        let is_complete = |energy: usize| measured(energy) == plan.grid.pixels();
-        if !look.over && !self.monitor.is_due(plan, &look.view.first_entries(), is_complete) {
+        if !look.over && !self.monitor.is_due(plan, &look.view.first_entries(), &measured) {
             return Opinion::default();
         }
         let doses = |_: &[usize]| look.dose_mgy.to_vec();
@@ -40,6 +39,7 @@ impl Judge for Watch {
             doses: &doses,
             unit: DoseUnit::Mgy,
             elapsed_s: &elapsed_s,
+            measured: &measured,
         };
         let alerts = self.monitor.look(&seen, look.now);
         if look.over {

@@ -25,6 +25,8 @@ pub(super) struct LiveDose {
 struct Last {
     reckoned: Reckoned,
     before: Prior,
+    /// The same with what scans that are not archived have deposited, as of the last map.
+    with_open: Prior,
     /// Of the ledger when it was asked.
     revision: u64,
     at: Instant,
@@ -68,19 +70,27 @@ impl LiveDose {
             doses.note_open(stack.plan(), &reckoned.model, &Arc::new(reckoned.own.clone()));
             let took = at.elapsed();
             metrics::histogram!(names::DOSE_SECONDS).record(took.as_secs_f64());
-            self.last = Some(Last { reckoned, before, revision, at, took, measured: stack.measured() });
+            self.last = Some(Last {
+                reckoned,
+                before,
+                with_open: Prior::default(),
+                revision,
+                at,
+                took,
+                measured: stack.measured(),
+            });
         }
-        if let Some(last) = &self.last {
-            let mut prior = last.before.clone();
-            doses.add_open(stack.plan(), &last.reckoned.model, &mut prior);
-            last.reckoned.tell(map, &prior);
+        if let Some(last) = &mut self.last {
+            last.with_open = last.before.clone();
+            doses.add_open(stack.plan(), &last.reckoned.model, &mut last.with_open);
+            last.reckoned.tell(map, &last.with_open);
         }
     }
 
     /// What the doses are reckoned with, and what lay there before, by pixel.
     pub(super) fn known(&self) -> (Option<&DoseModel>, &[f32]) {
         let last = self.last.as_ref();
-        (last.map(|last| &last.reckoned.model), last.map_or(&[], |last| &last.before.dose))
+        (last.map(|last| &last.reckoned.model), last.map_or(&[], |last| &last.with_open.dose))
     }
 
     fn is_due(&self, stack: &Stack) -> bool {

@@ -165,7 +165,8 @@ const verdicts = { beam: "most likely the beam", chemistry: "most likely the che
 
 function alertItem(alert) {
   const item = document.createElement("li");
-  item.className = alert.level + (alert.acknowledged || alert.silenced ? " quiet" : "");
+  const over = alert.state === "over";
+  item.className = alert.level + (alert.acknowledged || alert.silenced || over ? " quiet" : "");
   const words = [alert.level.toUpperCase(), alert.scan_id, alert.of, verdicts[alert.verdict]];
   if (alert.test) words.unshift("TEST");
   if (alert.simulated && !alert.test) words.push("simulated");
@@ -182,17 +183,23 @@ function alertItem(alert) {
     button.addEventListener("click", () => wish(alert, what, more));
     item.append(button);
   };
+  if (over) return item;
   if (!alert.acknowledged) button("Acknowledge", "acknowledge", {});
   if (!alert.silenced) button("Silence for an hour", "silence", { for_s: 3600 });
   return item;
 }
 
-// Open alerts, those of the scan that is shown first.
+// Alerts of the scan that is shown, those that are over too: what was lost stays lost; then open ones of other scans.
 let alertsShown = "";
 async function refreshAlerts(scan) {
-  const response = await fetch("/api/v1/alerts?open=true");
-  if (!response.ok) throw new Error("status " + response.status);
-  const alerts = await response.json();
+  const ask = async (query) => {
+    const response = await fetch("/api/v1/alerts?" + query);
+    if (!response.ok) throw new Error("status " + response.status);
+    return response.json();
+  };
+  const open = await ask("open=true");
+  const own = scan ? await ask("scan=" + encodeURIComponent(scan.scan_id)) : [];
+  const alerts = open.concat(own.filter((alert) => !open.some((other) => other.id === alert.id)));
   const here = (alert) => Number(Boolean(scan) && alert.scan_id === scan.scan_id);
   alerts.sort((a, b) => here(b) - here(a));
   element("alerts").hidden = alerts.length === 0;
