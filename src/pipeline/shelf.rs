@@ -112,6 +112,20 @@ impl Shelf {
         Ok([live, Oracle::new(open()?, self.rows)])
     }
 
+    /// Another copy of the model at the path; it may be newer than the one in use.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn open(&self) -> Result<Model, String> {
+        let path = self.path.as_ref().ok_or("no model is configured")?;
+        Model::open(path, &self.choice, Some(&self.references_sha256)).map_err(|error| error.to_string())
+    }
+
+    /// Rows that go through the engine at a time.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.max(1)
+    }
+
     fn refused(&self, seen: Option<(u64, SystemTime)>, reason: String) -> Checked {
         let mut state = self.lock();
         let known = state.trouble.as_ref() == Some(&reason);
