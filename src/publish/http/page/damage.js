@@ -1,0 +1,148 @@
+// @ts-check
+// What the sentinels say of damage: readings by dose with their errors, the fit, and what it ends at.
+
+import { Latest, getJson, why } from "./api.js";
+import { Chart } from "./chart.js";
+import { fill, h, watchSight } from "./dom.js";
+import { number, percent, words } from "./format.js";
+
+/** @typedef {import("./types.js").Damage} Damage */
+/** @typedef {import("./types.js").Finding} Finding */
+
+const MOST_SHOWN = 6;
+/** @type {Record<string, string>} */
+const SIGNALS = { white_line: "White line", mass: "Pre-edge absorption", reduction: "Not reduced yet", state: "State", residual: "Misfit" };
+/** @type {Record<string, string>} */
+const VALUES = { white_line: "optical density", mass: "optical density", reduction: "share", state: "state", residual: "χ²" };
+/** Share that is left, of what can be lost. @type {Record<string, (x: number) => number>} */
+const LAWS = { first_order: (x) => Math.exp(-x), hyperbolic: (x) => 1 / (1 + x) };
+
+/**
+ * The curve that goes with the initial rate r and the loss so far: a (1 - left(b D)) with a b = r. Where the loss is the rate
+ * times the dose, that is a line.
+ * @param {Finding} finding
+ * @returns {(dose: number) => number}
+ */
+export function fitOf(finding) {
+  const { readings } = finding.series;
+  const left = LAWS[finding.law[0]] ?? LAWS.first_order;
+  const rate = finding.initial_rate.middle;
+  const start = readings[0].dose;
+  const span = readings[readings.length - 1].dose - start;
+  const loss = finding.lost.middle * Math.abs(finding.scale);
+  const lost = (/** @type {number} */ b, /** @type {number} */ dose) => (b * dose < 1e-6 ? rate * dose : (rate / b) * (1 - left(b * dose)));
+  let b = 0;
+  if (span > 0 && Math.abs(loss) < Math.abs(rate * span) * 0.999 && rate * loss > 0) {
+    let [low, high] = [1e-9 / span, 1e4 / span];
+    for (let i = 0; i < 60; i += 1) {
+      b = Math.sqrt(low * high);
+      if (Math.abs(lost(b, span)) > Math.abs(loss)) low = b;
+      else high = b;
+    }
+  }
+  // The level that the readings themselves want.
+  let [sum, weights] = [0, 0];
+  for (const reading of readings) {
+    const weight = 1 / Math.max(reading.sigma, 1e-9) ** 2;
+    sum += weight * (reading.value + lost(b, reading.dose - start));
+    weights += weight;
+  }
+  return (dose) => sum / weights - lost(b, dose - start);
+}
+
+export class DamagePanel {
+  #latest = new Latest();
+  #seen = false;
+  #wanted = "";
+  #had = "";
+  /** @type {Map<string, { element: HTMLElement, chart: Chart, text: HTMLElement, title: HTMLElement }>} */
+  #cards = new Map();
+
+  /** @param {string} base */
+  constructor(base) {
+    this.base = base;
+    this.note = h("p", { class: "quiet" });
+    this.list = h("div", { class: "chart-grid" });
+    this.element = h("section", { class: "card damage", "aria-label": "Damage", test: "damage" }, h("header", {}, h("h2", { text: "Dose and damage" })), this.note, this.list);
+    this.stopWatch = watchSight(this.element, (seen) => { this.#seen = seen; this.#load(); });
+  }
+
+  close() {
+    this.stopWatch();
+    this.#latest.stop();
+  }
+
+  /** @param {string} revision */
+  renewed(revision) {
+    this.#wanted = revision;
+    this.#load();
+  }
+
+  #load() {
+    if (!this.#seen || document.hidden || this.#wanted === this.#had) return;
+    this.#latest.ask(async (signal) => {
+      const wanted = this.#wanted;
+      if (wanted === this.#had) return;
+      try {
+        this.#show(await getJson(`${this.base}/damage.json`, { signal }));
+        this.#had = wanted;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.note.textContent = `Nothing is known of damage: ${why(error)}.`;
+        this.list.hidden = true;
+      }
+    });
+  }
+
+  /** @param {Damage} damage */
+  #show(damage) {
+    const findings = damage.findings
+      .filter((finding) => finding.series.readings.length > 1)
+      .sort((a, b) => Number(b.is_real) - Number(a.is_real) || Math.abs(b.lost.middle) - Math.abs(a.lost.middle))
+      .slice(0, MOST_SHOWN);
+    const real = findings.filter((finding) => finding.is_real).length;
+    const verdict = findings.length === 0 ? "" : real === 0 ? "No change beyond chance." : "";
+    this.note.textContent = [verdict, ...damage.remarks.map((remark) => `${remark}.`)].filter(Boolean).join(" ");
+    this.list.hidden = findings.length === 0;
+    fill(this.list, ...findings.map((finding) => this.#card(finding, damage).element));
+  }
+
+  /** @param {Finding} finding @param {Damage} damage */
+  #card(finding, damage) {
+    const key = `${finding.signal} ${finding.energy_ev} ${finding.of}`;
+    let card = this.#cards.get(key);
+    if (!card) {
+      const [chart, text, title] = [new Chart(), h("p", { class: "quiet" }), h("h3")];
+      card = { chart, text, title, element: h("div", { class: "finding" }, title, chart.element, text) };
+      this.#cards.set(key, card);
+    }
+    const name = SIGNALS[finding.signal] ?? words(finding.signal);
+    card.title.textContent = `${name}, ${finding.of}`;
+    card.element.classList.toggle("real", finding.is_real);
+    const { readings, plateau } = finding.series;
+    const verb = finding.lost.middle < 0 ? "gained" : "lost";
+    const share = (/** @type {number} */ value) => percent(Math.abs(value));
+    const critical = finding.critical_dose ? `; critical dose ${number(finding.critical_dose.middle, 2)} ${damage.unit_text} (${number(finding.critical_dose.low, 2)} to ${number(finding.critical_dose.high, 2)})` : "";
+    card.text.textContent = finding.is_real
+      ? `${share(finding.lost.middle)} ${verb} (${share(finding.lost.low)} to ${share(finding.lost.high)}), ${words(finding.law[0])} ${percent(finding.law[1], 0)} likely${critical}`
+      : "within chance";
+    const end = readings[readings.length - 1].dose * 1.1;
+    const doses = Array.from({ length: 40 }, (_, i) => readings[0].dose + ((end - readings[0].dose) * i) / 39);
+    const curve = fitOf(finding);
+    card.chart.draw({
+      label: `${name} of ${finding.of} by dose: ${card.text.textContent}`,
+      x: { label: `dose (${damage.unit_text})`, low: 0, high: end },
+      y: { label: VALUES[finding.signal] ?? "value" },
+      height: 170,
+      legend: false,
+      series: [
+        ...(plateau && finding.is_real ? [
+          { kind: /** @type {const} */ ("line"), class: "plateau", x: [0, end], y: [plateau.value, plateau.value], label: "ends at" },
+        ] : []),
+        { kind: "line", class: finding.is_real ? "fit alarm-line" : "fit quiet-line", x: doses, y: doses.map(curve), label: "fit" },
+        { kind: "points", class: "measured", x: readings.map((one) => one.dose), y: readings.map((one) => one.value), error: readings.map((one) => one.sigma), label: "reading" },
+      ],
+    });
+    return card;
+  }
+}
