@@ -78,10 +78,18 @@ export function whenRefused(ask) {
   askForToken = ask;
 }
 
+/** Whoever closed the dialog is not asked again and again, only when they do something. */
+let declined = false;
+
 /** One dialog, however many requests were refused. */
-function newToken() {
-  if (!askForToken) return Promise.resolve(false);
-  asking ??= askForToken().finally(() => (asking = null));
+export function newToken(insist = false) {
+  if (!askForToken || (declined && !insist)) return Promise.resolve(false);
+  asking ??= askForToken()
+    .then((given) => {
+      declined = !given;
+      return given;
+    })
+    .finally(() => (asking = null));
   return asking;
 }
 
@@ -96,7 +104,7 @@ export async function request(path, options = {}) {
     const headers = new Headers(options.headers);
     if (used !== "") headers.set("Authorization", `Bearer ${used}`);
     const response = await fetch(path, { cache: "no-cache", ...options, headers });
-    if (response.status === 401 && (token !== used || (await newToken()))) continue;
+    if (response.status === 401 && (token !== used || (await newToken(options.method === "POST")))) continue;
     if (!response.ok && !options.anyStatus) throw new HttpError(response.status, await reason(response));
     return response;
   }

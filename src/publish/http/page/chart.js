@@ -141,7 +141,7 @@ function axes(spec, scales, width, height) {
     parts.push(svg("line", { x1: scales.x(value), x2: scales.x(value), y1: bottom, y2: bottom + 4, class: "axis" }));
     parts.push(svg("text", { x: scales.x(value), y: bottom + 16, class: "tick", "text-anchor": "middle", text: value.toFixed(across.digits) }));
   }
-  const up = ticks(scales.y0, scales.y1, Math.max(2, Math.floor(height / 48)));
+  const up = ticks(scales.y0, scales.y1, Math.max(2, Math.floor(height / 38)));
   for (const value of up.list) {
     parts.push(svg("line", { x1: EDGE.left, x2: width - EDGE.right, y1: scales.y(value), y2: scales.y(value), class: "grid" }));
     parts.push(svg("text", { x: EDGE.left - 6, y: scales.y(value) + 4, class: "tick", "text-anchor": "end", text: up.digits > 4 ? number(value, 2) : value.toFixed(up.digits) }));
@@ -153,18 +153,25 @@ function axes(spec, scales, width, height) {
   return parts;
 }
 
+/** A colour that came with the data wins over the one of the class. @param {SVGElement} shape @param {Series} series */
+function tint(shape, series) {
+  if (series.colour && series.kind !== "band") shape.style.stroke = series.colour;
+  if (series.colour && series.kind !== "line" && series.kind !== "steps") shape.style.fill = series.colour;
+  return shape;
+}
+
 /** @param {Series} series @param {Scales} scales */
 function shapes(series, scales) {
   const name = `series ${series.kind} ${series.class ?? ""}`;
-  const colour = series.colour ? (series.kind === "band" ? { fill: series.colour } : series.kind === "points" ? { fill: series.colour, stroke: series.colour } : { stroke: series.colour }) : {};
+  const tinted = (/** @type {SVGElement} */ shape) => tint(shape, series);
   if (series.kind === "points") {
     return series.x.flatMap((x, i) => {
       const y = series.y[i];
       if (y === null || y === undefined) return [];
       const error = series.error?.[i] ?? 0;
       const [px, py] = [scales.x(x), scales.y(y)];
-      const bar = error > 0 ? [svg("line", { x1: px, x2: px, y1: scales.y(y - error), y2: scales.y(y + error), class: `${name} bar`, ...colour })] : [];
-      return [...bar, svg("circle", { cx: px, cy: py, r: 2.4, class: name, ...colour })];
+      const bar = error > 0 ? [svg("line", { x1: px, x2: px, y1: scales.y(y - error), y2: scales.y(y + error), class: `${name} bar` })] : [];
+      return [...bar, svg("circle", { cx: px, cy: py, r: 2.4, class: name })].map(tinted);
     });
   }
   // A missing value is a gap, not a line across it.
@@ -181,7 +188,7 @@ function shapes(series, scales) {
     const point = (/** @type {number} */ i, /** @type {number|null|undefined} */ value) => `${scales.x(series.x[i]).toFixed(1)} ${scales.y(value ?? 0).toFixed(1)}`;
     let d = indices.map((i, at) => `${at === 0 ? "M" : series.kind === "steps" ? `H${scales.x(series.x[i]).toFixed(1)}L` : "L"}${point(i, series.y[i])}`).join("");
     if (series.kind === "band") d += `${[...indices].reverse().map((i) => `L${point(i, series.low?.[i])}`).join("")}Z`;
-    return svg("path", { d, class: name, ...colour });
+    return tinted(svg("path", { d, class: name }));
   });
 }
 
@@ -190,21 +197,21 @@ function legend(series) {
   const named = series.filter((one) => one.label);
   if (named.length < 2) return null;
   const sample = (/** @type {Series} */ one) => {
-    const colour = one.colour ? { stroke: one.colour, fill: one.kind === "line" ? "none" : one.colour } : {};
-    const mark = one.kind === "points" ? svg("circle", { cx: 9, cy: 6, r: 3, class: `series points ${one.class ?? ""}`, ...colour })
-      : one.kind === "band" ? svg("rect", { x: 2, y: 1, width: 14, height: 10, class: `series band ${one.class ?? ""}`, ...colour })
-      : svg("line", { x1: 0, x2: 18, y1: 6, y2: 6, class: `series line ${one.class ?? ""}`, ...colour });
-    return h("li", {}, svg("svg", { width: 18, height: 12, "aria-hidden": "true" }, mark), one.label);
+    const mark = one.kind === "points" ? svg("circle", { cx: 9, cy: 6, r: 3, class: `series points ${one.class ?? ""}` })
+      : one.kind === "band" ? svg("rect", { x: 2, y: 1, width: 14, height: 10, class: `series band ${one.class ?? ""}` })
+      : svg("line", { x1: 0, x2: 18, y1: 6, y2: 6, class: `series line ${one.class ?? ""}` });
+    return h("li", {}, svg("svg", { width: 18, height: 12, "aria-hidden": "true" }, tint(mark, one)), one.label);
   };
   return h("ul", { class: "chart-legend" }, ...named.map(sample));
 }
 
-/** Bands one above the other, of shares. @param {number[]} x @param {{ label: string, colour: string, y: number[] }[]} parts @returns {Series[]} */
+/** Bands one above the other, of shares; a gap where there is nothing to share. @param {number[]} x @param {{ label: string, colour: string, y: number[] }[]} parts @returns {Series[]} */
 export function stacked(x, parts) {
   const base = x.map(() => 0);
+  const some = x.map((_, i) => parts.some((part) => part.y[i] > 0));
   return parts.map(({ label, colour, y }) => {
     const low = [...base];
     for (const [i, value] of y.entries()) base[i] += value;
-    return { kind: "band", x, y: [...base], low, colour, label };
+    return { kind: "band", x, y: base.map((value, i) => (some[i] ? value : null)), low, colour, label };
   });
 }

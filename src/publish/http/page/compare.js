@@ -11,6 +11,16 @@ import { ScanData } from "./scan-data.js";
 import { on, state } from "./store.js";
 
 /** @typedef {import("./types.js").View} View */
+/** @typedef {import("./map-view.js").Pixel} Pixel */
+
+/** The same pixel of a grid of the same shape, else the one at the same place; null outside. @param {Pixel} pixel @param {View} from @param {View} to @returns {Pixel|null} */
+export function counterpart(pixel, from, to) {
+  if (from.shape[0] === to.shape[0] && from.shape[1] === to.shape[1]) return pixel;
+  if (from.unit !== to.unit) return null;
+  const at = (/** @type {number} */ index, /** @type {0|1} */ axis) => Math.round((from.origin[axis] + index * from.step[axis] - to.origin[axis]) / to.step[axis]);
+  const [row, column] = [at(pixel.row, 0), at(pixel.column, 1)];
+  return row >= 0 && row < to.shape[0] && column >= 0 && column < to.shape[1] ? { row, column } : null;
+}
 
 /** Why two maps cannot be taken from one another; empty where they can. @param {View} a @param {View} b */
 export function hindrance(a, b) {
@@ -55,6 +65,7 @@ export class CompareView {
     this.element = h("div", { class: "view", test: "compare-view" }, h("div", { class: "view-head" }, h("h1", { text: "Compare" }), h("a", { href: "#/history", text: "Back to the history" })),
       h("div", { class: "compare-grid" }, ...this.sides.map((side) => side.element), this.differenceCard), this.transitions);
     this.#ends.push(on("theme", () => this.#paint()));
+    this.#read(null, null);
     for (const side of this.sides) side.data.refresh(null, state.epoch);
   }
 
@@ -81,19 +92,28 @@ export class CompareView {
         for (const map of others()) if (map.shape[0] === own.shape[0] && map.shape[1] === own.shape[1]) map.setCamera(camera, true);
       },
       hover: (pixel) => {
-        for (const map of others()) map.setShadow(pixel && pixel.row < map.shape[0] && pixel.column < map.shape[1] ? pixel : null);
-        this.maps[index].setShadow(null);
-        this.#read(pixel);
+        const from = this.#viewOf(index);
+        for (const [i, map] of this.maps.entries()) {
+          const to = this.#viewOf(i);
+          map.setShadow(pixel && from && to && i !== index ? counterpart(pixel, from, to) : null);
+        }
+        this.#read(pixel, from);
       },
     };
   }
 
-  /** @param {import("./map-view.js").Pixel|null} pixel */
-  #read(pixel) {
+  /** The difference is drawn on the grid of the second. @param {number} index */
+  #viewOf(index) {
+    return this.sides[Math.min(index, 1)].data.view;
+  }
+
+  /** @param {Pixel|null} at @param {View|null} from */
+  #read(at, from) {
     for (const side of this.sides) {
       const { view } = side.data;
-      if (!pixel || !view || pixel.row >= view.shape[0] || pixel.column >= view.shape[1]) {
-        fill(side.reading, h("span", { class: "quiet", text: pixel ? "outside this map" : "Point at either map." }));
+      const pixel = at && from && view ? counterpart(at, from, view) : null;
+      if (!pixel || !view) {
+        fill(side.reading, h("span", { class: "quiet", text: at ? "outside this map" : "Point at either map." }));
         continue;
       }
       const index = pixel.row * view.shape[1] + pixel.column;

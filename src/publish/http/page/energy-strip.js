@@ -16,7 +16,7 @@ export class EnergyStrip {
     this.cells = h("div", { class: "strip-cells", "aria-hidden": "true" });
     this.slider = h("input", { type: "range", min: "0", max: "0", step: "1", "aria-label": "Energy of the optical density", test: "energy-slider", on: { input: () => this.pick(Number(this.slider.value)) } });
     this.text = h("output", { class: "value" });
-    this.element = h("div", { class: "strip", test: "energy-strip", hidden: true }, this.cells, h("div", { class: "strip-row" }, this.slider, this.text));
+    this.element = h("div", { class: "strip", test: "energy-strip", hidden: true }, h("p", { class: "strip-row" }, h("span", { class: "quiet", text: "Energies: measured so far; pick one for its optical density" }), this.text), this.cells, this.slider);
     this.cells.addEventListener("click", (event) => {
       const box = this.cells.getBoundingClientRect();
       const many = this.#view?.energies.length ?? 0;

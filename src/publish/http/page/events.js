@@ -5,6 +5,8 @@ import { HttpError, request, takeClock, why } from "./api.js";
 
 /** The daemon says something at least every 10 s; after this it counts as gone, ms. */
 const SILENCE_MS = 25_000;
+/** An answer has to begin within this, ms. */
+const PATIENCE_MS = 10_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -48,14 +50,15 @@ export async function follow(tell, tellState) {
     let reason = "the daemon closed the connection";
     const abort = new AbortController();
     let watch = 0;
-    const heard = () => {
+    const heard = (/** @type {number} */ patience) => {
       clearTimeout(watch);
-      watch = setTimeout(() => abort.abort(new Error("nothing was heard for 25 s")), SILENCE_MS);
+      watch = setTimeout(() => abort.abort(), patience);
     };
     try {
       if (first) tellState({ state: "connecting", since, why: "", again: null });
-      heard();
+      heard(PATIENCE_MS);
       const response = await request("/api/v1/events", { signal: abort.signal, cache: "no-store" });
+      heard(SILENCE_MS);
       takeClock(response);
       if (!response.body) throw new Error("the browser cannot read streams");
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -65,14 +68,14 @@ export async function follow(tell, tellState) {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) break;
-        heard();
+        heard(SILENCE_MS);
         for (const { event, data } of parser.push(value)) {
           if (event === "bye") reason = "the daemon shuts down";
           tell(event, parse(data));
         }
       }
     } catch (error) {
-      reason = abort.signal.aborted ? "nothing was heard from the daemon for 25 s" : why(error);
+      reason = abort.signal.aborted ? "nothing was heard from the daemon for a while" : why(error);
       if (error instanceof HttpError && error.status === 401) reason = "the daemon wants a token";
     }
     clearTimeout(watch);

@@ -1,7 +1,7 @@
 // @ts-check
 // The map with what goes around it: layers, tools, the key of the colours, the energies, and the numbers under the pointer.
 
-import { SCALE, grounds, wordColour } from "./colours.js";
+import { SCALE, blend, grounds, wordColour } from "./colours.js";
 import { EnergyStrip } from "./energy-strip.js";
 import { fill, h, renew, rgb, say, swatch } from "./dom.js";
 import { number, unitName, words } from "./format.js";
@@ -12,6 +12,12 @@ import { MapView } from "./map-view.js";
 /** @typedef {import("./types.js").LayerView} LayerView */
 /** @typedef {import("./types.js").View} View */
 /** @typedef {import("./map-view.js").Pixel} Pixel */
+
+/** As it is painted. */
+function saturated() {
+  const { empty, ink } = grounds();
+  return blend(empty, ink, 0.85);
+}
 
 /** Layers in the order in which they are looked at; the rest follows. */
 const ORDER = ["phase", "confidence", "margin", "correlation", "status", "ambiguity", "unknown", "od", "dose", "energies_seen"];
@@ -28,6 +34,7 @@ export class MapCard {
   /** @type {Uint8Array|null} Pixels that are lit up; null: all. */
   #lit = null;
   #lastAt = 0;
+  #stretched = false;
 
   /**
    * @param {ScanData} data
@@ -109,7 +116,7 @@ export class MapCard {
     this.map.setGeometry(view);
     const ground = grounds();
     const key = this.layer === "unknown" ? "unknown" : this.data.shown;
-    const painting = paint(this.data, key, ground);
+    const painting = paint(this.data, key, ground, this.#stretched);
     renew(this.layers, this.choices().map((layer) => layer.name).join(), () => this.#buttons());
     this.#choose();
     this.stripHost.show(view, this.layer === "od" ? this.energy : null);
@@ -162,7 +169,7 @@ export class MapCard {
     const layer = this.choices().find((one) => one.name === this.layer);
     if (!layer) return;
     const status = this.data.values("status");
-    const key = `${layer.name} ${low} ${high} ${view.phases.length} ${layer.kind === "number" ? "" : this.data.revision}`;
+    const key = `${this.#stretched} ${layer.name} ${this.layer === "od" ? this.energy : ""} ${low} ${high} ${view.phases.length} ${grounds().ink} ${layer.kind === "number" ? "" : this.data.revision}`;
     renew(this.key, key, () => {
       if (layer.kind === "number") {
         const bar = h("canvas", { class: "colour-bar", width: SCALE.length, height: 1, "aria-hidden": "true" });
@@ -173,7 +180,11 @@ export class MapCard {
           context.fillRect(i, 0, 1, 1);
         }
         const at = layer.name === "od" ? ` at ${number(view.energies[this.energy]?.energy_ev, 5)} eV` : "";
-        return [h("span", { class: "value", text: number(low, 3) }), bar, h("span", { class: "value", text: number(high, 3) }), h("span", { class: "quiet", text: `${layer.title}${at}${layer.unit ? `, ${unitName(layer.unit)}` : ""}` })];
+        return [h("span", { class: "value", text: number(low, 3) }), bar, h("span", { class: "value", text: number(high, 3) }), h("span", { class: "quiet", text: `${layer.title}${at}${layer.unit ? `, ${unitName(layer.unit)}` : ""}` }),
+          h("button", { type: "button", class: "small", "aria-pressed": String(this.#stretched), title: "Colour what lies between the lowest and the highest 1 % of the values, or the whole range", text: this.#stretched ? "Whole range" : "Stretch", on: { click: () => {
+            this.#stretched = !this.#stretched;
+            this.paint(null);
+          } } })];
       }
       const names = layer.kind === "category" ? wordsOf(view, layer.name) : [];
       const present = this.data.values(layer.name);
@@ -186,7 +197,7 @@ export class MapCard {
           has("mixture") && h("span", { class: "key" }, swatch("transparent", "dotted"), "two phases"),
           has("ambiguous") && h("span", { class: "key" }, swatch("transparent", "striped"), "ambiguous: best guess, paler"),
           has("unknown") && h("span", { class: "key" }, swatch("transparent", "crossed"), "unknown"),
-          has("saturated") && h("span", { class: "key" }, swatch("transparent", "dark"), "saturated"),
+          has("saturated") && h("span", { class: "key" }, swatch(saturated()), "saturated"),
           has("unmeasured") && h("span", { class: "key" }, swatch("transparent", "blank"), "not measured"),
         ];
       }
@@ -206,7 +217,8 @@ export class MapCard {
     const index = pixel.row * view.shape[1] + pixel.column;
     const phase = view.phases[data.values("phase")?.[index] ?? 255];
     const status = words(view.statuses[data.values("status")?.[index] ?? 0] ?? "");
-    const place = `${number(view.origin[1] + pixel.column * view.step[1], 4)}, ${number(view.origin[0] + pixel.row * view.step[0], 4)} ${unitName(view.unit)}`;
+    const at = (/** @type {0|1} */ axis, /** @type {number} */ i) => (view.origin[axis] + i * view.step[axis]).toFixed(Math.max(0, Math.min(6, Math.ceil(-Math.log10(Math.abs(view.step[axis]) || 1)))));
+    const place = `x ${at(1, pixel.column)}, y ${at(0, pixel.row)} ${unitName(view.unit)}`;
     const numbers = [];
     for (const [key, layer] of data.layers) {
       const name = key.split(" ")[0];
@@ -214,7 +226,8 @@ export class MapCard {
       const value = layer.values[index];
       if (!about || name === "phase" || name === "status") continue;
       const text = about.kind === "number" ? `${number(value, 3)}${about.unit ? ` ${unitName(about.unit)}` : ""}` : about.kind === "phase" ? (view.phases[value]?.title ?? "–") : words(wordsOf(view, name)[value] ?? String(value));
-      numbers.push(`${(SHORT[name] ?? about.title).toLowerCase()}${name === "od" ? ` ${number(view.energies[Number(key.split(" ")[1])]?.energy_ev, 5)} eV` : ""} ${text}`);
+      const title = name === "od" ? `OD at ${number(view.energies[Number(key.split(" ")[1])]?.energy_ev, 5)} eV` : (SHORT[name] ?? about.title).toLowerCase();
+      numbers.push(`${title} ${text}`);
     }
     fill(this.reading, h("span", { class: "value", text: `row ${pixel.row}, column ${pixel.column}` }), phase ? h("span", {}, swatch(phase.colour), h("strong", { text: phase.title }), ` ${status}`) : h("span", { text: status }),
       ...numbers.slice(-4).map((text) => h("span", { class: "value", text })), h("span", { class: "quiet value", text: place }));

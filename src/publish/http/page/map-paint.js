@@ -29,6 +29,20 @@ export function rangeOf(values, low, high) {
 }
 
 /**
+ * What lies between the lowest and the highest 1 % of the values.
+ * @param {ArrayLike<number>} values
+ * @returns {[number, number]}
+ */
+export function mostOf(values) {
+  const every = Math.max(1, Math.floor(values.length / 20_000));
+  const some = [];
+  for (let i = 0; i < values.length; i += every) if (Number.isFinite(values[i])) some.push(values[i]);
+  some.sort((a, b) => a - b);
+  const [low, high] = [some[Math.floor(some.length * 0.01)], some[Math.ceil(some.length * 0.99) - 1]];
+  return high > low ? [low, high] : rangeOf(values, NaN, NaN);
+}
+
+/**
  * @param {View} view
  * @param {ArrayLike<number>} phase
  * @param {ArrayLike<number>} status
@@ -41,7 +55,7 @@ function paintPhases(view, phase, status, grounds, isBestGuess) {
   const paler = new Uint32Array(256).fill(packed(blend(grounds.empty, grounds.ink, 0.25)));
   for (const [i, { colour }] of view.phases.entries()) {
     sure[i] = packed(colour);
-    paler[i] = packed(blend(colour, grounds.well, 0.45));
+    paler[i] = packed(blend(colour, grounds.well, 0.38));
   }
   const code = (/** @type {string} */ name) => view.statuses.indexOf(name);
   const [unmeasured, background, saturated, mixture, unknown, ambiguous] = ["unmeasured", "background", "saturated", "mixture", "unknown", "ambiguous"].map(code);
@@ -92,7 +106,7 @@ function paintWords(values, names, grounds) {
 
 /** @param {ArrayLike<number>} values @param {number} low @param {number} high @returns {Painting} */
 function paintNumbers(values, low, high) {
-  const [from, to] = rangeOf(values, low, high);
+  const [from, to] = [low, high];
   const scale = 255.999 / (to - from);
   const pixels = new Uint32Array(values.length);
   for (let i = 0; i < pixels.length; i += 1) {
@@ -150,9 +164,10 @@ export function paintDifference(view, a, b, grounds) {
  * @param {import("./scan-data.js").ScanData} data
  * @param {string} key as of `ScanData.shown`, or `unknown`
  * @param {Grounds} grounds
+ * @param {boolean} [stretched] whether numbers are coloured over what there is, not over the range that the daemon says
  * @returns {Painting|null}
  */
-export function paint(data, key, grounds) {
+export function paint(data, key, grounds, stretched = false) {
   const { view } = data;
   const status = data.values("status");
   const phase = data.values("phase");
@@ -165,7 +180,7 @@ export function paint(data, key, grounds) {
   if (layer.kind === "phase") return paintPhases(view, values, status, grounds, name === "phase");
   if (layer.kind === "category") return paintWords(values, wordsOf(view, name), grounds);
   if (layer.kind === "flag") return paintNumbers(values, 0, 1);
-  return paintNumbers(values, layer.low, layer.high);
+  return paintNumbers(values, ...(stretched ? mostOf(values) : rangeOf(values, layer.low, layer.high)));
 }
 
 /** The words behind the codes of a layer. @param {View} view @param {string} name */

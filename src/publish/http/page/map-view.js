@@ -15,7 +15,7 @@ import { MapHand } from "./map-hand.js";
 /**
  * @typedef {object} MapListener
  * @property {(pixel: Pixel|null, byKeyboard: boolean) => void} [hover]
- * @property {(pixel: Pixel) => void} [pick]
+ * @property {(pixel: Pixel|null) => void} [pick]
  * @property {(polygon: Corner[]|null) => void} [region]
  * @property {(camera: Camera) => void} [camera]
  * @property {(tool: string) => void} [tool]
@@ -194,7 +194,7 @@ export class MapView {
   /** @param {Pixel|null} pixel */
   pin(pixel) {
     this.pinned = pixel;
-    if (pixel) this.listener.pick?.(pixel);
+    this.listener.pick?.(pixel);
     this.redraw();
   }
 
@@ -363,7 +363,7 @@ function tile(kind, ratio) {
     context.arc(size / 2, size / 2, 1.15 * ratio, 0, 7);
     context.fill();
   } else {
-    line(true, kind === "unknown" ? "rgba(255, 255, 255, 0.7)" : "rgba(0, 0, 0, 0.42)");
+    line(true, kind === "unknown" ? "rgba(255, 255, 255, 0.7)" : "rgba(0, 0, 0, 0.34)");
     if (kind === "unknown") line(false, "rgba(255, 255, 255, 0.7)");
   }
   tiles.set(key, canvas);

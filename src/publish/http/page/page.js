@@ -1,7 +1,7 @@
 // @ts-check
 // The page: where one is, which view that is, keys, theme, and what is said above everything else.
 
-import { takeToken } from "./api.js";
+import { newToken, takeToken } from "./api.js";
 import { showAlarms } from "./alarm.js";
 import { showCriticalBar } from "./alerts.js";
 import { CompareView } from "./compare.js";
@@ -90,7 +90,8 @@ function showBars() {
     lostFor = lost ? Date.now() - now.since : 0;
     if (lost) {
       const again = now.again === null ? "" : ` Trying again${now.again - Date.now() > 1500 ? ` in ${Math.ceil((now.again - Date.now()) / 1000)} s` : " now"}.`;
-      renew(bar, now.why + now.since, () => [h("strong", { text: "No connection to the daemon" }), h("span", { text: ` since ${clock(now.since)}: ${now.why || "it does not answer"}. What is shown may be old.` }), h("span", { class: "value", id: "lost-for", "aria-hidden": "true" })]);
+      renew(bar, now.why + now.since, () => [h("strong", { text: "No connection to the daemon" }), h("span", { text: ` since ${clock(now.since)}: ${now.why || "it does not answer"}. What is shown may be old.` }), h("span", { class: "value", id: "lost-for", "aria-hidden": "true" }),
+        now.why.includes("token") && h("button", { type: "button", text: "Enter the token", on: { click: () => void newToken(true) } })]);
       byId("lost-for").textContent = `${duration(lostFor / 1000)}.${again}`;
     } else renew(bar, "", () => []);
   };

@@ -55,16 +55,17 @@ export class ScanHead {
       h("div", { class: "scan-course" }, this.progress, this.course, this.missing), h("div", { class: "actions" }, ...actions));
   }
 
-  /** @param {Scan} scan @param {Pace} pace */
-  show(scan, pace) {
+  /** @param {Scan} scan @param {Pace} pace @param {boolean} lost whether the daemon is out of reach */
+  show(scan, pace, lost) {
     const live = isLive(scan);
     const left = live ? pace.secondsLeft(scan.planned_values, Date.parse(scan.started)) : null;
     const still = standsStill(scan, left === null ? null : left / Math.max(1, scan.energies_total - scan.energies_done));
     this.title.textContent = scan.scan_id;
     this.place.textContent = [scan.sample, scan.region, scan.beamline, `started ${moment(scan.started)}`].filter(Boolean).join(" · ");
     const badge = (/** @type {string} */ kind, /** @type {string} */ text) => h("span", { class: `badge ${kind}`, text });
-    renew(this.badges, `${scan.state} ${stateOf(scan)} ${scan.simulated} ${still > 0}`, () => [
-      badge(still > 0 ? "warn" : `state-${scan.state}`, still > 0 ? "no new values" : live && scan.state !== "paused" ? "live" : stateOf(scan)),
+    const known = lost && live;
+    renew(this.badges, `${scan.state} ${stateOf(scan)} ${scan.simulated} ${still > 0} ${known}`, () => [
+      known ? badge("warn", "as last known") : badge(still > 0 ? "warn" : `state-${scan.state}`, still > 0 ? "no new values" : live && scan.state !== "paused" ? "live" : stateOf(scan)),
       scan.simulated && badge("simulated", "simulated, not measured"),
     ]);
     const share = scan.planned_values > 0 ? scan.measured_values / scan.planned_values : 0;
@@ -72,7 +73,8 @@ export class ScanHead {
     this.progress.setAttribute("aria-valuemax", String(scan.energies_total));
     this.progress.setAttribute("aria-valuenow", String(scan.energies_done));
     const words = [`energy ${scan.energies_done} of ${scan.energies_total}`, percent(share, 0)];
-    if (still > 0) words.push(`no new value for ${duration(still)}`);
+    if (known) words.push(`as of ${clock(scan.last_update)}`);
+    else if (still > 0) words.push(`no new value for ${duration(still)}`);
     else if (left !== null && scan.state === "running") words.push(`${duration(left)} left, until ${clock(now() + 1000 * left).slice(0, 5)}`);
     else if (!live) words.push(stateOf(scan), `last value ${moment(scan.last_update)}`);
     if (scan.generation > 0) words.push(`map ${scan.generation}`);
@@ -114,7 +116,7 @@ export class AdvicePanel {
       advice.stop.stop ? h("p", { class: "big" }, h("strong", { text: "You can stop. " }), advice.stop.text) : null,
       advice.next.length > 0 && !advice.stop.stop ? h("p", { class: "big" }, "Next best: ", h("strong", { class: "value", text: `${advice.next[0].energy_ev.toFixed(2)} eV` })) : null,
       ...(advice.stop.stop ? [] : advice.next.slice(0, 1).map((one) => h("p", { class: "quiet", text: one.text.replace(/^[\d.]+ eV: /, "") }))),
-      advice.next.length > 1 ? h("p", { class: "quiet", text: `then ${advice.next.slice(1).map((one) => `${one.energy_ev.toFixed(2)} eV`).join(", ")}` }) : null,
+      advice.next.length > 1 && !advice.stop.stop ? h("p", { class: "quiet", text: `then ${advice.next.slice(1).map((one) => `${one.energy_ev.toFixed(2)} eV`).join(", ")}` }) : null,
       advice.stop.stop ? null : h("p", { class: "quiet", text: advice.stop.text }),
       advice.caution ? h("p", { class: "caution", text: advice.caution }) : null,
     ]);

@@ -74,6 +74,7 @@ export class ScanView {
       on("scans", () => this.#showScan()),
       on("connection", () => {
         this.element.classList.toggle("old", state.connection.state === "lost");
+        this.#showScan();
         if (state.connection.state === "open" && !document.hidden) this.data.refresh(null, state.epoch);
       }),
       on("theme", () => {
@@ -114,7 +115,6 @@ export class ScanView {
   clear() {
     this.card.map.pin(null);
     this.card.map.setRegion(null);
-    this.spectrum.showPixel(null);
     this.#light(null);
   }
 
@@ -156,7 +156,7 @@ export class ScanView {
       return;
     }
     this.#pace.push(Date.parse(scan.last_update), scan.measured_values);
-    this.head.show(scan, this.#pace);
+    this.head.show(scan, this.#pace, state.connection.state === "lost");
     this.advice.show(scan);
     this.fractions.showScan(scan);
     this.trends.showPlace(scan.sample, scan.region, scan.scan_id);

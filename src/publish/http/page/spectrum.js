@@ -3,7 +3,7 @@
 
 import { Latest, download, getJson, why } from "./api.js";
 import { Chart } from "./chart.js";
-import { fill, h, rgb, swatch } from "./dom.js";
+import { fill, h, rgb, say, swatch } from "./dom.js";
 import { count, number, percent, unitName, words } from "./format.js";
 
 /** @typedef {import("./types.js").View} View */
@@ -26,7 +26,7 @@ export class SpectrumPanel {
     this.base = base;
     this.view = view;
     this.title = h("h2", { text: "Spectrum" });
-    this.facts = h("div", { class: "facts", "aria-live": "polite" });
+    this.facts = h("div", { class: "facts" });
     this.note = h("p", { class: "quiet" });
     this.save = h("button", { class: "small", type: "button", hidden: true, text: "CSV", title: "Download this spectrum as CSV", on: { click: () => this.#download() } });
     this.element = h("section", { class: "card spectrum", "aria-label": "Spectrum", test: "spectrum" }, h("header", {}, this.title, this.save), this.note, this.#chart.element, this.facts);
@@ -81,6 +81,7 @@ export class SpectrumPanel {
     const of = this.#of;
     if (!of) return;
     this.element.classList.toggle("busy", isNew);
+    if (isNew) this.title.textContent = of.kind === "pixel" ? `Pixel ${of.pixel.row}, ${of.pixel.column}` : "Region";
     this.#latest[isNew ? "instead" : "ask"](async (signal) => {
       try {
         const answer = await getJson(this.#address("json"), { signal });
@@ -89,6 +90,8 @@ export class SpectrumPanel {
         this.#shownRevision = answer.revision;
         if (of.kind === "pixel") this.#showPixel(answer);
         else this.#showRegion(answer);
+        // Once, not with every generation.
+        if (isNew) say(`${this.title.textContent}: ${this.facts.firstElementChild?.textContent}`);
       } catch (error) {
         if (signal.aborted || of !== this.#of) return;
         this.note.textContent = `No spectrum: ${why(error)}.`;
