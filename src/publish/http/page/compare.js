@@ -1,7 +1,7 @@
 // @ts-check
 // Two scans side by side, with one cursor and one zoom, and the pixels where their phases differ.
 
-import { grounds } from "./colours.js";
+import { blend, grounds } from "./colours.js";
 import { fill, h, swatch } from "./dom.js";
 import { addressOf } from "./history.js";
 import { percent, whole, words } from "./format.js";
@@ -60,7 +60,7 @@ export class CompareView {
       return { base, data, map, reading, message, about: h("p", { class: "quiet" }), element: h("section", { class: "card", "aria-label": `Scan ${i + 1}` }), title };
     });
     for (const side of this.sides) fill(side.element, h("header", {}, h("h2", {}, side.title)), side.about, side.map.host, side.reading);
-    this.differenceCard = h("section", { class: "card", "aria-label": "Difference" }, h("header", {}, h("h2", { text: "Where they differ" })), this.note, this.difference.host, this.key, this.caution);
+    this.differenceCard = h("section", { class: "card", "aria-label": "Difference" }, h("header", {}, h("h2", { text: "Where they differ" })), h("p", { class: "quiet", text: "Of pixels that are decided in both." }), this.difference.host, this.note, this.key, this.caution);
     this.transitions = h("section", { class: "card", "aria-label": "What became what", test: "transitions" });
     this.element = h("div", { class: "view", test: "compare-view" }, h("div", { class: "view-head" }, h("h1", { text: "Compare" }), h("a", { href: "#/history", text: "Back to the history" })),
       h("div", { class: "compare-grid" }, ...this.sides.map((side) => side.element), this.differenceCard), this.transitions);
@@ -143,14 +143,14 @@ export class CompareView {
       this.note.textContent = `There is no difference map: ${problem}.`;
       return;
     }
-    const [before, after] = [renumbered(a, b.view), b.values("phase")];
+    const [before, after] = [decided(a, b.view), decided(b, b.view)];
     if (!before || !after) return;
     this.caution.textContent = cautions(a.view, b.view).map((text) => `Mind that ${text}.`).join(" ");
     this.difference.setGeometry(b.view);
     const { painting, both, differ } = paintDifference(b.view, before, after, ground);
     this.difference.setPainting(painting);
-    this.note.textContent = both === 0 ? "No pixel has a phase in both." : `${percent(differ / both)} of the ${whole(both)} pixels that have a phase in both have another one in ${this.sides[1].title.textContent}.`;
-    fill(this.key, h("span", { class: "quiet", text: "Colour: the phase in the second scan." }), h("span", { class: "key" }, swatch(ground.ink), "no phase there any more"));
+    this.note.textContent = both === 0 ? "No pixel is decided in both." : `${percent(differ / both)} of ${whole(both)} pixels have another phase in ${this.sides[1].title.textContent}.`;
+    fill(this.key, h("span", { text: "Colour: the phase in the second scan" }), h("span", { class: "key" }, swatch(blend(ground.empty, ground.ink, 0.22)), "alike"), h("span", { class: "key" }, swatch(blend(ground.empty, ground.ink, 0.6)), "decided in one only"));
     this.#table(a.view, b.view, before, after);
   }
 
@@ -161,18 +161,20 @@ export class CompareView {
     for (let i = 0; i < before.length; i += 1) if (before[i] < many && after[i] < many) counts[before[i] * many + after[i]] += 1;
     const head = h("tr", {}, h("td", {}), ...b.phases.map((phase) => h("th", { scope: "col" }, swatch(phase.colour), phase.title)));
     const rows = b.phases.map((phase, from) => h("tr", {}, h("th", { scope: "row" }, swatch(phase.colour), phase.title), ...b.phases.map((_, to) => h("td", { class: from === to ? "same" : counts[from * many + to] > 0 ? "moved" : "quiet", text: whole(counts[from * many + to]) }))));
-    fill(this.transitions, h("header", {}, h("h2", { text: "What became what" })), h("p", { class: "quiet", text: `Pixels by their phase in ${a.scan_id} (rows) and in ${b.scan_id} (columns).` }), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of what became what" }, h("table", {}, h("thead", {}, head), h("tbody", {}, ...rows))));
+    fill(this.transitions, h("header", {}, h("h2", { text: "What became what" })), h("p", { class: "quiet", text: `Pixels that are decided in both, by their phase in ${a.scan_id} (rows) and in ${b.scan_id} (columns).` }), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of what became what" }, h("table", {}, h("thead", {}, head), h("tbody", {}, ...rows))));
   }
 }
 
-/** The phases of a map by the numbers that they have in another view. @param {ScanData} data @param {View} other */
-function renumbered(data, other) {
+/** The phases of the pixels that are decided, by the numbers that they have in another view: a difference of two guesses is none. @param {ScanData} data @param {View} other */
+function decided(data, other) {
   const phase = data.values("phase");
-  if (!phase || !data.view) return null;
+  const status = data.values("status");
+  if (!phase || !status || !data.view) return null;
+  const sure = ["classified", "mixture"].map((name) => data.view?.statuses.indexOf(name));
   const table = new Uint8Array(256).fill(255);
   for (const [i, one] of data.view.phases.entries()) {
     const at = other.phases.findIndex((candidate) => candidate.phase === one.phase);
     if (at >= 0) table[i] = at;
   }
-  return Uint8Array.from(phase, (value) => table[value]);
+  return Uint8Array.from(phase, (value, i) => (sure.includes(status[i]) ? table[value] : 255));
 }

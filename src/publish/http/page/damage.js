@@ -1,15 +1,18 @@
 // @ts-check
 // What the sentinels say of damage: readings by dose with their errors, the fit, and what it ends at.
 
-import { Latest, getJson, why } from "./api.js";
+import { getJson, why } from "./api.js";
 import { Chart } from "./chart.js";
-import { fill, h, watchSight } from "./dom.js";
+import { fill, h } from "./dom.js";
+import { Follower } from "./follower.js";
 import { number, percent, words } from "./format.js";
 
 /** @typedef {import("./types.js").Damage} Damage */
 /** @typedef {import("./types.js").Finding} Finding */
 
 const MOST_SHOWN = 6;
+/** It is fetched at most this often, ms. */
+const PAUSE_MS = 3000;
 /** @type {Record<string, string>} */
 const SIGNALS = { white_line: "White line", mass: "Pre-edge absorption", reduction: "Not reduced yet", state: "State", residual: "Misfit" };
 /** @type {Record<string, string>} */
@@ -51,10 +54,6 @@ export function fitOf(finding) {
 }
 
 export class DamagePanel {
-  #latest = new Latest();
-  #seen = false;
-  #wanted = "";
-  #had = "";
   /** @type {Map<string, { element: HTMLElement, chart: Chart, text: HTMLElement, title: HTMLElement }>} */
   #cards = new Map();
 
@@ -64,34 +63,19 @@ export class DamagePanel {
     this.note = h("p", { class: "quiet" });
     this.list = h("div", { class: "chart-grid" });
     this.element = h("section", { class: "card damage", "aria-label": "Damage", test: "damage" }, h("header", {}, h("h2", { text: "Dose and damage" })), this.note, this.list);
-    this.stopWatch = watchSight(this.element, (seen) => { this.#seen = seen; this.#load(); });
+    this.follower = new Follower(this.element, PAUSE_MS, async (signal) => this.#show(await getJson(`${this.base}/damage.json`, { signal })), (error) => {
+      this.note.textContent = `Nothing is known of damage: ${why(error)}.`;
+      this.list.hidden = true;
+    });
   }
 
   close() {
-    this.stopWatch();
-    this.#latest.stop();
+    this.follower.close();
   }
 
   /** @param {string} revision */
   renewed(revision) {
-    this.#wanted = revision;
-    this.#load();
-  }
-
-  #load() {
-    if (!this.#seen || document.hidden || this.#wanted === this.#had) return;
-    this.#latest.ask(async (signal) => {
-      const wanted = this.#wanted;
-      if (wanted === this.#had) return;
-      try {
-        this.#show(await getJson(`${this.base}/damage.json`, { signal }));
-        this.#had = wanted;
-      } catch (error) {
-        if (signal.aborted) return;
-        this.note.textContent = `Nothing is known of damage: ${why(error)}.`;
-        this.list.hidden = true;
-      }
-    });
+    this.follower.renewed(revision);
   }
 
   /** @param {Damage} damage */

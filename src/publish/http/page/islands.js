@@ -1,8 +1,9 @@
 // @ts-check
 // The islands: where the model puts each pixel. Brushing here lights up pixels on the map; a region there, points here.
 
-import { Latest, getJson, why } from "./api.js";
-import { fill, h, rgb, say, swatch, watchSight } from "./dom.js";
+import { getJson, why } from "./api.js";
+import { fill, h, rgb, say, swatch } from "./dom.js";
+import { Follower } from "./follower.js";
 import { count, percent } from "./format.js";
 import { isInside } from "./map-hand.js";
 
@@ -11,16 +12,14 @@ import { isInside } from "./map-hand.js";
 /** @typedef {[number, number]} Point */
 
 const LIMIT = 4000;
+/** They are fetched at most this often, ms. */
+const PAUSE_MS = 3000;
 
 export class IslandsPanel {
   /** @type {Latent|null} */
   #latent = null;
   /** @type {Set<number>|null} Pixels that are picked, here or on the map. */
   #picked = null;
-  #latest = new Latest();
-  #seen = false;
-  #wanted = "";
-  #had = "";
   /** @type {Point[]|null} */
   #draft = null;
   #tool = "lasso";
@@ -54,36 +53,25 @@ export class IslandsPanel {
     this.canvas.addEventListener("pointerup", () => this.#up());
     this.canvas.addEventListener("pointercancel", () => { this.#draft = null; this.redraw(); });
     new ResizeObserver(() => this.redraw()).observe(this.host);
-    this.stopWatch = watchSight(this.element, (seen) => { this.#seen = seen; this.#load(); });
+    this.follower = new Follower(this.element, PAUSE_MS, (signal) => this.#load(signal), (error) => this.#nothing(`No islands: ${why(error)}.`));
   }
 
   close() {
-    this.stopWatch();
-    this.#latest.stop();
+    this.follower.close();
     cancelAnimationFrame(this.#frame);
   }
 
   /** @param {string} revision */
   renewed(revision) {
-    this.#wanted = revision;
-    this.#load();
+    this.follower.renewed(revision);
   }
 
-  #load() {
-    if (!this.#seen || this.#wanted === "" || this.#wanted === this.#had || document.hidden) return;
+  /** @param {AbortSignal} signal */
+  async #load(signal) {
     const view = this.view();
     if (view && !view.latent.available) return this.#nothing(view.latent.why_not ?? "There is no model for this scan.");
-    this.#latest.ask(async (signal) => {
-      const wanted = this.#wanted;
-      if (wanted === this.#had) return;
-      try {
-        this.#latent = await getJson(`${this.base}/latent.json?limit=${LIMIT}`, { signal });
-        this.#had = wanted;
-        this.#show();
-      } catch (error) {
-        if (!signal.aborted) this.#nothing(`No islands: ${why(error)}.`);
-      }
-    });
+    this.#latent = await getJson(`${this.base}/latent.json?limit=${LIMIT}`, { signal });
+    this.#show();
   }
 
   /** @param {string} text */

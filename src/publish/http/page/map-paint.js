@@ -132,7 +132,8 @@ function paintUnknown(view, status, grounds) {
 }
 
 /**
- * Which pixels differ between two maps of one shape: what both say alike is quiet, the rest has the colour of the second's phase.
+ * Which pixels differ between two maps of one shape: what is alike is quiet, what one only knows is grey, the rest has the colour
+ * of the second's phase.
  * @param {View} view of the second
  * @param {ArrayLike<number>} a phases
  * @param {ArrayLike<number>} b phases
@@ -140,20 +141,20 @@ function paintUnknown(view, status, grounds) {
  */
 export function paintDifference(view, a, b, grounds) {
   const pixels = new Uint32Array(a.length);
-  const [same, empty, lost] = [packed(blend(grounds.empty, grounds.ink, 0.22)), packed(grounds.empty), packed(grounds.ink)];
-  const table = new Uint32Array(256).fill(lost);
+  const [same, empty, one] = [0.22, 0, 0.6].map((share) => packed(blend(grounds.empty, grounds.ink, share)));
+  const table = new Uint32Array(256);
   for (const [i, { colour }] of view.phases.entries()) table[i] = packed(colour);
   let [both, differ] = [0, 0];
   for (let i = 0; i < pixels.length; i += 1) {
     if (a[i] === b[i]) {
       pixels[i] = a[i] === 255 ? empty : same;
       if (a[i] !== 255) both += 1;
+    } else if (a[i] === 255 || b[i] === 255) {
+      pixels[i] = one;
     } else {
       pixels[i] = table[b[i]];
-      if (a[i] !== 255 && b[i] !== 255) {
-        both += 1;
-        differ += 1;
-      }
+      both += 1;
+      differ += 1;
     }
   }
   return { painting: /** @type {Painting} */ ({ pixels, hatched: new Map(), low: 0, high: 0 }), both, differ };

@@ -3,7 +3,8 @@
 
 import { HttpError, Latest, getJson, why } from "./api.js";
 import { Chart, stacked } from "./chart.js";
-import { fill, h, rgb, watchSight } from "./dom.js";
+import { fill, h, rgb } from "./dom.js";
+import { Follower } from "./follower.js";
 import { moment, number, percent } from "./format.js";
 
 /** @typedef {import("./types.js").View} View */
@@ -15,12 +16,7 @@ const PAUSE_MS = 2000;
 const SCANS = 30;
 
 export class TrendsPanel {
-  #latest = new Latest();
   #places = new Latest();
-  #seen = false;
-  #wanted = "";
-  #had = "";
-  #timer = 0;
   #place = "";
   #fractions = new Chart("trend-fractions");
   #doubt = new Chart("trend-status");
@@ -45,42 +41,34 @@ export class TrendsPanel {
     this.course = [card("Phase fractions by energy", this.#fractions), card("Decided and open", this.#doubt), card("Energy offset", this.#offset), card("Dose", this.#dose)];
     this.grid = h("div", { class: "chart-grid" }, ...this.course, card("Drift", this.#drift), card("Incident intensity", this.#i0), h("div", { class: "trend" }, this.sameTitle, this.same));
     this.element = h("section", { class: "card trends", "aria-label": "Trends", test: "trends" }, h("header", {}, h("h2", { text: "Trends" })), this.note, this.grid);
-    this.stopWatch = watchSight(this.element, (seen) => { this.#seen = seen; this.#load(); });
+    this.follower = new Follower(this.element, PAUSE_MS, (signal) => this.#load(signal), (error) => {
+      for (const one of this.course) one.hidden = true;
+      const gone = error instanceof HttpError && error.status === 404;
+      this.note.textContent = gone ? "How the fractions came about is kept for scans on the board only." : `No trends: ${why(error)}.`;
+    });
   }
 
   close() {
-    this.stopWatch();
-    clearTimeout(this.#timer);
-    this.#latest.stop();
+    this.follower.close();
     this.#places.stop();
   }
 
   /** @param {string} revision */
   renewed(revision) {
-    this.#wanted = revision;
-    if (this.#timer === 0) this.#load();
+    this.follower.renewed(revision);
   }
 
-  #load() {
+  /** @param {AbortSignal} signal */
+  async #load(signal) {
     const view = this.view();
-    if (!view || !this.#seen || document.hidden || this.#wanted === this.#had) return;
-    this.#had = this.#wanted;
+    if (!view) return;
     this.#energies(view);
-    this.#timer = setTimeout(() => { this.#timer = 0; this.#load(); }, PAUSE_MS);
-    this.#latest.ask(async (signal) => {
-      try {
-        /** @type {{ points: TrendPoint[] }} */
-        const { points } = await getJson(`${this.base}/trend.json`, { signal });
-        this.note.textContent = "";
-        this.#course(view, points);
-        this.tell(points);
-        for (const one of this.course) one.hidden = false;
-      } catch (error) {
-        if (signal.aborted) return;
-        for (const one of this.course) one.hidden = true;
-        this.note.textContent = error instanceof HttpError && error.status === 404 ? "How the fractions came about is kept for scans on the board only." : `No trends: ${why(error)}.`;
-      }
-    });
+    /** @type {{ points: TrendPoint[] }} */
+    const { points } = await getJson(`${this.base}/trend.json`, { signal });
+    for (const one of this.course) one.hidden = false;
+    this.note.textContent = "";
+    this.#course(view, points);
+    this.tell(points);
   }
 
   /** @param {View} view @param {TrendPoint[]} points */
