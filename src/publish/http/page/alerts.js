@@ -75,6 +75,19 @@ export class AlertsPanel {
   }
 
   /** @param {Alert} alert */
+  #lift(alert) {
+    return h("button", { type: "button", class: "small", text: "Lift the silence", test: "lift", on: { click: async () => {
+      try {
+        await post(`/api/v1/silences/${alert.silence?.number}/lift`, {});
+        this.answer.textContent = "";
+        refreshAlerts();
+      } catch (error) {
+        this.answer.textContent = `Not done: ${why(error)}.`;
+      }
+    } } });
+  }
+
+  /** @param {Alert} alert */
   #item(alert) {
     const over = alert.state === "over";
     const attended = alert.acknowledged || alert.silenced || over;
@@ -94,7 +107,7 @@ export class AlertsPanel {
       alert.advice !== "" && !over && h("p", { class: "alert-advice", text: alert.advice }),
       evidence.length > 0 && h("details", {}, h("summary", { text: VERDICTS[alert.verdict] ?? alert.verdict }), h("ul", {}, ...evidence)),
       done !== "" && h("p", { class: "quiet", text: done }),
-      over ? null : h("p", { class: "alert-buttons" }, !alert.acknowledged && act("acknowledge", "Acknowledge"), !alert.silenced && act("silence", "Silence …")));
+      over ? null : h("p", { class: "alert-buttons" }, !alert.acknowledged && act("acknowledge", "Acknowledge"), alert.silenced ? this.#lift(alert) : act("silence", "Silence …")));
   }
 }
 

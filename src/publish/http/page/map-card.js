@@ -35,6 +35,7 @@ export class MapCard {
   #lit = null;
   #lastAt = 0;
   #stretched = false;
+  #reason = "";
 
   /**
    * @param {ScanData} data
@@ -57,6 +58,7 @@ export class MapCard {
     this.reading = h("p", { class: "map-reading", test: "map-reading" });
     this.key = h("div", { class: "colour-key", test: "colour-key" });
     this.message = h("p", { class: "map-message", role: "status", test: "map-message" });
+    this.mark = h("p", { class: "map-mark", hidden: true, text: "simulated" });
     this.stripHost = new EnergyStrip((index) => this.setEnergy(index));
     const tool = (/** @type {import("./map-hand.js").Tool} */ name, /** @type {string} */ sign, /** @type {string} */ title) =>
       h("button", { type: "button", title, "aria-label": title, "aria-pressed": String(name === "move"), test: `tool-${name}`, text: sign, on: { click: () => this.map.hand.setTool(name) } });
@@ -65,7 +67,7 @@ export class MapCard {
     this.map.host.append(
       h("div", { class: "map-tools", role: "group", "aria-label": "Map" }, ...Object.values(this.tools), h("span", { class: "gap" }),
         press("+", "Nearer", () => this.map.zoom(1.4)), press("−", "Farther", () => this.map.zoom(1 / 1.4)), press("⤢", "Fit", () => this.map.fit())),
-      this.message,
+      this.message, this.mark,
     );
     this.element = h("section", { class: "card map-card", "aria-label": "Map", test: "map" }, this.layers, this.map.host, this.reading, this.key, this.stripHost.element);
   }
@@ -102,6 +104,13 @@ export class MapCard {
     this.#choose();
   }
 
+  /** Why there is no map, where one is not to be waited for. @param {string} reason */
+  setReason(reason) {
+    if (reason === this.#reason) return;
+    this.#reason = reason;
+    this.#say();
+  }
+
   /** @param {Uint8Array|null} lit */
   light(lit) {
     this.#lit = lit;
@@ -114,6 +123,7 @@ export class MapCard {
     this.#say();
     if (!view) return;
     this.map.setGeometry(view);
+    this.mark.hidden = !view.simulated;
     const ground = grounds();
     const key = this.layer === "unknown" ? "unknown" : this.data.shown;
     const painting = paint(this.data, key, ground, this.#stretched);
@@ -138,7 +148,7 @@ export class MapCard {
 
   #say() {
     const { data } = this;
-    const text = data.view ? (data.problem ? `The map may be old: ${data.problem}.` : "") : data.waiting ? "No map yet. It appears with the first energies." : data.problem ? `There is no map to show: ${data.problem}.` : "Asking for the map …";
+    const text = data.view ? (data.problem ? `The map may be old: ${data.problem}.` : "") : data.waiting ? this.#reason || "No map yet. It appears with the first energies." : data.problem ? `There is no map to show: ${data.problem}.` : "Asking for the map …";
     if (this.message.textContent !== text) this.message.textContent = text;
     this.message.hidden = text === "";
     this.message.classList.toggle("over", data.view !== null);

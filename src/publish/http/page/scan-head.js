@@ -55,8 +55,13 @@ export class ScanHead {
       h("div", { class: "scan-course" }, this.progress, this.course, this.missing), h("div", { class: "actions" }, ...actions));
   }
 
-  /** @param {Scan} scan @param {Pace} pace @param {boolean} lost whether the daemon is out of reach */
-  show(scan, pace, lost) {
+  /**
+   * @param {Scan} scan
+   * @param {Pace} pace
+   * @param {boolean} lost whether the daemon is out of reach
+   * @param {number} shown the generation that is on the screen, which may not be the latest yet
+   */
+  show(scan, pace, lost, shown) {
     const live = isLive(scan);
     const left = live ? pace.secondsLeft(scan.planned_values, Date.parse(scan.started)) : null;
     const still = standsStill(scan, left === null ? null : left / Math.max(1, scan.energies_total - scan.energies_done));
@@ -77,7 +82,7 @@ export class ScanHead {
     else if (still > 0) words.push(`no new value for ${duration(still)}`);
     else if (left !== null && scan.state === "running") words.push(`${duration(left)} left, until ${clock(now() + 1000 * left).slice(0, 5)}`);
     else if (!live) words.push(stateOf(scan), `last value ${moment(scan.last_update)}`);
-    if (scan.generation > 0) words.push(`map ${scan.generation}`);
+    if (scan.generation > 0) words.push(shown < scan.generation ? `map ${shown} shown of ${scan.generation}` : `map ${shown}`);
     this.course.textContent = words.join(" · ");
     this.course.classList.toggle("warn", still > 0);
     const gone = [...missing(scan), ...scan.notes];

@@ -156,7 +156,8 @@ export class ScanView {
       return;
     }
     this.#pace.push(Date.parse(scan.last_update), scan.measured_values);
-    this.head.show(scan, this.#pace, state.connection.state === "lost");
+    this.head.show(scan, this.#pace, state.connection.state === "lost", this.data.generation);
+    this.card.setReason(isLive(scan) ? "" : scan.archive_path ? "Its map is not on the board any more; it is in the archive." : "There is no map of it.");
     this.advice.show(scan);
     this.fractions.showScan(scan);
     this.trends.showPlace(scan.sample, scan.region, scan.scan_id);

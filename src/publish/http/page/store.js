@@ -103,6 +103,12 @@ export function refreshHealth() {
 
 /** @param {string} event @param {any} data */
 function heard(event, data) {
+  if (event === "connected") {
+    state.epoch += 1;
+    refreshScans();
+    refreshAlerts();
+    refreshHealth();
+  }
   if (event === "scan" && data) {
     state.scans.set(data.scan_id, data);
     state.scansKnown = true;
@@ -117,14 +123,7 @@ function heard(event, data) {
 /** Follows the daemon from now on. */
 export function start() {
   void follow(heard, (connection) => {
-    const opened = connection.state === "open" && state.connection.state !== "open";
     state.connection = connection;
-    if (opened) {
-      state.epoch += 1;
-      refreshScans();
-      refreshAlerts();
-      refreshHealth();
-    }
     emit("connection");
   });
   // Silences and lapses of alerts end without an event.
