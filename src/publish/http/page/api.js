@@ -131,12 +131,24 @@ export async function getJson(path, options) {
 }
 
 /**
- * An answer with the generation and the revision that it is of; null where the daemon does not say.
+ * The generation and the revision that an answer is of; null where the daemon does not say. An ETag begins with the revision.
  * @param {Response} response
  */
 export function origin(response) {
   const generation = response.headers.get("X-Phasewatch-Generation");
-  return { generation: generation === null ? null : Number(generation), revision: response.headers.get("X-Phasewatch-Revision") };
+  return { generation: generation === null ? null : Number(generation), revision: response.headers.get("X-Phasewatch-Revision"), etag: response.headers.get("ETag") };
+}
+
+/**
+ * Whether an answer is of this generation and revision, as far as it says.
+ * @param {ReturnType<typeof origin>} from
+ * @param {number} generation
+ * @param {string} revision
+ */
+export function isOf(from, generation, revision) {
+  if (from.generation !== null && from.generation !== generation) return false;
+  if (from.revision !== null) return from.revision === revision;
+  return from.etag === null || from.etag.replace(/^W\//, "").startsWith(`"${revision}-`);
 }
 
 /**

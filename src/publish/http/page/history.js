@@ -4,6 +4,7 @@
 import { Latest, getJson, request, why } from "./api.js";
 import { fill, h, watchSight } from "./dom.js";
 import { bytes, count, moment, number, percent } from "./format.js";
+import { archiveTags } from "./scan-head.js";
 import { on } from "./store.js";
 import { fractionBar } from "./trends.js";
 
@@ -135,7 +136,7 @@ export class HistoryView {
     const image = h("img", { alt: "", width: 160, height: 160 });
     const tick = h("input", { type: "checkbox", "aria-label": `Compare ${scan.name}`, on: { change: () => this.#choose(scan, tick) } });
     tick.checked = this.#chosen.has(scan.base);
-    const tags = [scan.simulated && "simulated", scan.provisional && "provisional", scan.quarantined && "quarantined", scan.pruned && "pruned: map only", scan.outcome !== "complete" && scan.outcome].filter(Boolean);
+    const tags = [...(scan.simulated ? ["simulated"] : []), ...archiveTags(scan)];
     const element = h("li", { class: "scan-card", data: { test: "scan-card" } },
       h("a", { class: "picture", href: addressOf(scan.base), "aria-label": `Open ${scan.name}` }, image),
       h("div", { class: "scan-about" },
@@ -144,7 +145,7 @@ export class HistoryView {
         fractionBar(scan.fractions),
         h("p", { class: "quiet value", text: `${moment(scan.started)} · ${scan.shape[1]} × ${scan.shape[0]} · ${scan.energies} energies${scan.coverage < 0.999 ? `, ${percent(scan.coverage, 0)}` : ""}` }),
         h("p", { class: "quiet value", text: [scan.dose_mgy === null ? "" : `${number(scan.dose_mgy, 2)} MGy`, bytes(scan.bytes), scan.beamline].filter(Boolean).join(" · ") }),
-        tags.length > 0 && h("p", { class: "badges" }, ...tags.map((tag) => h("span", { class: `badge ${tag === "simulated" ? "simulated" : tag === "quarantined" ? "warn" : ""}`, text: String(tag) })))));
+        tags.length > 0 && h("p", { class: "badges" }, ...tags.map((tag) => h("span", { class: `badge ${tag === "simulated" ? "simulated" : tag === "quarantined" ? "warn" : ""}`, text: tag })))));
     const watch = () => {
       const end = watchSight(image, (seen) => {
         if (!seen) return;

@@ -87,11 +87,12 @@ export class IslandsPanel {
     if (!latent || !view) return;
     this.note.textContent = latent.pixels.length === 0 ? "No pixel has been looked at by the model yet." : "";
     this.host.hidden = this.axes.hidden = this.buttons.hidden = latent.pixels.length === 0;
+    const references = latent.references ?? [];
     const all = (/** @type {number[]} */ values, /** @type {number[]} */ more) => [Math.min(...values, ...more), Math.max(...values, ...more)];
-    const [u0, u1] = all(latent.u, latent.references.map((one) => one.u));
-    const [v0, v1] = all(latent.v, latent.references.map((one) => one.v));
+    const [u0, u1] = all(latent.u, references.map((one) => one.u));
+    const [v0, v1] = all(latent.v, references.map((one) => one.v));
     this.#range = [u0 - 0.06 * (u1 - u0 || 1), u1 + 0.06 * (u1 - u0 || 1), v0 - 0.06 * (v1 - v0 || 1), v1 + 0.06 * (v1 - v0 || 1)];
-    this.axes.textContent = `across: ${latent.axes[0] ?? "axis 1"}, up: ${latent.axes[1] ?? "axis 2"} · ${latent.model}`;
+    this.axes.textContent = `across: ${latent.axes[0] ?? "axis 1"}, up: ${latent.axes[1] ?? "axis 2"} · model ${/^[0-9a-f]{64}$/.test(latent.model) ? latent.model.slice(0, 12) : latent.model}`;
     const here = new Set(latent.phase);
     fill(this.buttons, ...view.phases.flatMap((phase, i) => here.has(i) ? [h("button", { type: "button", class: "chip", on: { click: () => this.#pick(latent.pixels.filter((_, at) => latent.phase[at] === i)) } }, swatch(phase.colour), phase.title)] : []));
     this.redraw();
@@ -204,7 +205,7 @@ export class IslandsPanel {
     context.globalAlpha = 1;
     const [ink, paper] = [style.getPropertyValue("--text").trim(), style.getPropertyValue("--panel").trim()];
     context.font = "600 12px system-ui, sans-serif";
-    for (const one of latent.references) {
+    for (const one of latent.references ?? []) {
       const [x, y] = this.#toScreen(one.u, one.v);
       const phase = view.phases.find((candidate) => candidate.phase === one.phase);
       context.beginPath();

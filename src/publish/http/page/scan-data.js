@@ -5,7 +5,7 @@
 // generation they are of, only answers of one and the same are taken, and never an older one than is held; an answer that was
 // overtaken is asked for again.
 
-import { HttpError, Latest, origin, request, why } from "./api.js";
+import { HttpError, Latest, isOf, origin, request, why } from "./api.js";
 
 /** @typedef {import("./types.js").View} View */
 /** @typedef {Uint8Array|Uint16Array|Float32Array} Values */
@@ -20,6 +20,12 @@ function valuesOf(buffer, dtype, length) {
   const values = dtype === "f32" ? new Float32Array(buffer) : dtype === "u16" ? new Uint16Array(buffer) : new Uint8Array(buffer);
   if (values.length !== length) throw new Error(`a layer has ${values.length} values, the map ${length} pixels`);
   return values;
+}
+
+/** Where it is not known any more how much of an energy was measured, its I0 tells whether anything was. @param {View} view */
+function whole(view) {
+  for (const energy of view.energies) energy.coverage ??= energy.i0 === null ? 0 : 1;
+  return view;
 }
 
 export class ScanData {
@@ -103,7 +109,7 @@ export class ScanData {
    */
   async #fetch(at, epoch, last, signal) {
     const wanted = [...new Set([...BASIS, this.shown])].filter((key) => key !== "unknown");
-    const view = request(`${this.base}/view.json`, { signal }).then(async (response) => ({ from: origin(response), view: /** @type {View} */ (await response.json()) }));
+    const view = request(`${this.base}/view.json`, { signal }).then(async (response) => ({ from: origin(response), view: whole(/** @type {View} */ (await response.json())) }));
     const layers = wanted.map((key) => this.#layer(key, signal));
     // A layer that is not there is told by the view; it does not take the map with it.
     const [answer, ...parts] = await Promise.all([view, ...layers.map((layer) => layer.catch((error) => /** @type {Error} */ (error)))]);
@@ -118,8 +124,7 @@ export class ScanData {
         if (BASIS.includes(wanted[i])) throw part;
         continue;
       }
-      if ((part.generation ?? generation) !== generation) return false;
-      if ((part.revision ?? revision) !== revision && !last) return false;
+      if (!isOf(part, generation, revision) && !(last && (part.generation ?? generation) === generation)) return false;
       const dtype = answer.view.layers.find((layer) => layer.name === wanted[i].split(" ")[0])?.dtype ?? "u8";
       fresh.set(wanted[i], { values: valuesOf(part.buffer, dtype, length), generation, revision });
     }

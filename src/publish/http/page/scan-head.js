@@ -90,10 +90,12 @@ export class ScanHead {
     this.missing.hidden = gone.length === 0;
   }
 
-  /** A scan that is not on the board: what its view says. @param {import("./types.js").View} view */
-  showView(view) {
+  /** A scan that is not on the board: what its view and the archive say. @param {import("./types.js").View} view @param {import("./types.js").Archived|null} archived */
+  showView(view, archived) {
     this.title.textContent = view.scan_id;
-    renew(this.badges, `${view.simulated}`, () => [h("span", { class: "badge", text: "archive" }), view.simulated && h("span", { class: "badge simulated", text: "simulated, not measured" })]);
+    const tags = archived ? archiveTags(archived) : [];
+    if (archived) this.place.textContent = [archived.sample, archived.region, archived.beamline, `started ${moment(archived.started)}`].filter(Boolean).join(" · ");
+    renew(this.badges, `${view.simulated} ${tags.join()}`, () => [h("span", { class: "badge", text: "archived" }), ...tags.map((tag) => h("span", { class: `badge ${tag === "quarantined" ? "warn" : ""}`, text: tag })), view.simulated && h("span", { class: "badge simulated", text: "simulated, not measured" })]);
     const whole = view.energies.filter((energy) => energy.coverage >= 0.999).length;
     const share = view.energies.reduce((sum, energy) => sum + energy.coverage, 0) / Math.max(1, view.energies.length);
     this.bar.style.transform = `scaleX(${share})`;
@@ -102,6 +104,11 @@ export class ScanHead {
     this.course.textContent = `${whole} of ${view.energies.length} energies whole · ${percent(share, 0)} of the plan · ${view.shape[1]} × ${view.shape[0]} pixels`;
     this.missing.hidden = true;
   }
+}
+
+/** What is special about an archived scan. @param {import("./types.js").Archived} scan */
+export function archiveTags(scan) {
+  return [scan.provisional && "provisional", scan.quarantined && "quarantined", scan.pruned && "pruned: map only", scan.outcome !== "complete" && words(scan.outcome ?? "")].filter((tag) => typeof tag === "string" && tag !== "").map(String);
 }
 
 /** Live advice, in the order in which it is acted on. */

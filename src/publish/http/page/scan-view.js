@@ -6,6 +6,7 @@ import { AlertsPanel } from "./alerts.js";
 import { DamagePanel } from "./damage.js";
 import { confirmed } from "./dialogs.js";
 import { h } from "./dom.js";
+import { number } from "./format.js";
 import { IslandsPanel } from "./islands.js";
 import { MapCard } from "./map-card.js";
 import { isInside } from "./map-hand.js";
@@ -17,13 +18,16 @@ import { on, state } from "./store.js";
 import { TrendsPanel } from "./trends.js";
 
 /** @typedef {import("./types.js").Scan} Scan */
+/** @typedef {import("./types.js").Archived} Archived */
 
 export class ScanView {
   /** @type {(() => void)[]} */
   #ends = [];
   #pace = new Pace();
   #summary = new Latest();
-  /** @type {Scan|null} Of an archived scan, which is not on the board. */
+  /** @type {Scan|null} Of a scan that left the board. */
+  #left = null;
+  /** @type {Archived|null} What the archive says. */
   #archived = null;
   #wanted = 0;
 
@@ -135,12 +139,14 @@ export class ScanView {
     this.#showScan();
   }
 
-  /** What the archive says of the scan. */
+  /** What is known of a scan that is not on the board. */
   #askSummary() {
     this.#summary.ask(async () => {
       try {
+        /** @type {Scan|Archived} */
         const scan = await getJson(this.base);
-        if (scan && typeof scan === "object" && "fractions" in scan) this.#archived = /** @type {Scan} */ (scan);
+        if ("state" in scan) this.#left = scan;
+        else this.#archived = scan;
       } catch (error) {
         console.warn("summary:", why(error));
       }
@@ -149,10 +155,18 @@ export class ScanView {
   }
 
   #showScan() {
-    const scan = this.base.startsWith("/api/v1/archive/") ? this.#archived : (state.scans.get(this.scanId) ?? this.#archived);
+    const scan = this.base.startsWith("/api/v1/archive/") ? this.#left : (state.scans.get(this.scanId) ?? this.#left);
     if (!scan) {
-      if (this.data.view) this.head.showView(this.data.view);
-      else this.head.title.textContent = this.scanId || decodeURIComponent(this.base.split("/").pop() ?? "");
+      const { view } = this.data;
+      const archived = this.#archived;
+      if (view) this.head.showView(view, archived);
+      if (view && archived) {
+        const rank = (/** @type {{ phase: string }} */ one) => view.phases.findIndex((phase) => phase.phase === one.phase);
+        this.fractions.show([...archived.fractions].sort((a, b) => rank(a) - rank(b)), counted(view.statuses, this.data.values("status")), archived.dose_mgy === null ? [] : [["dose, mean", `${number(archived.dose_mgy, 3)} MGy`]]);
+        this.trends.showPlace(archived.sample, archived.region, archived.scan_id);
+        document.body.dataset.state = "archived";
+      }
+      if (!view) this.head.title.textContent = this.scanId || decodeURIComponent(this.base.split("/").pop() ?? "");
       return;
     }
     this.#pace.push(Date.parse(scan.last_update), scan.measured_values);
@@ -226,6 +240,13 @@ export class ScanView {
       this.said.textContent = `Not done: ${why(error)}.`;
     }
   }
+}
+
+/** How many pixels have which status. @param {string[]} names @param {ArrayLike<number>|null} status */
+function counted(names, status) {
+  const counts = new Array(names.length).fill(0);
+  for (let i = 0; i < (status?.length ?? 0); i += 1) counts[status?.[i] ?? 0] += 1;
+  return Object.fromEntries(names.map((name, i) => [name, counts[i]]));
 }
 
 /** Where a scan lies in the archive; null where it does not. @param {string} scanId @returns {Promise<string|null>} */

@@ -119,7 +119,7 @@ export class SpectrumPanel {
       ["misfit χ²", number(/** @type {number} */ (values.fit_chi2), 3)],
       ["energies", `${values.energies_seen}${values.energies_masked ? `, ${values.energies_masked} masked` : ""}`],
       ["dose", values.dose_mgy !== null ? `${number(/** @type {number} */ (values.dose_mgy), 3)} MGy` : values.dose_relative !== null ? `${number(/** @type {number} */ (values.dose_relative), 3)} (relative)` : "–"],
-      ["at", `${number(answer.y, 4)}, ${number(answer.x, 4)} ${unitName(answer.unit)}`],
+      ["at", `x ${number(answer.x, 4)}, y ${number(answer.y, 4)} ${unitName(answer.unit)}`],
     ];
     const doubt = values.ambiguity && values.ambiguity !== "none" ? ` (${words(String(values.ambiguity))})` : "";
     const readings = answer.readings.length > 1 ? `could be ${answer.readings.map((one) => one.split("+").map((id) => this.#phase(id)?.title ?? id).join(" with ")).join(", or ")}` : "";

@@ -16,8 +16,9 @@ export function complaints(system) {
   for (const source of system.sources) {
     if (!source.connected) list.push({ text: `Source ${source.name}: nobody is connected at ${source.address}`, grave: false });
     else if (source.last_message_s !== null && source.last_message_s > 60) list.push({ text: `Source ${source.name}: nothing came for ${duration(source.last_message_s)}`, grave: false });
-    if (source.lost > 0) list.push({ text: `Source ${source.name}: ${count(source.lost, "message")} did not come`, grave: false });
-    if (source.refused > 0) list.push({ text: `Source ${source.name}: ${count(source.refused, "message")} could not be read`, grave: false });
+    if (source.last_error) list.push({ text: `Source ${source.name}: ${source.last_error}`, grave: false });
+    if (source.lost) list.push({ text: `Source ${source.name}: ${count(source.lost, "message")} did not come`, grave: false });
+    if (source.refused) list.push({ text: `Source ${source.name}: ${count(source.refused, "message")} could not be read`, grave: false });
   }
   for (const queue of system.queues) {
     if (queue.bound > 0 && queue.used / queue.bound > 0.8) list.push({ text: `Queue ${queue.name} is ${percent(queue.used / queue.bound, 0)} full`, grave: false });
@@ -90,7 +91,7 @@ export class SystemView {
     const sources = system.sources.map((source) => h("div", { class: "source" },
       h("p", { class: "title-row" }, h("strong", { text: source.name }), h("span", { class: `badge ${source.connected ? "state-running" : "warn"}`, text: source.connected ? "connected" : "not connected" })),
       pairs([["rate", `${number(source.messages_per_s, 3)} messages/s, ${bytes(source.bytes_per_s)}/s`], ["in all", `${whole(source.messages)} messages, ${bytes(source.bytes)}`], ["last", source.last_message_s === null ? "never" : `${duration(source.last_message_s)} ago`],
-        ["lost, refused", `${whole(source.lost)}, ${whole(source.refused)}`], ["address", `${source.address} (${source.kind})`]])));
+        ["lost, refused", `${source.lost === null ? "–" : whole(source.lost)}, ${source.refused === null ? "–" : whole(source.refused)}`], ["address", `${source.address} (${source.kind})`]])));
     const queues = h("ul", { class: "bars" }, ...system.queues.map((queue) => h("li", { title: queue.about }, h("span", { class: "name", text: queue.name }), meter(queue.bound > 0 ? queue.used / queue.bound : 0, `${queue.name}: ${queue.about}`),
       h("span", { class: "value", text: queue.unit === "bytes" ? bytes(queue.used) : whole(queue.used) }), queue.dropped ? h("span", { class: "badge warn", text: `${whole(queue.dropped)} dropped` }) : null)));
     const disks = h("ul", { class: "bars" }, ...system.disk.map((disk) => h("li", { title: disk.path }, h("span", { class: "name", text: disk.what }), meter(disk.total_bytes > 0 ? 1 - disk.free_bytes / disk.total_bytes : 0, `${disk.what} disk, used`), h("span", { class: "value", text: `${bytes(disk.free_bytes)} free` }))));
@@ -98,9 +99,9 @@ export class SystemView {
     const key = (/** @type {string|null} */ sha) => (sha ? sha.slice(0, 12) : "–");
     fill(this.body,
       card("Sources", ...(sources.length > 0 ? sources : [h("p", { class: "quiet", text: "None is configured." })])),
-      card("Queues", queues), card("Disk", disks, pairs([["archive", `${system.archive.root}: ${count(system.archive.scans, "scan")}, ${whole(system.archive.waiting)} waiting`]])),
-      card("Model", h("p", {}, h("strong", { text: model.name ?? "none" }), ` ${model.state}`, model.why ? `: ${model.why}` : ""), pairs([["file", model.path ?? "–"], ["sha256", key(model.sha256)], ["clusters", model.clusters.join(", ") || "–"]])),
-      card("References", h("ul", { class: "phases" }, ...references.phases.map((phase) => h("li", {}, swatch(phase.colour), phase.title, phase.state ? h("span", { class: "quiet", text: ` ${phase.state.name} ${phase.state.value}` }) : null))), pairs([["folder", references.path], ["sha256", key(references.sha256)]])),
+      card("Queues", queues), card("Disk", disks, pairs([["archive", [system.archive.root, system.archive.scans === undefined ? "" : count(system.archive.scans, "scan"), `${whole(system.archive.waiting)} waiting`].filter(Boolean).join(", ")]])),
+      card("Model", h("p", {}, h("strong", { text: model.name ?? model.path?.split("/").pop() ?? "none" }), ` ${model.state}`, model.why ? `: ${model.why}` : ""), pairs([["file", model.path ?? "–"], ["sha256", key(model.sha256)], ["clusters", model.clusters?.join(", ") || "–"]])),
+      card("References", h("ul", { class: "phases" }, ...references.phases.map((phase) => h("li", {}, swatch(phase.colour), phase.title, phase.state ? h("span", { class: "quiet", text: ` ${phase.state.name} ${phase.state.value}` }) : null))), pairs([["folder", references.path ?? "–"], ["sha256", key(references.sha256)]])),
       card("Daemon", pairs([["version", system.version], ["running for", duration(system.uptime_s)], ["started", moment(system.started)], ["publishes at", `${system.publish.address}, ${count(system.publish.subscribers, "subscriber")}`], ["reading", system.token_needed_to_read ? "wants a token" : "is open"]]),
         h("p", {}, h("a", { href: "/api/v1/openapi.json", target: "_blank", rel: "noopener", text: "Description of the API" }))));
   }

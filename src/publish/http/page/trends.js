@@ -39,7 +39,9 @@ export class TrendsPanel {
     this.sameTitle = h("h3", { text: "Scans of this place" });
     const card = (/** @type {string} */ title, /** @type {Chart} */ chart) => h("div", { class: "trend" }, h("h3", { text: title }), chart.element);
     this.course = [card("Phase fractions by energy", this.#fractions), card("Decided and open", this.#doubt), card("Energy offset", this.#offset), card("Dose", this.#dose)];
-    this.grid = h("div", { class: "chart-grid" }, ...this.course, card("Drift", this.#drift), card("Incident intensity", this.#i0), h("div", { class: "trend" }, this.sameTitle, this.same));
+    this.drift = card("Drift", this.#drift);
+    this.i0 = card("Incident intensity", this.#i0);
+    this.grid = h("div", { class: "chart-grid" }, ...this.course, this.drift, this.i0, h("div", { class: "trend" }, this.sameTitle, this.same));
     this.element = h("section", { class: "card trends", "aria-label": "Trends", test: "trends" }, h("header", {}, h("h2", { text: "Trends" })), this.note, this.grid);
     this.follower = new Follower(this.element, PAUSE_MS, (signal) => this.#load(signal), (error) => {
       for (const one of this.course) one.hidden = true;
@@ -108,6 +110,8 @@ export class TrendsPanel {
   /** @param {View} view */
   #energies(view) {
     const list = view.energies.filter((energy) => energy.shift !== null).sort((a, b) => a.energy_ev - b.energy_ev);
+    this.drift.hidden = list.length === 0;
+    this.i0.hidden = view.energies.every((energy) => energy.i0 === null);
     const low = Math.min(...view.energies.map((energy) => energy.energy_ev));
     const axis = { label: "energy (eV)", low, high: Math.max(low + 0.1, ...view.energies.map((energy) => energy.energy_ev)) };
     const way = (/** @type {0|1} */ i, /** @type {string} */ name, /** @type {string} */ label) => ({

@@ -36,7 +36,7 @@
  * @property {string[]} notes
  */
 /** @typedef {{ energy_ev: number, corrected_ev: number, coverage: number, i0: number|null, shift: [number, number]|null, shift_error: [number, number]|null }} EnergyView */
-/** @typedef {{ phase: string, title: string, colour: Rgb, state: { name: string, value: number }|null }} PhaseView */
+/** @typedef {{ phase: string, title: string, colour: Rgb, state?: { name: string, value: number }|null }} PhaseView */
 /** @typedef {{ name: string, title: string, unit: string, dtype: "u8"|"u16"|"f32", kind: "phase"|"category"|"number"|"flag", low: number, high: number, about: string }} LayerView */
 /**
  * @typedef {object} View
@@ -63,7 +63,7 @@
 /** @typedef {{ energy_ev: number[], corrected_ev: number[], od: (number|null)[], sigma: (number|null)[], pixels: number[], fit: { parts: { phase: string, weight: number }[], constant: number, chi2: number, od: (number|null)[] }|null, references: { phase: string, od: (number|null)[] }[] }} Spectrum */
 /** @typedef {{ row: number, column: number, y: number, x: number, unit: string, revision: string, values: Record<string, string|number|boolean|null>, correlations: { phase: string, value: number }[], posterior: { cluster: string, value: number }[], readings: string[], spectrum: Spectrum|null, why_no_spectrum: string|null }} PixelAnswer */
 /** @typedef {{ pixels: number, area: number, area_unit: string, revision: string, status_counts: Record<string, number>, fractions: Fraction[], confidence: number|null, dose_mgy: number|null, spectrum: Spectrum|null, why_no_spectrum: string|null }} RegionAnswer */
-/** @typedef {{ model: string, axes: string[], pixels: number[], u: number[], v: number[], phase: number[], references: { phase: string, u: number, v: number }[] }} Latent */
+/** @typedef {{ model: string, axes: string[], pixels: number[], u: number[], v: number[], phase: number[], references?: { phase: string, u: number, v: number }[] }} Latent */
 /** @typedef {{ time: string, generation: number, energies_done: number, measured_values: number, fractions: number[], status_counts: Record<string, number>, confidence: number|null, dose_mgy: number|null, offset_ev: number|null, offset_error_ev: number|null }} TrendPoint */
 /** @typedef {{ low: number, middle: number, high: number }} Interval */
 /** @typedef {{ signal: string, energy_ev: number|null, of: string, series: { readings: { dose: number, time_s: number, value: number, sigma: number }[], plateau: { value: number, sigma: number }|null }, is_real: boolean, scale: number, lost: Interval, lost_at_end: Interval|null, initial_rate: Interval, critical_dose: Interval|null, law: [string, number] }} Finding */
@@ -96,8 +96,8 @@
  */
 /** @typedef {{ part: string, what: string, grave: boolean }} Trouble */
 /** @typedef {{ base: string, scan_id: string, name: string, beamline: string, date: string, sample: string|null, region: string|null, started: string, shape: [number, number], energies: number, outcome: string, provisional: boolean, simulated: boolean, quarantined: boolean, pruned: boolean, coverage: number, fractions: Fraction[], dose_mgy: number|null, bytes: number, files: { name: string, bytes: number }[] }} Archived */
-/** @typedef {{ name: string, kind: string, address: string, connected: boolean, messages: number, bytes: number, messages_per_s: number, bytes_per_s: number, last_message_s: number|null, refused: number, lost: number }} Source */
+/** @typedef {{ name: string, kind: string, address: string, connected: boolean, messages: number, bytes: number, messages_per_s: number, bytes_per_s: number, last_message_s: number|null, refused: number|null, lost: number|null, last_error?: string|null }} Source */
 /** @typedef {{ name: string, about: string, used: number, bound: number, unit: string, dropped: number|null }} Queue */
-/** @typedef {{ version: string, started: string, uptime_s: number, status: string, troubles: Trouble[], sources: Source[], queues: Queue[], model: { path: string|null, name: string|null, clusters: string[], sha256: string|null, state: string, why: string|null }, references: { path: string, sha256: string, phases: PhaseView[] }, disk: { what: string, path: string, free_bytes: number, total_bytes: number }[], archive: { root: string, scans: number, waiting: number }, publish: { address: string, subscribers: number }, can: { archive_now: boolean, load_model: boolean }, token_needed_to_read: boolean }} System */
+/** @typedef {{ version: string, started: string, uptime_s: number, status: string, troubles: Trouble[], sources: Source[], queues: Queue[], model: { path: string|null, name?: string|null, clusters?: string[], sha256: string|null, state: string, why: string|null }, references: { path: string|null, sha256: string|null, phases: PhaseView[] }, disk: { what: string, path: string, free_bytes: number, total_bytes: number }[], archive: { root: string, scans?: number, waiting: number }, publish: { address: string, subscribers: number }, can: { archive_now: boolean, load_model: boolean }, token_needed_to_read: boolean }} System */
 
 export {};
