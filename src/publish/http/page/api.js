@@ -103,7 +103,7 @@ export async function request(path, options = {}) {
     const used = token;
     const headers = new Headers(options.headers);
     if (used !== "") headers.set("Authorization", `Bearer ${used}`);
-    const response = await fetch(path, { cache: "no-cache", ...options, headers });
+    const response = await fetch(path, { cache: "no-cache", ...options, headers }).catch(unreachable);
     if (response.status === 401 && (token !== used || (await newToken(options.method === "POST")))) continue;
     if (!response.ok && !options.anyStatus) throw new HttpError(response.status, await reason(response));
     return response;
@@ -178,10 +178,13 @@ export async function download(path, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+/** What fetch says when nobody answers differs from browser to browser. @param {unknown} error @returns {never} */
+function unreachable(error) {
+  throw error instanceof TypeError ? new Error("the daemon does not answer", { cause: error }) : error;
+}
+
 /** Why a request failed, for a person. @param {unknown} error */
 export function why(error) {
-  if (error instanceof HttpError) return error.message;
-  if (error instanceof TypeError) return "the daemon does not answer";
   return error instanceof Error ? error.message : String(error);
 }
 

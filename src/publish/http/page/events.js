@@ -139,7 +139,7 @@ async function listen(tell, opened) {
       }
     }
   } catch (error) {
-    reason = asleep ? "" : abort.signal.aborted ? "nothing was heard from the daemon for a while" : why(error);
+    reason = asleep ? "" : abort.signal.aborted ? "nothing was heard from the daemon for a while" : error instanceof TypeError ? "the connection broke" : why(error);
     if (error instanceof HttpError && error.status === 401) reason = "the daemon wants a token";
   } finally {
     clearTimeout(watch);

@@ -19,11 +19,12 @@ export function number(value, digits = 3) {
   return value.toFixed(Math.max(0, Math.min(6, digits - 1 - Math.floor(Math.log10(size)))));
 }
 
-/** @param {number} count */
-export const whole = (count) => Math.round(count).toLocaleString("en-GB").replaceAll(",", " ");
+/** @param {number|null|undefined} count */
+export const whole = (count) => (typeof count === "number" ? Math.round(count).toLocaleString("en-GB").replaceAll(",", " ") : "–");
 
-/** @param {number} bytes */
+/** @param {number|null|undefined} bytes */
 export function bytes(bytes) {
+  if (typeof bytes !== "number") return "–";
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];
   let power = 0;
   let value = bytes;
@@ -36,10 +37,10 @@ export function bytes(bytes) {
 
 /**
  * A length of time in its two largest units.
- * @param {number} seconds
+ * @param {number|null|undefined} seconds
  */
 export function duration(seconds) {
-  if (!Number.isFinite(seconds)) return "–";
+  if (typeof seconds !== "number" || !Number.isFinite(seconds)) return "–";
   const s = Math.max(0, Math.round(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${s < 600 ? `${s % 60} s` : ""}`.trim();

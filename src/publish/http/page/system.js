@@ -21,7 +21,7 @@ export function complaints(system) {
     if (source.refused) list.push({ text: `Source ${source.name}: ${count(source.refused, "message")} could not be read`, grave: false });
   }
   for (const queue of system.queues) {
-    if (queue.bound > 0 && queue.used / queue.bound > 0.8) list.push({ text: `Queue ${queue.name} is ${percent(queue.used / queue.bound, 0)} full`, grave: false });
+    if (queue.used !== null && queue.bound > 0 && queue.used / queue.bound > 0.8) list.push({ text: `Queue ${queue.name} is ${percent(queue.used / queue.bound, 0)} full`, grave: false });
     if (queue.dropped) list.push({ text: `Queue ${queue.name}: ${whole(queue.dropped)} dropped`, grave: false });
   }
   for (const disk of system.disk) {
@@ -60,20 +60,20 @@ export class SystemView {
         this.#show(await getJson("/api/v1/system", { signal }));
       } catch (error) {
         if (signal.aborted) return;
-        this.#say([{ text: `The state of the system is not known: ${why(error)}`, grave: true }]);
+        this.#say([{ text: why(error), grave: true }], "The state of the system is not known.");
       }
     });
   }
 
-  /** @param {{ text: string, grave: boolean }[]} list */
-  #say(list) {
+  /** @param {{ text: string, grave: boolean }[]} list @param {string} [headline] */
+  #say(list, headline) {
     const key = JSON.stringify(list);
     if (this.verdict.dataset.key === key) return;
     this.verdict.dataset.key = key;
     const grave = list.some((one) => one.grave);
     this.verdict.classList.toggle("grave", grave);
     this.verdict.classList.toggle("well", list.length === 0);
-    fill(this.verdict, h("p", { class: "big", text: list.length === 0 ? "All is well." : grave ? "Measured values are at risk." : "It runs. Somebody should look at this:" }),
+    fill(this.verdict, h("p", { class: "big", text: headline ?? (list.length === 0 ? "All is well." : grave ? "Measured values are at risk." : "It runs. Somebody should look at this:") }),
       list.length > 0 && h("ul", {}, ...list.map((one) => h("li", { class: one.grave ? "grave" : "" }, h("span", { class: "sign", "aria-hidden": "true", text: one.grave ? "■" : "▲" }), one.text))));
   }
 
@@ -92,7 +92,7 @@ export class SystemView {
       h("p", { class: "title-row" }, h("strong", { text: source.name }), h("span", { class: `badge ${source.connected ? "state-running" : "warn"}`, text: source.connected ? "connected" : "not connected" })),
       pairs([["rate", `${number(source.messages_per_s, 3)} messages/s, ${bytes(source.bytes_per_s)}/s`], ["in all", `${whole(source.messages)} messages, ${bytes(source.bytes)}`], ["last", source.last_message_s === null ? "never" : `${duration(source.last_message_s)} ago`],
         ["lost, refused", `${source.lost === null ? "–" : whole(source.lost)}, ${source.refused === null ? "–" : whole(source.refused)}`], ["address", `${source.address} (${source.kind})`]])));
-    const queues = h("ul", { class: "bars" }, ...system.queues.map((queue) => h("li", { title: queue.about }, h("span", { class: "name", text: queue.name }), meter(queue.bound > 0 ? queue.used / queue.bound : 0, `${queue.name}: ${queue.about}`),
+    const queues = h("ul", { class: "bars" }, ...system.queues.map((queue) => h("li", { title: queue.about }, h("span", { class: "name", text: queue.name }), meter(queue.bound > 0 ? (queue.used ?? 0) / queue.bound : 0, `${queue.name}: ${queue.about}`),
       h("span", { class: "value", text: queue.unit === "bytes" ? bytes(queue.used) : whole(queue.used) }), queue.dropped ? h("span", { class: "badge warn", text: `${whole(queue.dropped)} dropped` }) : null)));
     const disks = h("ul", { class: "bars" }, ...system.disk.map((disk) => h("li", { title: disk.path }, h("span", { class: "name", text: disk.what }), meter(disk.total_bytes > 0 ? 1 - disk.free_bytes / disk.total_bytes : 0, `${disk.what} disk, used`), h("span", { class: "value", text: `${bytes(disk.free_bytes)} free` }))));
     const { model, references } = system;

@@ -97,7 +97,7 @@
 /** @typedef {{ part: string, what: string, grave: boolean }} Trouble */
 /** @typedef {{ base: string, scan_id: string, name: string, beamline: string, date: string, sample: string|null, region: string|null, started: string, shape: [number, number], energies: number, outcome: string, provisional: boolean, simulated: boolean, quarantined: boolean, pruned: boolean, coverage: number, fractions: Fraction[], dose_mgy: number|null, bytes: number, files: { name: string, bytes: number }[] }} Archived */
 /** @typedef {{ name: string, kind: string, address: string, connected: boolean, messages: number, bytes: number, messages_per_s: number, bytes_per_s: number, last_message_s: number|null, refused: number|null, lost: number|null, last_error?: string|null }} Source */
-/** @typedef {{ name: string, about: string, used: number, bound: number, unit: string, dropped: number|null }} Queue */
+/** @typedef {{ name: string, about: string, used: number|null, bound: number, unit: string, dropped: number|null }} Queue */
 /** @typedef {{ version: string, started: string, uptime_s: number, status: string, troubles: Trouble[], sources: Source[], queues: Queue[], model: { path: string|null, name?: string|null, clusters?: string[], sha256: string|null, state: string, why: string|null }, references: { path: string|null, sha256: string|null, phases: PhaseView[] }, disk: { what: string, path: string, free_bytes: number, total_bytes: number }[], archive: { root: string, scans?: number, waiting: number }, publish: { address: string, subscribers: number }, can: { archive_now: boolean, load_model: boolean }, token_needed_to_read: boolean }} System */
 
 export {};
