@@ -4,6 +4,9 @@
 // Everything goes through fetch, pictures and downloads too, since only fetch can carry the token. The browser's own cache
 // asks again with the ETag, so what has not changed costs the daemon a 304.
 
+/** What takes longer is given up, ms: an answer that never comes must not stand in the way of the next. */
+const PATIENCE_MS = 20_000;
+
 /** What the daemon says of its clock, ms ahead of ours; times that came from it are compared with `now()`. */
 let skewMs = 0;
 /** @type {string} */
@@ -104,7 +107,9 @@ export async function request(path, options = {}) {
     const headers = new Headers(options.headers);
     if (used !== "") headers.set("Authorization", `Bearer ${used}`);
     const response = await fetch(path, { cache: "no-cache", ...options, headers }).catch(unreachable);
-    if (response.status === 401 && (token !== used || (await newToken(options.method === "POST")))) continue;
+    // None was given, or a wrong one; other refusals are not mended by a token.
+    const wanted = response.status === 401 || (response.status === 403 && used !== "" && (await reason(response.clone())).includes("token"));
+    if (wanted && (token !== used || (await newToken(options.method === "POST")))) continue;
     if (!response.ok && !options.anyStatus) throw new HttpError(response.status, await reason(response));
     return response;
   }
@@ -188,6 +193,9 @@ export function why(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Whether the answer is not wanted any more, which is no failure. @param {AbortSignal} signal */
+export const isWithdrawn = (signal) => signal.aborted && signal.reason?.name !== "TimeoutError";
+
 /**
  * One request at a time for one thing. What is wished for meanwhile waits, and gives way to a later wish; so requests never
  * pile up, and the last wish is always done.
@@ -202,8 +210,10 @@ export class Latest {
   /** @param {(signal: AbortSignal) => Promise<void>} job handles its own errors */
   ask(job) {
     this.#next = () => {
-      this.#abort = new AbortController();
-      return job(this.#abort.signal);
+      const abort = new AbortController();
+      const timer = setTimeout(() => abort.abort(new DOMException("no answer came within 20 s", "TimeoutError")), PATIENCE_MS);
+      this.#abort = abort;
+      return job(abort.signal).finally(() => clearTimeout(timer));
     };
     if (!this.#busy) void this.#run();
   }

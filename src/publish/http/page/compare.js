@@ -3,7 +3,7 @@
 
 import { blend, grounds } from "./colours.js";
 import { fill, h, swatch } from "./dom.js";
-import { addressOf } from "./history.js";
+import { HistoryView, addressOf } from "./history.js";
 import { percent, whole, words } from "./format.js";
 import { paint, paintDifference } from "./map-paint.js";
 import { MapView } from "./map-view.js";
@@ -62,7 +62,7 @@ export class CompareView {
     for (const side of this.sides) fill(side.element, h("header", {}, h("h2", {}, side.title)), side.about, side.map.host, side.reading);
     this.differenceCard = h("section", { class: "card", "aria-label": "Difference" }, h("header", {}, h("h2", { text: "Where they differ" })), h("p", { class: "quiet", text: "Of pixels that are decided in both." }), this.difference.host, this.note, this.key, this.caution);
     this.transitions = h("section", { class: "card", "aria-label": "What became what", test: "transitions" });
-    this.element = h("div", { class: "view", test: "compare-view" }, h("div", { class: "view-head" }, h("h1", { text: "Compare" }), h("a", { href: "#/history", text: "Back to the history" })),
+    this.element = h("div", { class: "view", test: "compare-view" }, h("div", { class: "view-head" }, h("h1", { text: "Compare" }), h("a", { href: HistoryView.last, text: "Back to the history" })),
       h("div", { class: "compare-grid" }, ...this.sides.map((side) => side.element), this.differenceCard), this.transitions);
     this.#ends.push(on("theme", () => this.#paint()));
     this.#read(null, null);

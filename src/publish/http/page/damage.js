@@ -21,8 +21,8 @@ const VALUES = { white_line: "optical density", mass: "optical density", reducti
 const LAWS = { first_order: (x) => Math.exp(-x), hyperbolic: (x) => 1 / (1 + x) };
 
 /**
- * The curve that goes with the initial rate r and the loss so far: a (1 - left(b D)) with a b = r. Where the loss is the rate
- * times the dose, that is a line.
+ * The curve that goes with the initial rate r (that is at dose 0) and the loss between the first and the last reading: what is lost
+ * by the dose D is a (1 - left(b D)) with a b = r. Where the loss is the rate times the dose, that is a line.
  * @param {Finding} finding
  * @returns {(dose: number) => number}
  */
@@ -30,16 +30,16 @@ export function fitOf(finding) {
   const { readings } = finding.series;
   const left = LAWS[finding.law[0]] ?? LAWS.first_order;
   const rate = finding.initial_rate.middle;
-  const start = readings[0].dose;
-  const span = readings[readings.length - 1].dose - start;
+  const [start, end] = [readings[0].dose, readings[readings.length - 1].dose];
   const loss = finding.lost.middle * Math.abs(finding.scale);
   const lost = (/** @type {number} */ b, /** @type {number} */ dose) => (b * dose < 1e-6 ? rate * dose : (rate / b) * (1 - left(b * dose)));
+  const between = (/** @type {number} */ b) => lost(b, end) - lost(b, start);
   let b = 0;
-  if (span > 0 && Math.abs(loss) < Math.abs(rate * span) * 0.999 && rate * loss > 0) {
-    let [low, high] = [1e-9 / span, 1e4 / span];
+  if (end > start && Math.abs(loss) < Math.abs(between(0)) * 0.999 && rate * loss > 0) {
+    let [low, high] = [1e-9 / end, 1e3 / end];
     for (let i = 0; i < 60; i += 1) {
       b = Math.sqrt(low * high);
-      if (Math.abs(lost(b, span)) > Math.abs(loss)) low = b;
+      if (Math.abs(between(b)) > Math.abs(loss)) low = b;
       else high = b;
     }
   }
@@ -47,10 +47,10 @@ export function fitOf(finding) {
   let [sum, weights] = [0, 0];
   for (const reading of readings) {
     const weight = 1 / Math.max(reading.sigma, 1e-9) ** 2;
-    sum += weight * (reading.value + lost(b, reading.dose - start));
+    sum += weight * (reading.value + lost(b, reading.dose));
     weights += weight;
   }
-  return (dose) => sum / weights - lost(b, dose - start);
+  return (dose) => sum / weights - lost(b, dose);
 }
 
 export class DamagePanel {
@@ -110,18 +110,19 @@ export class DamagePanel {
     card.text.textContent = finding.is_real
       ? `${share(finding.lost.middle)} ${verb} (${share(finding.lost.low)} to ${share(finding.lost.high)}), ${words(finding.law[0])} ${percent(finding.law[1], 0)} likely${critical}`
       : "within chance";
-    const end = readings[readings.length - 1].dose * 1.1;
-    const doses = Array.from({ length: 40 }, (_, i) => readings[0].dose + ((end - readings[0].dose) * i) / 39);
+    const [first, last] = [readings[0].dose, readings[readings.length - 1].dose];
+    const [start, end] = [Math.max(0, first - 0.08 * (last - first)), last + 0.15 * (last - first)];
+    const doses = Array.from({ length: 40 }, (_, i) => first + ((end - first) * i) / 39);
     const curve = fitOf(finding);
     card.chart.draw({
       label: `${name} of ${finding.of} by dose: ${card.text.textContent}`,
-      x: { label: `dose (${damage.unit_text})`, low: 0, high: end },
+      x: { label: `dose (${damage.unit_text})`, low: start, high: end },
       y: { label: VALUES[finding.signal] ?? "value" },
       height: 170,
       legend: false,
       series: [
         ...(plateau && finding.is_real ? [
-          { kind: /** @type {const} */ ("line"), class: "plateau", x: [0, end], y: [plateau.value, plateau.value], label: "ends at" },
+          { kind: /** @type {const} */ ("line"), class: "plateau", x: [start, end], y: [plateau.value, plateau.value], label: "ends at" },
         ] : []),
         { kind: "line", class: finding.is_real ? "fit alarm-line" : "fit quiet-line", x: doses, y: doses.map(curve), label: "fit" },
         { kind: "points", class: "measured", x: readings.map((one) => one.dose), y: readings.map((one) => one.value), error: readings.map((one) => one.sigma), label: "reading" },

@@ -1,7 +1,7 @@
 // @ts-check
 // Keeps a panel up to date: only while it is in sight, only when there is something new, and not too often.
 
-import { HttpError, Latest } from "./api.js";
+import { HttpError, Latest, isWithdrawn } from "./api.js";
 import { watchSight } from "./dom.js";
 
 export class Follower {
@@ -58,7 +58,7 @@ export class Follower {
       try {
         await this.fetchAndShow(signal);
       } catch (error) {
-        if (signal.aborted) return;
+        if (isWithdrawn(signal)) return;
         this.failed(error);
         if (!(error instanceof HttpError && error.status === 404)) this.#had = "";
       }

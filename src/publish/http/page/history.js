@@ -1,7 +1,7 @@
 // @ts-check
 // The archive as a gallery: searched, in pages, with pictures that are fetched when they come into sight.
 
-import { Latest, getJson, request, why } from "./api.js";
+import { Latest, getJson, isWithdrawn, request, why } from "./api.js";
 import { fill, h, watchSight } from "./dom.js";
 import { bytes, count, moment, number, percent } from "./format.js";
 import { archiveTags } from "./scan-head.js";
@@ -61,6 +61,8 @@ class Pictures {
 }
 
 export class HistoryView {
+  /** Where one was last, with what was searched for. */
+  static last = "#/history";
   #latest = new Latest();
   #pictures = new Pictures();
   /** @type {(() => void)[]} */
@@ -77,7 +79,7 @@ export class HistoryView {
       const input = h("input", { name, type, value: query.get(name) ?? "", autocomplete: "off", test: `history-${name}` });
       return h("label", {}, h("span", { text: label }), input);
     };
-    this.form = h("form", { class: "search", role: "search", test: "history-search" }, field("search", "Search", "search"), field("sample", "Sample", "text"), field("region", "Region", "text"), field("from", "From", "date"), field("to", "To", "date"));
+    this.form = h("form", { class: "search", role: "search", test: "search" }, field("search", "Search", "search"), field("sample", "Sample", "text"), field("region", "Region", "text"), field("from", "From", "date"), field("to", "To", "date"));
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("input", () => {
       clearTimeout(this.#typing);
@@ -107,7 +109,10 @@ export class HistoryView {
     const wanted = new URLSearchParams();
     for (const [name, value] of new FormData(this.form)) if (String(value).trim() !== "") wanted.set(name, String(value).trim());
     const kept = wanted.toString();
-    if (anew) history.replaceState(null, "", `#/history${kept ? `?${kept}` : ""}`);
+    if (anew) {
+      HistoryView.last = `#/history${kept ? `?${kept}` : ""}`;
+      history.replaceState(null, "", HistoryView.last);
+    }
     const offset = anew ? 0 : this.#shown;
     wanted.set("limit", String(PAGE));
     wanted.set("offset", String(offset));
@@ -126,7 +131,7 @@ export class HistoryView {
         this.more.hidden = this.#shown >= total || scans.length === 0;
         this.more.textContent = `More (${total - this.#shown})`;
       } catch (error) {
-        if (!signal.aborted) this.total.textContent = `The archive cannot be read: ${why(error)}.`;
+        if (!isWithdrawn(signal)) this.total.textContent = `The archive cannot be read: ${why(error)}.`;
       }
     });
   }

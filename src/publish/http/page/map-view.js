@@ -93,10 +93,11 @@ export class MapView {
   /** @param {Painting} painting @param {() => void} [whenDrawn] */
   setPainting(painting, whenDrawn) {
     put(this.#image, this.shape, painting.pixels);
-    this.#masks.clear();
+    const spare = this.#masks;
+    this.#masks = new Map();
     for (const [kind, mask] of painting.hatched) {
-      const canvas = document.createElement("canvas");
-      [canvas.height, canvas.width] = this.shape;
+      const canvas = spare.get(kind) ?? document.createElement("canvas");
+      if (canvas.height !== this.shape[0] || canvas.width !== this.shape[1]) [canvas.height, canvas.width] = this.shape;
       put(canvas, this.shape, mask);
       this.#masks.set(kind, canvas);
     }

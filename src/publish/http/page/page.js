@@ -23,7 +23,7 @@ let address = "";
 /** A scan from the archive, in the same view as a live one. @param {string[]} parts beamline, date, name; still encoded @returns {Screen} */
 function archived(parts) {
   document.body.dataset.generation = "0";
-  const view = new ScanView(`/api/v1/archive/${parts.join("/")}`, "", [h("a", { class: "button small", href: "#/history", text: "Back to the history" })]);
+  const view = new ScanView(`/api/v1/archive/${parts.join("/")}`, "", [h("a", { class: "button small", href: HistoryView.last, text: "Back to the history" })]);
   return { element: view.element, name: decodeURIComponent(parts[2]), close: () => view.close(), scanView: view };
 }
 
@@ -42,12 +42,15 @@ function route() {
   // The search of the history writes itself into the address; that is no other place.
   const wanted = location.hash.split("?")[0];
   if (screen && wanted === address) return;
+  const moved = screen !== null;
   address = wanted;
   screen?.close();
   screen = screenOf();
   const main = byId("main");
   fill(main, screen.element);
   window.scrollTo(0, 0);
+  // Those who listen are taken along; at the first time the browser has its own way.
+  if (moved) main.focus({ preventScroll: true });
   const place = { history: "history", archive: "history", compare: "history", system: "system" }[wanted.split("/")[1] ?? ""] ?? "live";
   document.body.dataset.view = wanted.split("/")[1] || "live";
   for (const link of document.querySelectorAll("nav a")) {

@@ -5,7 +5,7 @@
 // generation they are of, only answers of one and the same are taken, and never an older one than is held; an answer that was
 // overtaken is asked for again.
 
-import { HttpError, Latest, isOf, origin, request, why } from "./api.js";
+import { HttpError, Latest, isOf, isWithdrawn, origin, request, why } from "./api.js";
 
 /** @typedef {import("./types.js").View} View */
 /** @typedef {Uint8Array|Uint16Array|Float32Array} Values */
@@ -92,7 +92,7 @@ export class ScanData {
         this.problem = "";
         this.waiting = false;
       } catch (error) {
-        if (signal.aborted) return;
+        if (isWithdrawn(signal)) return;
         this.waiting = error instanceof HttpError && error.status === 404 && !this.view;
         this.problem = why(error);
       }

@@ -1,7 +1,7 @@
 // @ts-check
 // The spectrum of a pixel or of a region: readings with their noise, the fit, the references, and what was made of it.
 
-import { Latest, download, getJson, why } from "./api.js";
+import { Latest, download, getJson, isWithdrawn, why } from "./api.js";
 import { Chart } from "./chart.js";
 import { fill, h, rgb, say, swatch } from "./dom.js";
 import { count, number, percent, unitName, words } from "./format.js";
@@ -93,7 +93,7 @@ export class SpectrumPanel {
         // Once, not with every generation.
         if (isNew) say(`${this.title.textContent}: ${this.facts.firstElementChild?.textContent}`);
       } catch (error) {
-        if (signal.aborted || of !== this.#of) return;
+        if (isWithdrawn(signal) || of !== this.#of) return;
         this.note.textContent = `No spectrum: ${why(error)}.`;
         fill(this.facts);
         this.#chart.element.hidden = true;

@@ -64,10 +64,10 @@ const alertsLatest = new Latest();
 const healthLatest = new Latest();
 
 export function refreshScans() {
-  scansLatest.ask(async () => {
+  scansLatest.ask(async (signal) => {
     try {
       /** @type {Scan[]} */
-      const list = await getJson("/api/v1/scans");
+      const list = await getJson("/api/v1/scans", { signal });
       state.scans = new Map(list.map((scan) => [scan.scan_id, scan]));
       state.scansKnown = true;
       emit("scans");
@@ -78,9 +78,9 @@ export function refreshScans() {
 }
 
 export function refreshAlerts() {
-  alertsLatest.ask(async () => {
+  alertsLatest.ask(async (signal) => {
     try {
-      state.alerts = await getJson("/api/v1/alerts");
+      state.alerts = await getJson("/api/v1/alerts", { signal });
       state.alertsProblem = "";
     } catch (error) {
       state.alertsProblem = why(error);
@@ -91,9 +91,9 @@ export function refreshAlerts() {
 
 // It answers 503 with the same list where values are at risk.
 export function refreshHealth() {
-  healthLatest.ask(async () => {
+  healthLatest.ask(async (signal) => {
     try {
-      state.health = await getJson("/readyz", { anyStatus: true });
+      state.health = await getJson("/readyz", { anyStatus: true, signal });
       emit("health");
     } catch {
       // The connection says so.

@@ -1,9 +1,9 @@
 // @ts-check
 // The machine behind it: what is wrong, in words first; then sources, queues, model, references, disk.
 
-import { Latest, getJson, post, why } from "./api.js";
+import { Latest, getJson, isWithdrawn, post, why } from "./api.js";
 import { fill, h, swatch } from "./dom.js";
-import { bytes, count, duration, moment, number, percent, whole } from "./format.js";
+import { bytes, capital, count, duration, moment, number, percent, whole } from "./format.js";
 import { on } from "./store.js";
 
 /** @typedef {import("./types.js").System} System */
@@ -59,7 +59,7 @@ export class SystemView {
       try {
         this.#show(await getJson("/api/v1/system", { signal }));
       } catch (error) {
-        if (signal.aborted) return;
+        if (isWithdrawn(signal)) return;
         this.#say([{ text: why(error), grave: true }], "The state of the system is not known.");
       }
     });
@@ -111,7 +111,7 @@ export class SystemView {
     try {
       /** @type {{ state: string, why: string|null }} */
       const answer = await post("/api/v1/model", {});
-      this.answer.textContent = `Model ${answer.state}${answer.why ? `: ${answer.why}` : ""}.`;
+      this.answer.textContent = `${capital(answer.state)}${answer.why ? `: ${answer.why}` : ""}.`;
     } catch (error) {
       this.answer.textContent = `Not done: ${why(error)}.`;
     }

@@ -1,7 +1,7 @@
 // @ts-check
 // How it went: fractions by energy, drift, I0, energy offset and dose of this scan; fractions of the scans of the same place.
 
-import { HttpError, Latest, getJson, why } from "./api.js";
+import { HttpError, Latest, getJson, isWithdrawn, why } from "./api.js";
 import { Chart, stacked } from "./chart.js";
 import { fill, h, rgb } from "./dom.js";
 import { Follower } from "./follower.js";
@@ -109,19 +109,20 @@ export class TrendsPanel {
 
   /** @param {View} view */
   #energies(view) {
-    const list = view.energies.filter((energy) => energy.shift !== null).sort((a, b) => a.energy_ev - b.energy_ev);
+    // Drift goes with time, so with the order of the plan; and an energy may be there more than once.
+    const list = view.energies.flatMap((energy, i) => (energy.shift === null ? [] : [{ ...energy, number: i + 1 }]));
     this.drift.hidden = list.length === 0;
     this.i0.hidden = view.energies.every((energy) => energy.i0 === null);
     const low = Math.min(...view.energies.map((energy) => energy.energy_ev));
     const axis = { label: "energy (eV)", low, high: Math.max(low + 0.1, ...view.energies.map((energy) => energy.energy_ev)) };
     const way = (/** @type {0|1} */ i, /** @type {string} */ name, /** @type {string} */ label) => ({
-      kind: /** @type {const} */ ("points"), class: name, label, x: list.map((energy) => energy.energy_ev), y: list.map((energy) => energy.shift?.[i] ?? null), error: list.map((energy) => energy.shift_error?.[i] ?? 0),
+      kind: /** @type {const} */ ("points"), class: name, label, x: list.map((energy) => energy.number), y: list.map((energy) => energy.shift?.[i] ?? null), error: list.map((energy) => energy.shift_error?.[i] ?? 0),
     });
-    this.#drift.draw({ label: `Drift in pixels by energy, of ${list.length} energies`, x: axis, y: { label: "drift (pixels)" }, series: [way(0, "one", "y"), way(1, "two", "x")] });
+    this.#drift.draw({ label: `Drift in pixels, of ${list.length} energies in the order of the plan`, x: { label: "energy of the plan", low: 1, high: Math.max(2, view.energies.length) }, y: { label: "drift (pixels)" }, series: [way(0, "one", "y"), way(1, "two", "x")] });
     const beam = view.energies.filter((energy) => energy.i0 !== null).sort((a, b) => a.energy_ev - b.energy_ev);
     this.#i0.draw({
       label: "Incident intensity by energy", x: axis, y: { label: "I0" },
-      series: [{ kind: "line", class: "one", x: beam.map((energy) => energy.energy_ev), y: beam.map((energy) => energy.i0), label: "I0" }],
+      series: [{ kind: "points", class: "one", x: beam.map((energy) => energy.energy_ev), y: beam.map((energy) => energy.i0), label: "I0" }],
     });
   }
 
@@ -142,7 +143,7 @@ export class TrendsPanel {
         const { scans } = await getJson(`/api/v1/archive?${query}`, { signal });
         fill(this.same, scans.length === 0 ? h("p", { class: "quiet", text: "None is in the archive yet." }) : h("ol", {}, ...scans.map((scan) => row(scan, scanId))));
       } catch (error) {
-        if (signal.aborted) return;
+        if (isWithdrawn(signal)) return;
         this.#place = "";
         fill(this.same, h("p", { class: "quiet", text: `The archive cannot be read: ${why(error)}.` }));
       }
