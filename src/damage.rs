@@ -17,6 +17,7 @@
 
 mod across;
 mod alert;
+mod calm;
 mod cause;
 mod deposit;
 pub mod desk;
@@ -64,9 +65,9 @@ pub use planned::{Depths, Outline, PlannedDose, exposure_s, lost, moves_s, spot_
 pub use reckoned::Reckoned;
 pub use record::{FORMAT as DOSE_FORMAT, Header, Record, RecordError, Region, ScanRef};
 pub use report::{DamageReport, REPORT_FORMAT};
-pub use sentinels::{Images, Mean, Sentinels, Signal, Visit};
+pub use sentinels::{Images, Mean, Sentinels, Signal, TakenOff, Visit};
 pub use series::{Plateau, Reading, Series};
 pub use settings::{DoseDepth, DoseSettings};
 pub use telling::MonitorSettings;
-pub use template::{Template, Templates};
+pub use template::{InReference, Template, Templates};
 pub use trend::{Trend, Vigilance};

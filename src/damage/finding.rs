@@ -127,7 +127,7 @@ impl Finding {
             lost: share(kinetics.loss(first, last)),
             lost_at_end: end.map(|end| share(kinetics.loss(first, end.max(last)))),
             initial_rate: kinetics.initial_rate(),
-            critical_dose: kinetics.critical_dose(),
+            critical_dose: kinetics.critical_dose(0.0),
             law: kinetics.law(),
             forecast: None,
             robust_slope: trend.robust_slope,
@@ -136,6 +136,25 @@ impl Finding {
             series,
         };
         Some((finding, trend, kinetics))
+    }
+
+    /// Puts what kinetics say of the losses, the rate and the law in place of what the readings by themselves say; `end` as in [`Self::of`]. A
+    /// critical dose is not told then.
+    pub(super) fn set_kinetics(&mut self, kinetics: &Kinetics, end: Option<f64>) {
+        let scale = self.scale.abs();
+        let share = |Interval { low, middle, high }: Interval| Interval {
+            low: low / scale,
+            middle: middle / scale,
+            high: high / scale,
+        };
+        let (Some(first), last) = (self.series.readings.first().map(|reading| reading.dose), self.dose())
+        else {
+            return;
+        };
+        self.lost = share(kinetics.loss(first, last));
+        self.lost_at_end = end.map(|end| share(kinetics.loss(first, end.max(last))));
+        (self.initial_rate, self.law) = (kinetics.initial_rate(), kinetics.law());
+        self.critical_dose = None;
     }
 
     /// Dose at the last reading.

@@ -147,7 +147,6 @@ impl Monitor {
             ..Circumstances::default()
         };
         let reader = Reader {
-            signal,
             images,
             templates: &templates,
             doses,
