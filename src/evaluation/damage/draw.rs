@@ -6,7 +6,7 @@
 //! lose a share of their white line, drawn evenly from 10 to 80 % of all that the beam can take, by either kinetics, with
 //! one rate for all phases or one each, with or without loss of mass. Evolving ones change as much by themselves, with time, and their
 //! context says that they are operando. Those that are seen *often* are damaged ones that lose most of what the beam can take, 63 to 90 %, and have their
-//! sentinels after every two energies, eleven visits: what else is to be known of a damage when there is enough to know it from.
+//! sentinels after every energy, 21 visits: what else is to be known of a damage when there is enough to know it from.
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -25,7 +25,7 @@ const RUNS_EV: [(f64, f64, f64); 3] = [(508.0, 511.0, 1.5), (513.6, 520.6, 0.5),
 /// The sentinels are measured after so many energies.
 const EVERY: usize = 4;
 /// The same of scans that are seen often.
-const OFTEN: usize = 2;
+const OFTEN: usize = 1;
 /// Counts of the empty beam.
 const COUNTS: f64 = 1000.0;
 /// Part of all that the beam can take which is gone in the end, of damaged scans.

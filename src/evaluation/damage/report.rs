@@ -17,7 +17,7 @@ impl DamageReport {
              48 × 48 pixels, up to eight particles in five phases, 1000 counts, 20 energies and two sentinels (509.0 and 518.2 eV) of six \
              visits each; drift of up to 4 pixels, a ring that decays by up to 4 % and is topped up, flicker of up to 0.5 %, an energy \
              offset of up to 0.2 eV; half of the scans of phases up to 0.05 eV and 5 % off their references. Damaged: 10 to 80 % of all that the \
-             beam can take of the white line of the field is done in the end. Seen often: damaged like them, 63 to 90 % done, with eleven visits. Shares are given with the bound that they keep with 95 %.\n",
+             beam can take of the white line of the field is done in the end. Seen often: damaged like them, 63 to 90 % done, with 21 visits. Shares are given with the bound that they keep with 95 %.\n",
             study.undamaged, study.damaged, study.evolving, study.often, study.seed
         );
         self.alarms(&mut text);

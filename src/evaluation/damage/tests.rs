@@ -99,14 +99,14 @@ fn draws_do_what_they_were_drawn_for() {
 }
 
 #[test]
-fn scans_that_are_seen_often_have_eleven_visits_and_lose_most() {
+fn scans_that_are_seen_often_have_twenty_one_visits_and_lose_most() {
     let set = nvpf::reference_set();
     let drawn = draw(&set, Class::Often, 0, 3).unwrap();
     let m = Microscope::new(drawn.scenario, &set, "x", DateTime::UNIX_EPOCH).unwrap();
     let share = *m.truth().damage.clone().unwrap().share_of_white_line_change().last().unwrap();
     assert!((0.6..0.92).contains(&share), "{share}");
     for sentinel_ev in [509.0, 518.2] {
-        assert_eq!(m.plan().energies_ev.iter().filter(|ev| **ev == sentinel_ev).count(), 11);
+        assert_eq!(m.plan().energies_ev.iter().filter(|ev| **ev == sentinel_ev).count(), 21);
     }
 }
 
