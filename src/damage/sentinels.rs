@@ -45,6 +45,8 @@ pub enum Signal {
     Reduction,
     /// Mean of the state variable, such as the sodium content.
     State,
+    /// Share of one phase.
+    Fraction,
     /// What no reference explains.
     Residual,
 }
@@ -58,6 +60,7 @@ impl Signal {
             Self::Mass => "mass",
             Self::Reduction => "reduction",
             Self::State => "state",
+            Self::Fraction => "fraction",
             Self::Residual => "residual",
         }
     }
