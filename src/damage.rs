@@ -5,6 +5,7 @@
 //! - [`Sentinels`] and [`Images`]: energies that a scan repeats, read over [`Groups`] of pixels; [`History`]: scans of one place, one after
 //!   the other. Both give [`Series`] of readings.
 //! - [`Trend`] and [`Kinetics`]: whether a series changes with the dose, how fast, and what will be lost when; together a [`Finding`].
+//! - [`Contrast`]: places of one field that had different doses before, compared.
 //! - [`Cause`]: the beam, the sample itself, or the instrument.
 //! - [`Monitor`]: all of that for a running scan, with [`Episodes`] so that nothing flickers.
 //! - [`Alert`]: what is told. It is keyed by scan, rule and episode, so that a replay or a restart does not tell it twice.
@@ -17,7 +18,9 @@
 
 mod across;
 mod alert;
+mod calm;
 mod cause;
+mod contrast;
 mod deposit;
 pub mod desk;
 mod episodes;
@@ -40,6 +43,7 @@ mod report;
 mod sentinels;
 mod series;
 mod settings;
+mod shares;
 mod still;
 mod telling;
 mod template;
@@ -48,6 +52,7 @@ mod trend;
 pub use crate::classify::{DoseKind, DoseNumbers, DoseSummary};
 pub use alert::{Alert, AlertKey, AlertState, Level, Verdict};
 pub use cause::{Cause, Change, Circumstances, dose_and_time, is_operando};
+pub use contrast::{ByPlace, Contrast, Speaks};
 pub use deposit::{DoseCourse, Exposed, Layer, measured_order};
 pub use episodes::{Episodes, Heights, Step};
 pub use finding::{DoseUnit, Finding, Forecast};
@@ -64,9 +69,9 @@ pub use planned::{Depths, Outline, PlannedDose, exposure_s, lost, moves_s, spot_
 pub use reckoned::Reckoned;
 pub use record::{FORMAT as DOSE_FORMAT, Header, Record, RecordError, Region, ScanRef};
 pub use report::{DamageReport, REPORT_FORMAT};
-pub use sentinels::{Images, Mean, Sentinels, Signal, Visit};
+pub use sentinels::{Images, Mean, Sentinels, Signal, TakenOff, Visit};
 pub use series::{Plateau, Reading, Series};
 pub use settings::{DoseDepth, DoseSettings};
 pub use telling::MonitorSettings;
-pub use template::{Template, Templates};
+pub use template::{InReference, Template, Templates};
 pub use trend::{Trend, Vigilance};

@@ -47,5 +47,6 @@ pub mod workboard;
 pub use app::{Addresses, App, AppError, RunReport};
 pub use doses::{Basis, Doses, settle_dose};
 pub use places::Places;
+pub use places::kept_before as kept_place;
 pub use recipe::{advice, backend, dose, monitor, pinned_dose, recipe};
 pub use watch::{SettledLook, look_at_settled, pinned_watch};

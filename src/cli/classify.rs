@@ -73,7 +73,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }
     let basis = settle_dose(&stack, &mut settled, &recipe, &dose(&settings), None);
-    let seen = look_at_settled(&stack, &settled, &recipe, &monitor(&settings), basis.as_ref());
+    let seen = look_at_settled(&stack, &settled, &recipe, &monitor(&settings), basis.as_ref(), None);
     let spectra = archiver::spectra_of(&stack, &settled, recipe.absorption.max_od);
     let job = ArchiveJob {
         stack: &stack,

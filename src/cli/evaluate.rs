@@ -84,7 +84,8 @@ pub struct EvaluateArgs {
     #[arg(long, conflicts_with_all = ["drift", "beam", "stack", "scenario", "model", "energies", "counts", "offsets", "range",
           "parts", "quick", "draws"])]
     damage: bool,
-    /// With --damage: so many scans without damage, three tenths as many with it, and a tenth as many operando [default: 1000].
+    /// With --damage: so many scans without damage, three tenths as many with it, a tenth as many operando, and six in
+    /// a hundred as many that are damaged and seen often [default: 1000].
     #[arg(long, value_name = "N", requires = "damage")]
     scans: Option<usize>,
     /// With --drift: only the cases whose names hold this.

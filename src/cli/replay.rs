@@ -20,7 +20,7 @@ use super::{Failure, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{PosteriorModel, settle};
 use crate::pipeline::replayed::Replayed;
-use crate::pipeline::{App, archiver, look_at_settled, settle_dose};
+use crate::pipeline::{App, archiver, kept_place, look_at_settled, settle_dose};
 use crate::publish::board::ScanState;
 use crate::scan::Outcome;
 use crate::simulate::{Endpoint, PublishEvent, PublishSettings, SocketKind, publish};
@@ -90,7 +90,14 @@ fn settled(args: &ReplayArgs) -> Result<(), Failure> {
         return Err(Failure::data(format_args!("the model failed: {failure}")));
     }
     let basis = settle_dose(stack, &mut settled, &stage.recipe, &stage.dose, Some(&args.journal));
-    let seen = look_at_settled(stack, &settled, &stage.recipe, &stage.watch, basis.as_ref());
+    let seen = look_at_settled(
+        stack,
+        &settled,
+        &stage.recipe,
+        &stage.watch,
+        basis.as_ref(),
+        kept_place(&args.journal),
+    );
     let spectra = archiver::spectra_of(stack, &settled, stage.recipe.absorption.max_od);
     let job = ArchiveJob {
         stack,

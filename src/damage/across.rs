@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::alert::{Alert, AlertKey, AlertState, Level, Verdict};
 use super::cause::{Cause, Change, Circumstances, dose_and_time};
+use super::contrast::Contrast;
 use super::finding::Finding;
 use super::history::{History, ScanRecord};
 use super::sentinels::Signal;
@@ -17,22 +18,27 @@ use crate::scan::ScanPlan;
 /// Changes of optical density smaller than this are nobody's fault, OD.
 const LEAST_SIGMA: f64 = 1e-4;
 
+/// Phases whose shares an alert names, those that changed most.
+const MOST_SHARES: usize = 3;
+
 impl History {
-    /// What the scan of `plan`, which was taken in, gives reason to tell.
+    /// What the scan of `plan`, which was taken in, gives reason to tell. `contrast`: how places of it that had different doses before differ.
     #[must_use]
     pub fn alerts(
         &self,
         plan: &ScanPlan,
         references: &ReferenceSet,
         settings: &MonitorSettings,
+        contrast: Option<&Contrast>,
         now: DateTime<Utc>,
     ) -> Vec<Alert> {
-        let findings = self.findings(&plan.scan_id, settings.false_alarms);
-        let Some(record) = self.records.iter().find(|record| record.scan_id == plan.scan_id) else {
+        let findings = self.findings((&plan.scan_id, plan.started), settings.false_alarms);
+        let Some(record) = self.records.iter().find(|record| record.is(&plan.scan_id, plan.started)) else {
             return Vec::new();
         };
         let templates = Templates::new(references, settings.reduces_to.as_deref(), &record.window_ev);
-        let circumstances = self.circumstances(record, &findings, &templates);
+        let mut circumstances = self.circumstances(record, &findings, &templates);
+        circumstances.contrast = contrast.cloned();
         let mut alerts = Vec::new();
         for signal in [Signal::WhiteLine, Signal::Mass, Signal::State, Signal::Residual] {
             let own: Vec<&Finding> = findings.iter().filter(|finding| finding.signal == signal).collect();
@@ -45,7 +51,7 @@ impl History {
                     Cause::of(&changes(&own, references, &templates), &circumstances)
                 }
                 // A fit that becomes worse has many causes; what dose and time say counts.
-                Signal::Reduction | Signal::Residual => Cause::of(&[], &circumstances),
+                Signal::Reduction | Signal::Fraction | Signal::Residual => Cause::of(&[], &circumstances),
             };
             let verdict = cause.verdict;
             let level = match signal {
@@ -61,6 +67,9 @@ impl History {
             let mut alert =
                 Told { finding: lead, others, cause }.alert(key, (level, AlertState::Raised), plan, now);
             alert.text = format!("over {} scans of this place: {}", lead.series.len(), alert.text);
+            if signal == Signal::State {
+                name_shares(&mut alert, &findings, &lead.of);
+            }
             alerts.push(alert);
         }
         alerts
@@ -80,16 +89,46 @@ impl History {
         };
         let field =
             |signal| findings.iter().find(|finding| finding.of == "field" && finding.signal == signal);
-        let apart = field(Signal::WhiteLine)
-            .or(field(Signal::State))
-            .and_then(|finding| dose_and_time(&finding.series));
+        let field = field(Signal::WhiteLine).or(field(Signal::State));
         Circumstances {
             empty: between(&|record| record.empty.map(|empty| (empty.value, empty.sigma))),
             moved_ev: between(&|record| record.offset_ev),
             operando: record.operando,
             registered: true,
-            apart,
+            apart: field.and_then(|finding| dose_and_time(&finding.series)),
+            span: field.and_then(|finding| finding.series.span()),
+            contrast: None,
             toward: templates.toward(),
+        }
+    }
+}
+
+/// Names the phases whose shares changed beyond chance: in the group itself, or for a phase, which has no shares, in the field.
+fn name_shares(alert: &mut Alert, findings: &[Finding], of: &str) {
+    let of = if of.starts_with("phase ") { "field" } else { of };
+    let changed =
+        |finding: &&Finding| finding.signal == Signal::Fraction && finding.of == of && finding.is_real;
+    let mut changed: Vec<&Finding> = findings.iter().filter(changed).collect();
+    let change = |finding: &Finding| finding.lost.middle.abs();
+    changed.sort_by(|a, b| change(b).total_cmp(&change(a)));
+    changed.truncate(MOST_SHARES);
+    if changed.is_empty() {
+        return;
+    }
+    let courses: Vec<String> = changed.iter().map(|finding| finding.course()).collect();
+    let told = courses.join(", ");
+    alert.text +=
+        &format!("; {told}{}", if of == alert.of { String::new() } else { format!(" of the {of}") });
+    alert.evidence_for.push(format!("the shares of the phases change with it: {told}"));
+    for finding in changed {
+        let (Some(phase), Some(first), Some(last)) =
+            (&finding.phase, finding.series.first(), finding.series.readings.last())
+        else {
+            continue;
+        };
+        for (when, value) in [("first", first), ("now", last.value), ("now_error", last.sigma)] {
+            let percent = serde_json::json!(100.0 * value);
+            alert.numbers.insert(format!("share_{phase}_{when}_percent"), percent);
         }
     }
 }

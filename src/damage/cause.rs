@@ -6,9 +6,10 @@
 //! with; what they did is told.
 //!
 //! What the sample does by itself goes with time, not with dose. Where the two came apart (a pause, a second scan, a place that was exposed before) both are fitted
-//! together; where they did not, nothing in the data can tell them apart, and then the context of the scan decides whether it is left open.
+//! together; where places of one field had different doses before ([`Contrast`]) they are compared; where neither is so, nothing in the data can tell them apart, and then the context of the scan decides whether it is left open.
 
 use super::alert::Verdict;
+use super::contrast::{Contrast, Speaks};
 use super::series::Series;
 
 /// A shift of the energies that may well happen, eV.
@@ -52,6 +53,10 @@ pub struct Circumstances {
     pub apart: Option<(f64, f64)>,
     /// What a direction toward the reduced phase is called.
     pub toward: String,
+    /// Dose from the first reading to the last, where it is known.
+    pub span: Option<f64>,
+    /// How places that had different doses before differ, where there are such.
+    pub contrast: Option<Contrast>,
 }
 
 /// What lies behind a change, most likely, and why.
@@ -161,6 +166,9 @@ impl Cause {
                 100.0 * fit.share
             ));
         }
+        // The share that is reduced from the first reading to the last, and within which dose.
+        let drift = reduction.filter(|fit| fit.factor > 0.0).map(|fit| fit.factor).zip(circumstances.span);
+        let speaks = circumstances.contrast.as_ref().map_or(Speaks::Nothing, |own| own.speaks(drift));
         let mut instrument = false;
         let mut open = false;
         if let Some(fit) = shift {
@@ -223,9 +231,12 @@ impl Cause {
                 let text =
                     format!("it goes with time ({time:.1} standard errors), not with the dose ({dose:.1})");
                 good.push(text);
-                return Self { verdict: Verdict::Chemistry, evidence_for: good, evidence_against: bad };
+                Verdict::Chemistry
             }
             _ if instrument => Verdict::Instrument,
+            // Between places dose and time came apart: all of them have had the same time.
+            _ if speaks == Speaks::ForBeam && by_beam >= 0.5 => Verdict::Beam,
+            _ if speaks == Speaks::AgainstBeam && circumstances.operando => Verdict::Chemistry,
             _ if circumstances.operando => {
                 bad.push("the scan is operando: the sample may do this by itself, and dose and time did not come apart".to_owned());
                 Verdict::Undecided
@@ -233,6 +244,23 @@ impl Cause {
             _ if open || by_beam < 0.5 => Verdict::Undecided,
             _ => Verdict::Beam,
         };
+        let verdict = match (verdict, speaks) {
+            (Verdict::Beam, Speaks::AgainstBeam) => Verdict::Undecided,
+            (verdict, _) => verdict,
+        };
+        if let Some(contrast) = &circumstances.contrast {
+            let is_chemistry = verdict == Verdict::Chemistry;
+            match (speaks, drift) {
+                (Speaks::AgainstBeam, Some(drift)) => {
+                    if is_chemistry { &mut good } else { &mut bad }.push(contrast.words_against(drift));
+                }
+                // That of whole particles, which may differ for any reason, is told and decides nothing.
+                _ if contrast.is_further() => {
+                    if is_chemistry { &mut bad } else { &mut good }.push(contrast.text.clone());
+                }
+                _ => {}
+            }
+        }
         if verdict == Verdict::Instrument {
             // What speaks for the beam speaks against this, and the other way round.
             std::mem::swap(&mut good, &mut bad);
@@ -327,6 +355,45 @@ mod tests {
         assert_eq!(Cause::of(&reduced, &rested).verdict, Verdict::Beam);
         let went_on = Circumstances { apart: Some((0.3, -7.0)), ..operando };
         assert_eq!(Cause::of(&reduced, &went_on).verdict, Verdict::Chemistry);
+    }
+
+    #[test]
+    fn places_of_different_earlier_dose_tell_beam_from_chemistry() {
+        let contrast = |further: f64| Contrast {
+            unit: crate::damage::DoseUnit::Mgy,
+            dose_more: 10.0,
+            dose_less: 0.0,
+            variable: "na_x".to_owned(),
+            further,
+            sigma: 0.01,
+            whole: 1.0,
+            is_paired: true,
+            pieces: 8,
+            particles: 4,
+            z: further / 0.01,
+            z_limit: 3.3,
+            is_real: further >= 0.033,
+            text: format!("further reduced by {further}"),
+        };
+        // A tenth is reduced within 10 MGy, as much as the step has.
+        let reduced = changes(|change| 0.1 * change.reduction.unwrap());
+        let of = |operando: bool, further: f64| {
+            let contrast = Some(contrast(further));
+            let own = Circumstances { operando, contrast, span: Some(10.0), ..circumstances() };
+            Cause::of(&reduced, &own)
+        };
+        let says = |texts: &[String]| texts.iter().any(|text| text.contains("further reduced by"));
+        let beam = of(true, 0.11);
+        assert!(beam.verdict == Verdict::Beam && says(&beam.evidence_for), "{beam:?}");
+        let chemistry = of(true, 0.0);
+        assert!(chemistry.verdict == Verdict::Chemistry && says(&chemistry.evidence_for), "{chemistry:?}");
+        let doubt = of(false, 0.0);
+        assert!(doubt.verdict == Verdict::Undecided && says(&doubt.evidence_against), "{doubt:?}");
+        assert_eq!(of(false, 0.11).verdict, Verdict::Beam);
+        // A shift of the energies is one whatever an earlier scan did.
+        let shifted = changes(|change| 0.1 * change.per_ev.unwrap());
+        let own = Circumstances { contrast: Some(contrast(0.11)), ..circumstances() };
+        assert_eq!(Cause::of(&shifted, &own).verdict, Verdict::Instrument);
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct Finding {
     pub energy_ev: Option<f64>,
     /// Of what: `field`, `phase na2.0`, `particle 3`.
     pub of: String,
+    /// The phase whose share it is; none for other signals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
     /// What doses are counted in.
     pub unit: DoseUnit,
     /// The readings.
@@ -119,6 +122,7 @@ impl Finding {
             signal,
             energy_ev,
             of,
+            phase: None,
             unit,
             z: trend.z,
             z_limit: vigilance.slope_limit(),
@@ -127,7 +131,7 @@ impl Finding {
             lost: share(kinetics.loss(first, last)),
             lost_at_end: end.map(|end| share(kinetics.loss(first, end.max(last)))),
             initial_rate: kinetics.initial_rate(),
-            critical_dose: kinetics.critical_dose(),
+            critical_dose: kinetics.critical_dose(0.0),
             law: kinetics.law(),
             forecast: None,
             robust_slope: trend.robust_slope,
@@ -136,6 +140,25 @@ impl Finding {
             series,
         };
         Some((finding, trend, kinetics))
+    }
+
+    /// Puts what kinetics say of the losses, the rate and the law in place of what the readings by themselves say; `end` as in [`Self::of`]. A
+    /// critical dose is not told then.
+    pub(super) fn set_kinetics(&mut self, kinetics: &Kinetics, end: Option<f64>) {
+        let scale = self.scale.abs();
+        let share = |Interval { low, middle, high }: Interval| Interval {
+            low: low / scale,
+            middle: middle / scale,
+            high: high / scale,
+        };
+        let (Some(first), last) = (self.series.readings.first().map(|reading| reading.dose), self.dose())
+        else {
+            return;
+        };
+        self.lost = share(kinetics.loss(first, last));
+        self.lost_at_end = end.map(|end| share(kinetics.loss(first, end.max(last))));
+        (self.initial_rate, self.law) = (kinetics.initial_rate(), kinetics.law());
+        self.critical_dose = None;
     }
 
     /// Dose at the last reading.
@@ -159,6 +182,7 @@ impl Finding {
             Signal::Mass => "pre-edge absorption (mass)",
             Signal::Reduction => "what is not reduced yet",
             Signal::State => "state",
+            Signal::Fraction => "share",
             Signal::Residual => "misfit to the references",
         };
         let (percent, verb) =
@@ -166,6 +190,9 @@ impl Finding {
         let bounds = [self.lost.low, self.lost.high].map(|share| 100.0 * share * self.lost.middle.signum());
         let (low, high) = (bounds[0].min(bounds[1]), bounds[0].max(bounds[1]));
         let gone = if self.lost.middle < 0.0 { "gained" } else { "lost" };
+        if self.signal == Signal::Fraction {
+            return format!("{} at {:.3} {}", self.course(), self.dose(), self.unit.name());
+        }
         if self.signal == Signal::State {
             let by = |share: f64| (share * self.scale).abs();
             let (low, high) = (by(self.lost.low), by(self.lost.high));
@@ -202,6 +229,17 @@ impl Finding {
         text
     }
 
+    /// Of a share: from where it went to where, as in `na1.0 falls from 62 to 41 %`.
+    #[must_use]
+    pub fn course(&self) -> String {
+        let phase = self.phase.as_deref().unwrap_or(&self.of);
+        let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
+        let last = self.series.readings.last().map(|reading| reading.value);
+        let (then, now) = (percent(self.series.first()), percent(last));
+        let verb = if now < then { "falls" } else { "grows" };
+        format!("{phase} {verb} from {then:.0} to {now:.0} %")
+    }
+
     /// The numbers behind it, by name.
     #[must_use]
     pub fn numbers(&self) -> Map<String, Value> {
@@ -219,6 +257,7 @@ impl Finding {
             Signal::WhiteLine | Signal::Mass => "od",
             Signal::Reduction => "not_reduced",
             Signal::State => "state",
+            Signal::Fraction => "share",
             Signal::Residual => "chi2",
         };
         put(format!("{value}_first"), self.series.first().unwrap_or(f64::NAN));

@@ -13,8 +13,9 @@ use super::finding::{DoseUnit, Finding};
 use super::groups::{Groups, Of};
 use super::sentinels::{LEAST_EMPTY, Signal};
 use super::series::{Reading, Series};
+use super::shares::shares;
 use super::trend::Vigilance;
-use crate::classify::{DensityView, NO_PHASE, PhaseMap, Status};
+use crate::classify::{DensityView, PhaseMap, Status};
 use crate::reference::{ReferenceSet, Window};
 use crate::scan::Grid;
 
@@ -26,6 +27,9 @@ const MOST_RECORDS: usize = 200;
 const SAME_EV: f64 = 0.05;
 /// What scans differ by though nothing happens: optical density as a share and at least, state, misfit as a share.
 const FLOORS: (f64, f64, f64, f64) = (0.01, 0.004, 0.03, 0.1);
+
+/// What scans of one place are compared in and may be told of; beside them the shares of the phases.
+const SIGNALS: [Signal; 4] = [Signal::WhiteLine, Signal::Mass, Signal::State, Signal::Residual];
 
 /// A value and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,8 +163,25 @@ pub struct GroupRecord {
     pub state: Option<Estimate>,
     /// Mean reduced chi² of the fits.
     pub residual: Option<Estimate>,
-    /// Share of each phase among the classified pixels.
+    /// Share of each phase, in the order of the references: what the map believes of the pixels that can be named, on average.
     pub fractions: Vec<f64>,
+    /// Standard errors of those; none in what earlier versions kept, whose shares were those among the classified pixels.
+    #[serde(default)]
+    pub fraction_errors: Vec<f64>,
+}
+
+impl GroupRecord {
+    /// The share of a phase with its error, where both are known.
+    #[must_use]
+    pub fn fraction(&self, phase: usize) -> Option<Estimate> {
+        let (value, sigma) = (*self.fractions.get(phase)?, *self.fraction_errors.get(phase)?);
+        Some(Estimate { value, sigma })
+    }
+
+    /// Whether it is a phase: by itself all of it is that phase.
+    fn is_phase(&self) -> bool {
+        self.of.starts_with("phase ")
+    }
 }
 
 /// What a scan found.
@@ -176,6 +197,9 @@ pub struct ScanRecord {
     pub window_ev: Vec<f64>,
     /// The references it was mapped with.
     pub references_sha256: String,
+    /// Their phases, in the order of the fractions; none in what earlier versions kept.
+    #[serde(default)]
+    pub phases: Vec<String>,
     /// The energy offset, eV, and its error, where it could be estimated.
     pub offset_ev: Option<(f64, f64)>,
     /// Optical density before the edge of the empty pixels, where there are enough.
@@ -215,6 +239,7 @@ impl ScanRecord {
             let doses = pixels.iter().filter_map(|&pixel| dose.get(pixel)).filter(|dose| dose.is_finite());
             let (sum, count) =
                 doses.fold((0.0, 0_usize), |(sum, count), &dose| (sum + f64::from(dose), count + 1));
+            let shares = shares(map, pixels);
             GroupRecord {
                 of: of.clone(),
                 pixels: seen.len(),
@@ -226,7 +251,8 @@ impl ScanRecord {
                 }),
                 state: state(map, references, pixels),
                 residual: residual(map, pixels),
-                fractions: fractions(map, pixels),
+                fractions: shares.iter().map(|share| share.value).collect(),
+                fraction_errors: shares.iter().map(|share| share.sigma).collect(),
             }
         };
         let offset = &map.origin.energy_offset;
@@ -245,12 +271,18 @@ impl ScanRecord {
             unit,
             window_ev,
             references_sha256: references.sha256.clone(),
+            phases: map.phases.iter().map(|label| label.id.clone()).collect(),
             offset_ev: (offset.offset_ev.is_finite() && offset.error_ev.is_finite())
                 .then_some((offset.offset_ev, offset.error_ev)),
             empty: empty(map, &pre),
             operando: super::cause::is_operando(map.plan.context.as_ref()),
             groups: groups.iter().map(of_group).collect(),
         }
+    }
+
+    /// Whether it is of that scan: identifiers may be used again.
+    pub(super) fn is(&self, scan_id: &str, started: DateTime<Utc>) -> bool {
+        self.scan_id == scan_id && self.started == started
     }
 
     pub(super) fn is_comparable(&self, other: &Self) -> bool {
@@ -333,17 +365,6 @@ fn residual(map: &PhaseMap, pixels: &[usize]) -> Option<Estimate> {
     of_values(&values)
 }
 
-fn fractions(map: &PhaseMap, pixels: &[usize]) -> Vec<f64> {
-    let mut counts = vec![0_usize; map.phases.len()];
-    for &pixel in pixels {
-        if map.status[pixel] == Status::Classified && map.phase[pixel] != NO_PHASE {
-            counts[usize::from(map.phase[pixel])] += 1;
-        }
-    }
-    let total = counts.iter().sum::<usize>().max(1) as f64;
-    counts.into_iter().map(|count| count as f64 / total).collect()
-}
-
 /// All that is known of one place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct History {
@@ -362,7 +383,7 @@ impl History {
 
     /// Takes in a scan, in the place of an earlier record of it.
     pub fn take(&mut self, record: ScanRecord) {
-        self.records.retain(|own| own.scan_id != record.scan_id);
+        self.records.retain(|own| !own.is(&record.scan_id, record.started));
         self.records.push(record);
         self.records.sort_by(|a, b| (a.started, &a.scan_id).cmp(&(b.started, &b.scan_id)));
         if self.records.len() > MOST_RECORDS {
@@ -370,41 +391,56 @@ impl History {
         }
     }
 
-    /// What the scans up to and including `scan_id` say of every signal of every group, those that can be compared with it; nothing with fewer
+    /// What was there before a scan: the groups, and the records of other scans that had started before it.
+    #[must_use]
+    pub fn before(mut self, scan_id: &str, started: DateTime<Utc>) -> Self {
+        self.records.retain(|own| own.started <= started && !own.is(scan_id, started));
+        self
+    }
+
+    /// What the scans up to and including one, by its identifier and start, say of every signal of every group, those that can be compared with it; nothing with fewer
     /// than two.
     #[must_use]
-    pub fn findings(&self, scan_id: &str, false_alarms: f64) -> Vec<Finding> {
-        let Some(last) = self.records.iter().position(|record| record.scan_id == scan_id) else {
+    pub fn findings(&self, (scan_id, started): (&str, DateTime<Utc>), false_alarms: f64) -> Vec<Finding> {
+        let Some(last) = self.records.iter().position(|record| record.is(scan_id, started)) else {
             return Vec::new();
         };
         let now = &self.records[last];
         let records: Vec<&ScanRecord> =
             self.records[..=last].iter().filter(|record| record.is_comparable(now)).collect();
-        const SIGNALS: [Signal; 4] = [Signal::WhiteLine, Signal::Mass, Signal::State, Signal::Residual];
-        let series = now.groups.len() * SIGNALS.len();
         // A place may be scanned again and again: each scan is another look.
-        let vigilance =
-            Vigilance { false_alarms, series, readings: records.len().next_power_of_two().max(8) };
+        let readings = records.len().next_power_of_two().max(8);
+        let vigilance = |series: usize| Vigilance { false_alarms, series, readings };
+        let own = vigilance(now.groups.len() * SIGNALS.len());
+        // Shares raise no alert by themselves, and so take nothing from what those that do may claim.
+        let wide = now.groups.iter().filter(|group| !group.is_phase());
+        let of_shares = vigilance(wide.count() * now.phases.len());
         let mut findings = Vec::new();
         for group in &now.groups {
             for signal in SIGNALS {
-                let series = series_of(&records, &group.of, signal);
+                let series = series_of(&records, &group.of, (signal, 0));
                 let scale = match signal {
                     Signal::State => 1.0,
                     _ => series.first().unwrap_or(f64::NAN).abs().max(0.05),
                 };
                 let names = (signal, None, group.of.clone());
                 findings.extend(
-                    Finding::of(names, now.unit, series, scale, None, &vigilance)
-                        .map(|(finding, ..)| finding),
+                    Finding::of(names, now.unit, series, scale, None, &own).map(|(finding, ..)| finding),
                 );
+            }
+            for (phase, id) in now.phases.iter().enumerate().filter(|_| !group.is_phase()) {
+                let series = series_of(&records, &group.of, (Signal::Fraction, phase));
+                let names = (Signal::Fraction, None, group.of.clone());
+                let found = Finding::of(names, now.unit, series, 1.0, None, &of_shares);
+                findings.extend(found.map(|(finding, ..)| Finding { phase: Some(id.clone()), ..finding }));
             }
         }
         findings
     }
 }
 
-fn series_of(records: &[&ScanRecord], of: &str, signal: Signal) -> Series {
+/// `phase` is that of a fraction.
+fn series_of(records: &[&ScanRecord], of: &str, (signal, phase): (Signal, usize)) -> Series {
     let start = records.first().map(|record| record.started);
     let (share, least, state, misfit) = FLOORS;
     let reading = |record: &&ScanRecord| -> Option<Reading> {
@@ -413,6 +449,8 @@ fn series_of(records: &[&ScanRecord], of: &str, signal: Signal) -> Series {
             Signal::WhiteLine => (group.white_line?, (share * group.white_line?.value).hypot(least)),
             Signal::Mass => (group.mass?, (share * group.mass?.value).hypot(least)),
             Signal::State => (group.state?, state),
+            // What it is off by between scans is in its error.
+            Signal::Fraction => (group.fraction(phase)?, 0.0),
             Signal::Reduction => return None,
             Signal::Residual => (group.residual?, misfit * group.residual?.value),
         };

@@ -8,7 +8,7 @@
 //! Early in a damage nobody can know `a` and `b` apart, only their product; a fit that pretends otherwise is confidently wrong. So nothing is
 //! fitted: for each law and each `b` of a grid, evenly spaced in its logarithm, `A0` and `a` have an exact Gaussian posterior, and
 //! all of these together, weighted by their evidence, say what is known of the rate, of the future, and of the critical dose. What is believed beforehand: any `b`
-//! is as likely as any other in the logarithm, but less and less so where all would be over within a fifth of the dose, `a` is of the size of the signal or less, any `A0` goes.
+//! is as likely as any other in the logarithm, but less and less so where all would be over within half of the dose, `a` is of the size of the signal or less, any `A0` goes.
 //! Where the plateau is known, that counts as a reading at an endless dose.
 //!
 //! A critical dose is claimed only where the plateau is known or most of the change was seen, and its error is a fifth or less.
@@ -17,14 +17,17 @@ use super::series::Series;
 
 /// Values of `b` per law.
 const GRID: usize = 120;
-/// The smallest and largest `b`, in units of one over the largest dose seen.
-const RANGE: (f64, f64) = (0.01, 40.0);
+/// The smallest and largest `b`, in units of one over the largest dose seen. At the smallest one a twentieth of what can be lost is gone in the end,
+/// which is a straight line already; smaller ones would only say over and over that nothing happens, and pull what is seen early on toward that.
+const RANGE: (f64, f64) = (0.05, 40.0);
 /// `b`, in the same units, above which it becomes less and less likely beforehand: damage that is over before anybody looks is not what scans are planned for.
-const FAST: f64 = 5.0;
+const FAST: f64 = 2.0;
 /// Share of what can be lost that must be gone for a critical dose without a known plateau.
 const MOST: f64 = 0.63;
 /// Largest standard error of the logarithm of a critical dose that is claimed.
 const CLAIM: f64 = 0.2;
+/// Standard errors to each side within which 90 % lie.
+const TAIL: f64 = 1.645;
 /// Standard deviations beyond which nothing is left of a component.
 const FAR: f64 = 7.0;
 
@@ -70,6 +73,19 @@ struct Component {
     mean: [f64; 2],
     /// Their variances, and covariance.
     covariance: [f64; 3],
+}
+
+impl Interval {
+    /// The same, where the value is uncertain by a share of itself for another reason, too; `share` is a standard error.
+    #[must_use]
+    pub fn widened(self, share: f64) -> Self {
+        let more = TAIL * share * self.middle;
+        Self {
+            low: self.middle - (self.middle - self.low).hypot(more),
+            middle: self.middle,
+            high: self.middle + (self.high - self.middle).hypot(more),
+        }
+    }
 }
 
 impl Component {
@@ -136,6 +152,24 @@ impl Kinetics {
         self.interval(|component| component.combine(0.0, component.lost(to) - component.lost(from)))
     }
 
+    /// The change from one dose to another as its mean and variance; positive where the signal falls.
+    #[must_use]
+    pub(super) fn fall(&self, from: f64, to: f64) -> (f64, f64) {
+        self.moments(|component| component.combine(0.0, component.lost(to) - component.lost(from)))
+    }
+
+    /// The value without dose, its mean and variance.
+    #[must_use]
+    pub(super) fn start(&self) -> (f64, f64) {
+        self.moments(|component| component.combine(1.0, 0.0))
+    }
+
+    /// What can be lost, its mean and variance.
+    #[must_use]
+    pub(super) fn to_lose(&self) -> (f64, f64) {
+        self.moments(|component| component.combine(0.0, 1.0))
+    }
+
     /// The likelier law, and how likely it is.
     #[must_use]
     pub fn law(&self) -> (Law, f64) {
@@ -157,9 +191,10 @@ impl Kinetics {
         self.components.iter().map(|component| component.weight * component.lost(self.last_dose)).sum()
     }
 
-    /// The critical dose, `1/b`; `None` where it cannot be told.
+    /// The critical dose, `1/b`; `None` where it cannot be told. `apart` is what its logarithm is uncertain by for other reasons than the
+    /// readings, a standard error.
     #[must_use]
-    pub fn critical_dose(&self) -> Option<Interval> {
+    pub fn critical_dose(&self, apart: f64) -> Option<Interval> {
         if !self.plateau_known && self.seen() < MOST {
             return None;
         }
@@ -169,15 +204,37 @@ impl Kinetics {
         let variance: f64 = logarithms.iter().map(|(ln, weight)| weight * (ln - mean).powi(2)).sum();
         // A value of the grid stands for those around it, half a step to each side.
         let step = step();
-        if (variance + step * step / 12.0).sqrt() > CLAIM {
+        let sure = (variance + step * step / 12.0).sqrt().hypot(apart) <= CLAIM;
+        if !sure {
             return None;
         }
         let below = |value: f64| -> f64 {
             logarithms.iter().map(|(ln, weight)| weight * ((value - ln) / step + 0.5).clamp(0.0, 1.0)).sum()
         };
         let ends = (mean - 6.0 * CLAIM - step, mean + 6.0 * CLAIM + step);
-        let quantile = |share: f64| bisect(ends, 1e-6, |value| below(value) < share).exp();
-        Some(Interval { low: quantile(0.05), middle: quantile(0.5), high: quantile(0.95) })
+        let quantile = |share: f64| bisect(ends, 1e-6, |value| below(value) < share);
+        let (low, middle, high) = (quantile(0.05), quantile(0.5), quantile(0.95));
+        let more = TAIL * apart;
+        Some(Interval {
+            low: (middle - (middle - low).hypot(more)).exp(),
+            middle: middle.exp(),
+            high: (middle + (high - middle).hypot(more)).exp(),
+        })
+    }
+
+    /// Mean and variance of a quantity that is Gaussian in each component.
+    fn moments(&self, of: impl Fn(&Component) -> (f64, f64)) -> (f64, f64) {
+        let parts: Vec<(f64, f64, f64)> = self
+            .components
+            .iter()
+            .map(|component| {
+                let (mean, variance) = of(component);
+                (component.weight, mean, variance)
+            })
+            .collect();
+        let mean: f64 = parts.iter().map(|(weight, mean, _)| weight * mean).sum();
+        let variance = parts.iter().map(|(weight, own, v)| weight * (v + (own - mean).powi(2))).sum();
+        (mean, variance)
     }
 
     /// Quantiles of a quantity that is Gaussian in each component.

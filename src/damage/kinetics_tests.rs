@@ -22,7 +22,7 @@ fn a_whole_damage_is_read_as_it_is() {
         let kinetics =
             Kinetics::of(&series(law, (0.8, 0.5, 0.1), &doses, 0.002, &mut rng), 0.8, 1.0).unwrap();
         assert_eq!(kinetics.law().0, law);
-        let critical = kinetics.critical_dose().unwrap();
+        let critical = kinetics.critical_dose(0.0).unwrap();
         let truth = 1.0 / 0.1;
         assert!((critical.middle / truth - 1.0).abs() < 0.1, "{law:?}: {critical:?}");
         let rate = kinetics.initial_rate();
@@ -38,14 +38,14 @@ fn early_on_the_rate_is_told_and_no_critical_dose() {
     // A tenth of what can be lost is gone at the end.
     let early = series(Law::FirstOrder, (0.8, 0.5, 0.02), &doses, 0.002, &mut rng);
     let kinetics = Kinetics::of(&early, 0.8, 1.0).unwrap();
-    assert_eq!(kinetics.critical_dose(), None);
+    assert_eq!(kinetics.critical_dose(0.0), None);
     let rate = kinetics.initial_rate();
     assert!(rate.low < 0.01 && 0.01 < rate.high, "{rate:?}");
     assert!((rate.middle / 0.01 - 1.0).abs() < 0.3, "{rate:?}");
     // With the plateau known there is one, where the readings are good enough.
     let mut known = series(Law::FirstOrder, (0.8, 0.5, 0.02), &doses, 0.0005, &mut rng);
     known.plateau = Some(Plateau { value: 0.3, sigma: 0.005 });
-    let critical = Kinetics::of(&known, 0.8, 1.0).unwrap().critical_dose().unwrap();
+    let critical = Kinetics::of(&known, 0.8, 1.0).unwrap().critical_dose(0.0).unwrap();
     assert!(critical.low < 50.0 && 50.0 < critical.high, "{critical:?}");
 }
 
@@ -63,7 +63,7 @@ fn intervals_hold_as_often_as_they_say() {
         let kinetics = Kinetics::of(&readings, 0.8, 1.0).unwrap();
         let rate = kinetics.initial_rate();
         rates += usize::from(rate.low <= a * b && a * b <= rate.high);
-        if let Some(critical) = kinetics.critical_dose() {
+        if let Some(critical) = kinetics.critical_dose(0.0) {
             let truth = 1.0 / b;
             claims += 1;
             claimed_right += usize::from(critical.low <= truth && truth <= critical.high);
@@ -91,4 +91,26 @@ fn what_is_no_series_gives_nothing() {
         Kinetics::of(&series(Law::FirstOrder, (0.8, 0.5, 0.1), &[0.0, 1.0], 0.01, &mut rng), f64::NAN, 1.0)
             .is_none()
     );
+}
+
+#[test]
+fn what_is_uncertain_for_other_reasons_widens_what_is_told_and_may_forbid_it() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let doses: Vec<f64> = (0..20).map(|i| 1.0 + 3.0 * f64::from(i)).collect();
+    let whole = series(Law::FirstOrder, (0.8, 0.5, 0.1), &doses, 0.002, &mut rng);
+    let kinetics = Kinetics::of(&whole, 0.8, 1.0).unwrap();
+    let (sure, less) = (kinetics.critical_dose(0.0).unwrap(), kinetics.critical_dose(0.15).unwrap());
+    assert_eq!(sure.middle, less.middle);
+    let width = |told: Interval| (told.high / told.low).ln();
+    assert!((width(less) / 2.0 / 1.645 - 0.15).abs() < 0.02, "{less:?}");
+    assert_eq!(kinetics.critical_dose(0.25), None);
+    let rate = Interval { low: 1.0, middle: 2.0, high: 4.0 };
+    let wide = rate.widened(0.5);
+    assert!((wide.middle - wide.low - 1.0_f64.hypot(1.645)).abs() < 1e-12 && wide.high > rate.high);
+    assert_eq!(rate.widened(0.0), rate);
+    // Moments are those of the readings where these say all.
+    let (start, variance) = kinetics.start();
+    assert!((start - 0.8).abs() < 0.01 && variance.sqrt() < 0.02);
+    assert!((kinetics.to_lose().0 - 0.5).abs() < 0.02);
+    assert!((kinetics.fall(0.0, 10.0).0 - kinetics.loss(0.0, 10.0).middle).abs() < 0.005);
 }

@@ -7,9 +7,11 @@
 //!
 //! A scan that is archived again takes its own earlier place, so that a replay, a late sample or a restart adds nothing twice. Layers on one
 //! grid that are older than [`SETTLED_DAYS`] become one base layer once there are [`MOST_SETTLED`] of them; what comes for a scan in it
-//! after that is not counted. Whoever writes has locked the state directory.
+//! after that is not counted. Of many grids the oldest become one on a common lattice ([`bound`]). Whoever writes has locked the state directory.
 //!
 //! Bad input: a file that is damaged stays where it is, is named, and counts as nothing.
+
+mod bound;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use serde::Serialize;
 use super::record::{FORMAT, Header, Record, RecordError, Region, ScanRef, digest};
 use super::{Lattice, Layer};
 use crate::classify::{DoseKind, DoseNumbers};
+use crate::telemetry::names;
 
 /// Age, against the latest scan of the region, from which a layer may go into a base layer.
 const SETTLED_DAYS: i64 = 2;
@@ -261,6 +264,16 @@ impl Ledger {
         if let Err(error) = settle(entries, &folder, &record.header) {
             tracing::warn!("older doses could not be added up: {error}");
         }
+        // With what was just settled in it, layers that a base holds are gone.
+        let entries = index.read(&folder);
+        match bound::bound(&entries, &folder, &record.header) {
+            Ok(0) => {}
+            Ok(merged) => {
+                metrics::counter!(names::DOSE_LAYERS_MERGED).increment(merged as u64);
+                tracing::info!(merged, region = region.folder(), "the oldest doses of a region became one");
+            }
+            Err(error) => tracing::warn!("the oldest doses of a region could not be added up: {error}"),
+        }
         index.damaged.retain(|what| !what.starts_with(&*folder.to_string_lossy()));
         let again = index.read(&folder);
         index.regions.insert(region.folder(), again);
@@ -322,8 +335,18 @@ impl Index {
             .filter(|entry| entry.is_base())
             .flat_map(|entry| entry.header.scans.clone())
             .collect();
+        // A base whose scans another one holds with more beside them went into that.
+        let bases: Vec<Vec<ScanRef>> =
+            entries.iter().filter(|entry| entry.is_base()).map(|entry| entry.header.scans.clone()).collect();
+        let is_within = |entry: &Entry| {
+            let own = &entry.header.scans;
+            bases
+                .iter()
+                .any(|of| of.len() > own.len() && own.iter().all(|scan| of.binary_search(scan).is_ok()))
+        };
         entries.retain(|entry| {
-            let over = !entry.is_base() && held.iter().any(|scan| entry.has(scan));
+            let single = !entry.is_base() && held.iter().any(|scan| entry.has(scan));
+            let over = single || (entry.is_base() && is_within(entry));
             // What cannot be removed is left out all the same.
             (over && !self.is_guest).then(|| drop(std::fs::remove_file(&entry.path)));
             !over

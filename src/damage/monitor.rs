@@ -5,6 +5,7 @@
 
 use super::alert::{Alert, AlertKey, AlertState, Level, Verdict};
 use super::cause::{Cause, Change, Circumstances, dose_and_time, is_operando};
+use super::contrast::{self, ByPlace, Contrast};
 use super::episodes::{Episodes, Heights, Step};
 use super::finding::{DoseUnit, Finding, Forecast};
 use super::groups::{Groups, Of};
@@ -21,6 +22,8 @@ use chrono::{DateTime, Utc};
 
 /// What keeps a level, as a share of what reaches it.
 pub(super) const KEPT: f64 = 0.7;
+/// Share of the false alarms that comparing places of different earlier dose may have.
+const OF_PLACES: f64 = 0.1;
 /// How far a registered sample may lie from where it is taken to lie, and one that was not registered, pixels.
 const UNMOVED_PX: (f64, f64) = (0.1, 0.15);
 
@@ -51,6 +54,8 @@ pub struct Monitor {
     progress: Progress,
     findings: Vec<Finding>,
     last: Vec<Alert>,
+    /// How places of different earlier dose differed last.
+    contrast: Option<Contrast>,
 }
 
 impl Monitor {
@@ -64,7 +69,41 @@ impl Monitor {
             progress: Progress::default(),
             findings: Vec::new(),
             last: Vec::new(),
+            contrast: None,
         }
+    }
+
+    /// Compares places of a map that had different doses before this scan, `before` by pixel; returns what that gives reason to tell. What
+    /// is looked at after that takes it for evidence.
+    pub fn compare(
+        &mut self,
+        map: &PhaseMap,
+        (before, unit): (&[f32], DoseUnit),
+        now: DateTime<Utc>,
+    ) -> Option<Alert> {
+        let templates = Templates::new(&self.references, self.settings.reduces_to.as_deref(), &[]);
+        let last = self.contrast.take();
+        self.contrast = Contrast::of(&ByPlace {
+            map,
+            before,
+            unit,
+            references: &self.references,
+            reduced_state: templates.reduced_state(),
+            false_alarms: OF_PLACES * self.settings.false_alarms,
+        });
+        let stands = |own: &Contrast, ease: f64| own.is_paired && own.z >= ease * own.z_limit;
+        let level = |ease: f64| self.contrast.as_ref().filter(|own| stands(own, ease)).map(|_| Level::Notice);
+        let heights = Heights { reached: level(1.0), kept: level(KEPT) };
+        let (episode, state) = match self.episodes.step(contrast::RULE, heights) {
+            Step::Quiet => return None,
+            Step::At(episode, _) => (episode, AlertState::Raised),
+            Step::Over(episode, _) => (episode, AlertState::Over),
+        };
+        let scan_id = map.plan.scan_id.clone();
+        let key = AlertKey { scan_id, rule: contrast::RULE.to_owned(), episode };
+        // Where nothing can be compared any more, what was seen last is what is over.
+        let told = self.contrast.as_ref().or(last.as_ref())?;
+        Some(told.alert(key, state, &map.plan, now))
     }
 
     /// What is said after the last look at a scan.
@@ -72,7 +111,10 @@ impl Monitor {
     pub fn report(&self, plan: &ScanPlan, first_entries: &[usize], unit: DoseUnit) -> DamageReport {
         let sentinels = Sentinels::of(&plan.energies_ev, first_entries, &self.references);
         let reduced = Templates::new(&self.references, self.settings.reduces_to.as_deref(), &[]);
-        DamageReport::new(plan, unit, &sentinels, self.findings.clone(), reduced.knows_reduced())
+        let mut report =
+            DamageReport::new(plan, unit, &sentinels, self.findings.clone(), reduced.knows_reduced());
+        report.contrast.clone_from(&self.contrast);
+        report
     }
 
     /// What was found at the last look, signal by signal and group by group.
@@ -144,10 +186,10 @@ impl Monitor {
             operando: is_operando(look.map.plan.context.as_ref()),
             registered: drift.is_applied(),
             toward: templates.toward(),
+            contrast: self.contrast.clone(),
             ..Circumstances::default()
         };
         let reader = Reader {
-            signal,
             images,
             templates: &templates,
             doses,
@@ -160,6 +202,7 @@ impl Monitor {
         if let Some(field) = reads.iter().find(|read| read.of == Of::Field) {
             circumstances.empty = empty_change(&field.means);
             circumstances.apart = dose_and_time(&field.series);
+            circumstances.span = field.series.span();
         }
         let mut found = reads::findings(reads, (signal, energy_ev), look.unit, budget);
         for found in &mut found {

@@ -3,12 +3,13 @@
 //! Beside each group stands what is *not reduced yet*: the phases' changes, each held against what complete reduction would do to it, taken
 //! together with the weights that are best if all are reduced alike. It sees what the mean of the field dilutes.
 
+use super::calm::{Calm, End};
 use super::cause::Change;
 use super::finding::{DoseUnit, Finding};
 use super::groups::{Groups, Of};
 use super::kinetics::Kinetics;
 use super::sentinels::{Images, Mean, Signal, Visit, series};
-use super::series::{Plateau, Reading, Series};
+use super::series::{Reading, Series};
 use super::template::{Template, Templates};
 use super::trend::{Trend, Vigilance};
 
@@ -16,8 +17,6 @@ use super::trend::{Trend, Vigilance};
 const LEAST_SCALE: f64 = 0.05;
 /// Share of a signal that every reading is uncertain by: the beam is not the same twice.
 const RELATIVE_FLOOR: f64 = 0.005;
-/// What is known of where a phase ends, as a share of the way: references fit to a tenth or so, and the first visit comes after some dose.
-const AMPLITUDE: f64 = 0.2;
 
 /// A signal of one group.
 pub(super) struct Read {
@@ -26,6 +25,8 @@ pub(super) struct Read {
     pub(super) series: Series,
     pub(super) means: Vec<Mean>,
     pub(super) template: Option<Template>,
+    /// The same readings with the mass kept apart, of a white line from which anything was taken off.
+    pub(super) calm: Option<Calm>,
     /// Dose when each energy of the plan was, or will be, half measured.
     pub(super) doses: Vec<f64>,
 }
@@ -42,7 +43,6 @@ pub(super) struct Found {
 
 /// How a signal is read.
 pub(super) struct Reader<'a> {
-    pub(super) signal: Signal,
     pub(super) images: &'a Images,
     pub(super) templates: &'a Templates<'a>,
     /// For each group.
@@ -57,7 +57,7 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads every group; groups that were not measured are left out.
     pub(super) fn read(&self, groups: &Groups) -> Vec<Read> {
-        let mut reads: Vec<Read> = groups
+        groups
             .groups
             .iter()
             .zip(self.doses)
@@ -73,35 +73,21 @@ impl Reader<'_> {
                 let (first, visit) = (series.first()?, visits.first()?);
                 series.floor = self.floor_od.hypot(RELATIVE_FLOOR * first);
                 let template = group.phase.and_then(|phase| self.templates.of(phase, *visit, first));
+                let at = |energy: usize| doses.get(energy).copied().unwrap_or(f64::NAN);
+                let phase = group.phase.filter(|_| matches!(group.of, Of::Phase(_)));
+                let end = (self.templates, End { known: self.plateau_known, phase });
+                let calm = Calm::of(&series, (&visits, &means), at, end);
                 Some(Read {
                     of: group.of.clone(),
                     ragged: group.ragged,
                     series,
                     means,
                     template,
+                    calm,
                     doses: doses.clone(),
                 })
             })
-            .collect();
-        if self.plateau_known && self.signal == Signal::WhiteLine {
-            reads.iter_mut().for_each(set_plateau);
-        }
-        reads
-    }
-}
-
-/// Says where the signal of a phase ends. That of the field does not follow from it: what is damaged changes its phase, and with it its end.
-fn set_plateau(read: &mut Read) {
-    let reduction = read.template.and_then(|template| template.reduction);
-    let (Of::Phase(_), Some(reduction), Some(first)) = (&read.of, reduction, read.series.readings.first())
-    else {
-        return;
-    };
-    // What is reduced already ends where it is; that says nothing of what else may be lost of it.
-    if reduction.abs() > LEAST_SCALE {
-        let own = read.series.variance(first).sqrt();
-        let sigma = (AMPLITUDE * reduction).hypot(own);
-        read.series.plateau = Some(Plateau { value: first.value + reduction, sigma });
+            .collect()
     }
 }
 
@@ -171,14 +157,23 @@ pub(super) fn findings(
     };
     let mut found = Vec::new();
     for read in reads {
-        let Read { of, series, means, template, doses, ragged, .. } = read;
+        let Read { of, series, means, template, calm, doses, ragged } = read;
         let (Some(first), Some(mean)) = (series.first(), means.first()) else { continue };
         let scale = first.abs().max(LEAST_SCALE);
         let names = (signal, Some(energy_ev), of.to_string());
         let (end, own) = (doses.iter().copied().reduce(f64::max), vigilance(&of));
-        let Some((mut finding, trend, kinetics)) = Finding::of(names, unit, series, scale, end, &own) else {
+        let Some((mut finding, trend, mut kinetics)) = Finding::of(names, unit, series, scale, end, &own)
+        else {
             continue;
         };
+        if let Some(said) = calm.and_then(|calm| calm.said(scale)) {
+            finding.set_kinetics(&said.kinetics, end);
+            finding.initial_rate = finding.initial_rate.widened(said.apart);
+            finding.critical_dose =
+                said.reduction.and_then(|(kinetics, apart)| kinetics.critical_dose(apart));
+            finding.series.plateau = said.plateau;
+            kinetics = said.kinetics;
+        }
         // Borders alone are no ground for an alarm.
         finding.is_real &= !ragged;
         let change = Change {

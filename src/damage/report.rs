@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::contrast::Contrast;
 use super::finding::{DoseUnit, Finding};
 use super::history::ScanRecord;
 use super::sentinels::Sentinels;
@@ -29,6 +30,12 @@ pub struct DamageReport {
     pub remarks: Vec<String>,
     /// What the sentinels say, signal by signal and group by group.
     pub findings: Vec<Finding>,
+    /// How places of the field that had different doses before differ, where there are such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<Contrast>,
+    /// What this scan and the earlier ones of its place say together, signal by signal and group by group; in an archive.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub over_scans: Vec<Finding>,
     /// What the whole scan says of each group; in an archive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<ScanRecord>,
@@ -76,6 +83,8 @@ impl DamageReport {
             sentinels,
             remarks,
             findings,
+            contrast: None,
+            over_scans: Vec::new(),
             record: None,
         }
     }

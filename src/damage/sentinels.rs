@@ -45,6 +45,8 @@ pub enum Signal {
     Reduction,
     /// Mean of the state variable, such as the sodium content.
     State,
+    /// Share of one phase.
+    Fraction,
     /// What no reference explains.
     Residual,
 }
@@ -58,6 +60,7 @@ impl Signal {
             Self::Mass => "mass",
             Self::Reduction => "reduction",
             Self::State => "state",
+            Self::Fraction => "fraction",
             Self::Residual => "residual",
         }
     }
@@ -179,11 +182,20 @@ pub struct Images {
     od: Vec<Vec<f32>>,
     /// Its variance.
     variance: Vec<Vec<f32>>,
+    /// What was taken off it, where anything was.
+    before: Vec<Option<Before>>,
     /// What all pixels of a visit have in common.
     common: Vec<f64>,
     /// How far the sample may lie from where the first visit has it, pixels; NaN where that was not told.
     error_px: Vec<f64>,
     columns: usize,
+}
+
+/// What was taken off an image: its optical density and variance, pixel by pixel.
+#[derive(Clone, Debug)]
+struct Before {
+    od: Vec<f32>,
+    variance: Vec<f32>,
 }
 
 /// One image.
@@ -240,7 +252,7 @@ impl Images {
     pub fn of(view: &DensityView<'_>, visits: &[Visit], columns: usize, pixels: &[usize]) -> Self {
         let mut images = Self { columns, ..Self::default() };
         // A scan may do nothing but repeat an energy: then some visits stand for all.
-        let most = (MOST_BYTES / (8 * view.pixels().max(1))).max(LEAST_KEPT);
+        let most = (MOST_BYTES / (16 * view.pixels().max(1))).max(LEAST_KEPT);
         let thinned = (0..visits.len().min(most)).map(|i| match visits.len() {
             all if all <= most => visits[i],
             all => visits[i * (all - 1) / (most - 1)],
@@ -249,17 +261,20 @@ impl Images {
         let (mut line, mut before) = (Planes::new(columns, pixels), Planes::new(columns, pixels));
         for visit in thinned {
             let Some(mut image) = line.take(view, visit.energy) else { continue };
+            let mut taken_off = None;
             if let Some(less) = visit.less {
                 let Some(less) = before.take(view, less) else { continue };
                 image.od.iter_mut().zip(&less.od).for_each(|(od, less)| *od -= less);
                 image.variance.iter_mut().zip(&less.variance).for_each(|(variance, less)| *variance += less);
                 image.common += less.common;
                 image.error_px = image.error_px.max(less.error_px);
+                taken_off = Some(Before { od: less.od, variance: less.variance });
             }
             if image.od.iter().any(|od| !od.is_nan()) {
                 images.visits.push(visit);
                 images.od.push(image.od);
                 images.variance.push(image.variance);
+                images.before.push(taken_off);
                 images.common.push(image.common);
                 images.error_px.push(image.error_px);
             }
@@ -285,6 +300,13 @@ impl Images {
             return (Vec::new(), Vec::new());
         }
         let (own, none) = (self.means(&used, &pixels), self.means(&used, &empty));
+        let before = |visit: usize| -> Option<TakenOff> {
+            let before = self.before[visit].as_ref()?;
+            let rest = if compare { mean(&before.od, &empty) } else { 0.0 };
+            let share = mean(&before.variance, &pixels) / mean(&self.variance[visit], &pixels);
+            let taken = TakenOff { value: mean(&before.od, &pixels) - rest, share };
+            (taken.value.is_finite() && taken.share.is_finite()).then_some(taken)
+        };
         let [down, right] = self.tilt(used.first().copied(), &pixels);
         let blurred = (BLUR_PX2 * self.bulge(used.first().copied(), &pixels)).powi(2);
         let means = used
@@ -304,6 +326,7 @@ impl Images {
                     sigma: (variance + displaced).sqrt(),
                     empty: compare.then(|| (none[i].0, none[i].1.sqrt())),
                     tilt: [down, right],
+                    before: before(visit),
                 }
             })
             .collect();
@@ -387,6 +410,22 @@ pub struct Mean {
     pub empty: Option<(f64, f64)>,
     /// Change of the mean per pixel of displacement, down and to the right.
     pub tilt: [f64; 2],
+    /// What was taken off: the optical density before the edge.
+    pub before: Option<TakenOff>,
+}
+
+/// The mean of what was taken off a signal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TakenOff {
+    /// The mean, that of the empty pixels taken off.
+    pub value: f64,
+    /// Share of the variance of the signal that it makes, 0 to 1.
+    pub share: f64,
+}
+
+/// Mean over pixels.
+fn mean(od: &[f32], pixels: &[usize]) -> f64 {
+    pixels.iter().map(|&pixel| f64::from(od[pixel])).sum::<f64>() / pixels.len().max(1) as f64
 }
 
 /// The series of means, at the doses and times of their visits.

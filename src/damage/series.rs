@@ -55,6 +55,12 @@ impl Series {
         (reading.sigma.powi(2) + self.floor.powi(2)).max(1e-24)
     }
 
+    /// Dose from the first reading to the last.
+    #[must_use]
+    pub fn span(&self) -> Option<f64> {
+        Some(self.readings.last()?.dose - self.readings.first()?.dose)
+    }
+
     /// The first reading's value.
     #[must_use]
     pub fn first(&self) -> Option<f64> {

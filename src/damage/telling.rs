@@ -27,7 +27,7 @@ pub struct MonitorSettings {
     pub least_pixels: usize,
     /// The reference that damage leads to; the one with the largest state variable where nothing is said.
     pub reduces_to: Option<String>,
-    /// Whether all of a phase ends as that reference: then critical doses can be told early.
+    /// Whether everything ends as that reference: then critical doses can be told early.
     pub plateau_known: bool,
 }
 

@@ -17,6 +17,17 @@ pub struct Template {
     pub per_ev: Option<f64>,
 }
 
+/// What a reference has at the two energies of a visit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InReference {
+    /// Its signal: optical density on the line less that before the edge.
+    pub line: f64,
+    /// Its optical density before the edge.
+    pub before: f64,
+    /// Change of its signal per eV that the energies are shifted.
+    pub per_ev: f64,
+}
+
 /// The references as a source of templates.
 #[derive(Debug)]
 pub struct Templates<'a> {
@@ -65,6 +76,22 @@ impl<'a> Templates<'a> {
         let reference = self.references.references.get(phase)?;
         let at = |entry: usize| reference.od_held_at(self.energies_ev.get(entry)? + shift_ev);
         Some(at(visit.energy)? - visit.less.map_or(Some(0.0), at)?)
+    }
+
+    /// What a phase has at a visit that takes off what is before the edge.
+    #[must_use]
+    pub fn heights(&self, phase: usize, visit: Visit) -> Option<InReference> {
+        let before_ev = *self.energies_ev.get(visit.less?)?;
+        let before = self.references.references.get(phase)?.od_held_at(before_ev)?;
+        let signal = |shift_ev: f64| self.signal(phase, visit, shift_ev);
+        let per_ev = (signal(STEP_EV)? - signal(-STEP_EV)?) / (2.0 * STEP_EV);
+        Some(InReference { line: signal(0.0)?, before, per_ev })
+    }
+
+    /// The same of what all is reduced to.
+    #[must_use]
+    pub fn reduced_heights(&self, visit: Visit) -> Option<InReference> {
+        self.heights(self.reduced?, visit)
     }
 
     /// The template of a group of a phase whose signal is `value`.

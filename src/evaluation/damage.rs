@@ -41,22 +41,25 @@ pub struct DamageStudy {
     pub damaged: usize,
     /// Scans of samples that change by themselves and say so.
     pub evolving: usize,
+    /// Scans with most of the damage done, whose sentinels are visited often.
+    pub often: usize,
     /// Where everything random begins.
     pub seed: u64,
 }
 
 impl DamageStudy {
-    /// So many scans without damage, three tenths as many with it, and a tenth as many that change by themselves.
+    /// So many scans without damage, three tenths as many with it, a tenth as many that change by themselves, and six in a hundred
+    /// as many that are seen often.
     #[must_use]
     pub fn of(undamaged: usize, seed: u64) -> Self {
-        let part = |share: usize| (undamaged * share).div_ceil(10);
-        Self { undamaged, damaged: part(3), evolving: part(1), seed }
+        let part = |percent: usize| (undamaged * percent).div_ceil(100);
+        Self { undamaged, damaged: part(30), evolving: part(10), often: part(6), seed }
     }
 
     /// Number of all scans.
     #[must_use]
     pub fn scans(&self) -> usize {
-        self.undamaged + self.damaged + self.evolving
+        self.undamaged + self.damaged + self.evolving + self.often
     }
 
     /// Every scan: what it is, and its number among those.
@@ -65,6 +68,7 @@ impl DamageStudy {
             (Class::Undamaged, self.undamaged),
             (Class::Damaged, self.damaged),
             (Class::Evolving, self.evolving),
+            (Class::Often, self.often),
         ];
         classes.into_iter().flat_map(|(class, count)| (0..count).map(move |number| (class, number))).collect()
     }

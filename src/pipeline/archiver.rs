@@ -298,12 +298,11 @@ impl Archiver {
         seen: SettledLook,
     ) {
         let now = Utc::now();
-        let unit = seen.report.unit;
-        self.outlet.board.set_damage(&order.summary.scan_id, Arc::new(seen.report));
+        self.outlet.board.set_damage(&order.summary.scan_id, Arc::new(seen.report.clone()));
         let mut ended: Vec<Alert> = order.alerts.clone();
-        for alert in seen.alerts {
+        for alert in &seen.alerts {
             ended.retain(|open| open.key != alert.key);
-            let alert = Alert { time: now, ..alert };
+            let alert = Alert { time: now, ..alert.clone() };
             self.alerts.tell(alert.clone());
             ended.push(alert);
         }
@@ -315,7 +314,7 @@ impl Archiver {
             self.alerts.tell(alert.after_the_scan(now));
         }
         if let Some(places) = &self.watch.1 {
-            for alert in places.take(stack, settled, &order.recipe, watch, unit, now) {
+            for alert in places.take(stack, settled, &order.recipe, watch, &seen, now) {
                 self.alerts.tell(alert);
             }
         }
@@ -349,7 +348,11 @@ impl Archiver {
             None => (None, None),
         };
         let watch = settings_of(order.journal.as_deref(), &self.watch.0);
-        let seen = look_at_settled(stack, &settled, &order.recipe, &watch, basis.as_ref());
+        let place = self.watch.1.as_ref().and_then(|places| {
+            let kept = (order.journal.as_deref(), !order.provisional);
+            places.before(&settled, &order.recipe, &watch, kept)
+        });
+        let seen = look_at_settled(stack, &settled, &order.recipe, &watch, basis.as_ref(), place);
         let mut spectra = spectra_of(stack, &settled, order.recipe.absorption.max_od);
         let job = ArchiveJob {
             stack,

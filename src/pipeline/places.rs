@@ -2,20 +2,25 @@
 //!
 //! A file is written whole or not at all. One that cannot be read is renamed out of the way, which is told, and the place begins
 //! anew: what it held is what scans found, and they are in the archive.
+//!
+//! What was known of a place before a scan is kept in the journal of that scan ([`BEFORE`]) once it is archived for good, so that an archive
+//! that is made again says the same of it.
 
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::watch::record;
-use crate::classify::{DensityView, Recipe, Settled};
-use crate::damage::{Alert, DoseUnit, Groups, History, Labels, MonitorSettings, Region};
+use super::watch::{SettledLook, record};
+use crate::classify::{DensityView, PhaseMap, Recipe, Settled};
+use crate::damage::{Alert, Groups, History, Labels, MonitorSettings, Region};
 use crate::journal::write_bytes;
 use crate::stack::Stack;
 use crate::telemetry::Health;
 
 /// The trouble of a file that cannot be read; it is over when another one can.
 const DAMAGED: &str = "damaged history";
+/// What was known of the place before a scan, in its journal.
+const BEFORE: &str = "damage_before.json";
 /// Largest file that is read, bytes.
 const MOST_BYTES: u64 = 256 << 20;
 
@@ -33,6 +38,54 @@ impl Places {
         Self { root, health }
     }
 
+    /// What scans that started before this one said of its place, on the groups of its first scan; `None` where it has no place. `keep`: whether that is
+    /// kept in its journal.
+    pub(super) fn before(
+        &self,
+        settled: &Settled,
+        recipe: &Recipe,
+        settings: &MonitorSettings,
+        (journal, keep): (Option<&Path>, bool),
+    ) -> Option<History> {
+        let plan = &settled.map.plan;
+        let region = Region::of(plan).filter(|_| settings.watch)?;
+        if let Some(kept) = journal.and_then(kept_before) {
+            return Some(kept);
+        }
+        let history = self.history(&region, &settled.map, recipe, settings);
+        let before = history.before(&plan.scan_id, plan.started);
+        let kept = journal.filter(|_| keep).map(|folder| {
+            let bytes = serde_json::to_vec(&before).map_err(|error| error.to_string())?;
+            write_bytes(folder, BEFORE, &bytes).map_err(|error| error.to_string())
+        });
+        // A full disk there shall not keep the scan out of the archive.
+        if let Some(Err(error)) = kept {
+            tracing::error!(
+                scan_id = plan.scan_id,
+                "what was known of its place is not kept; another archive of it may say something else: {error}"
+            );
+        }
+        Some(before)
+    }
+
+    /// What is known of a place; where that is nothing, or was found with other references, on the groups of this map.
+    fn history(
+        &self,
+        region: &Region,
+        map: &PhaseMap,
+        recipe: &Recipe,
+        settings: &MonitorSettings,
+    ) -> History {
+        let labels = || Labels::of(map, &Groups::of(map, settings.least_pixels));
+        let mut history =
+            self.read(&file_of(region)).unwrap_or_else(|| History { labels: labels(), records: Vec::new() });
+        if !history.is_comparable_with(&recipe.references.sha256) {
+            // Under other references phases have other names: the groups are those of this scan.
+            history.labels = labels();
+        }
+        history
+    }
+
     /// Takes in an archived scan; returns what the scans of its place give reason to tell. A scan without a sample has no place.
     pub(super) fn take(
         &self,
@@ -40,31 +93,28 @@ impl Places {
         settled: &Settled,
         recipe: &Recipe,
         settings: &MonitorSettings,
-        unit: DoseUnit,
+        seen: &SettledLook,
         now: DateTime<Utc>,
     ) -> Vec<Alert> {
         const PART: &str = "history of places";
         let plan = stack.plan();
         let Some(region) = Region::of(plan).filter(|_| settings.watch) else { return Vec::new() };
-        let name = format!("{}.json", region.folder());
-        let mut history = self.read(&name).unwrap_or_else(|| {
-            let groups = Groups::of(&settled.map, settings.least_pixels);
-            History { labels: Labels::of(&settled.map, &groups), records: Vec::new() }
-        });
-        if !history.is_comparable_with(&recipe.references.sha256) {
-            // Under other references phases have other names: the groups are those of this scan.
-            let groups = Groups::of(&settled.map, settings.least_pixels);
-            history.labels = Labels::of(&settled.map, &groups);
-        }
+        let name = file_of(&region);
+        let mut history = self.history(&region, &settled.map, recipe, settings);
         if history.labels.groups.is_empty() && history.records.is_empty() {
             // Nothing was found in it: the next scan may do better.
             return Vec::new();
         }
-        let mapped = settled.registered.as_ref().unwrap_or(stack);
-        let view =
-            DensityView::new(mapped, &settled.intensity, recipe.absorption.max_od, settled.noise_factor);
-        let groups = history.labels.on(&settled.map);
-        history.take(record(settled, &view, recipe, &groups, unit));
+        let record = match &seen.placed {
+            Some((place, record)) if place.labels == history.labels => record.clone(),
+            _ => {
+                let mapped = settled.registered.as_ref().unwrap_or(stack);
+                let max_od = recipe.absorption.max_od;
+                let view = DensityView::new(mapped, &settled.intensity, max_od, settled.noise_factor);
+                record(settled, &view, recipe, &history.labels.on(&settled.map), seen.report.unit)
+            }
+        };
+        history.take(record);
         let written = serde_json::to_vec(&history)
             .map_err(std::io::Error::other)
             .and_then(|bytes| std::fs::create_dir_all(&self.root).map(|()| bytes))
@@ -78,7 +128,7 @@ impl Places {
                 self.health.trouble(PART, false, what);
             }
         }
-        history.alerts(plan, &recipe.references, settings, now)
+        history.alerts(plan, &recipe.references, settings, seen.report.contrast.as_ref(), now)
     }
 
     fn read(&self, name: &str) -> Option<History> {
@@ -109,4 +159,25 @@ impl Places {
         tracing::error!(moved = moved.is_ok(), "{what}");
         self.health.trouble(DAMAGED, false, what);
     }
+}
+
+fn file_of(region: &Region) -> String {
+    format!("{}.json", region.folder())
+}
+
+/// What was known of the place before a scan, as it was when the scan was first archived.
+#[must_use]
+pub fn kept_before(journal: &Path) -> Option<History> {
+    let path = journal.join(BEFORE);
+    let length = std::fs::metadata(&path).ok()?.len();
+    if length > MOST_BYTES {
+        tracing::error!("{} has {length} bytes, and is not read", path.display());
+        return None;
+    }
+    let read = std::fs::read(&path).map_err(|error| error.to_string());
+    read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
+        .inspect_err(|error| {
+            tracing::error!("{}: what is known now is taken instead: {error}", path.display())
+        })
+        .ok()
 }

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use super::doses::Basis;
 use crate::classify::{DensityView, DoseKind, PhaseMap, Recipe, Settled};
 use crate::damage::{
-    Alert, DamageReport, DoseModel, DoseUnit, Exposed, Groups, Look, Monitor, MonitorSettings, ScanRecord,
+    Alert, DamageReport, DoseModel, DoseUnit, Exposed, Groups, History, Look, Monitor, MonitorSettings,
+    ScanRecord,
 };
 use crate::journal::Pinned;
 use crate::stack::Stack;
@@ -115,6 +116,8 @@ pub struct SettledLook {
     pub report: DamageReport,
     /// The alerts.
     pub(super) alerts: Vec<Alert>,
+    /// What it says of the groups of its place, and of which place.
+    pub(super) placed: Option<(History, ScanRecord)>,
 }
 
 impl SettledLook {
@@ -129,7 +132,8 @@ impl SettledLook {
     }
 }
 
-/// Looks at a settled map as a monitor that has not looked before: a pure function of what is given.
+/// Looks at a settled map as a monitor that has not looked before: a pure function of what is given. `place`: what scans before it said of its
+/// place.
 #[must_use]
 pub fn look_at_settled(
     stack: &Stack,
@@ -137,6 +141,7 @@ pub fn look_at_settled(
     recipe: &Recipe,
     settings: &MonitorSettings,
     basis: Option<&Basis>,
+    place: Option<History>,
 ) -> Option<SettledLook> {
     if !settings.watch {
         return None;
@@ -148,12 +153,23 @@ pub fn look_at_settled(
     let course = Course { model, prior, exposed };
     let mut monitor = Monitor::new(settings.clone(), Arc::clone(&recipe.references));
     let plan = stack.plan();
-    let alerts = look(&mut monitor, &settled.map, &view, &course, plan.started);
+    let of_places = monitor.compare(&settled.map, (prior, course.unit()), plan.started);
+    let mut alerts = look(&mut monitor, &settled.map, &view, &course, plan.started);
+    alerts.extend(of_places);
     let mut report = monitor.report(plan, &view.first_entries(), course.unit());
     let groups = Groups::of(&settled.map, settings.least_pixels).groups;
     let named = groups.into_iter().map(|group| (group.of.to_string(), group.pixels)).collect::<Vec<_>>();
     report.record = Some(record(settled, &view, recipe, &named, course.unit()));
-    Some(SettledLook { report, alerts })
+    let placed = place.map(|place| {
+        let record = record(settled, &view, recipe, &place.labels.on(&settled.map), course.unit());
+        (place, record)
+    });
+    if let Some((place, record)) = &placed {
+        let mut history = place.clone();
+        history.take(record.clone());
+        report.over_scans = history.findings((&plan.scan_id, plan.started), settings.false_alarms);
+    }
+    Some(SettledLook { report, alerts, placed })
 }
 
 /// What a settled map says of groups of pixels.

@@ -105,6 +105,10 @@ fn describe() {
     );
     describe_counter!(names::ARCHIVE_QUARANTINED, "scans moved to the quarantine");
     describe_gauge!(names::ARCHIVE_DAMAGED, "scans found damaged, outside the quarantine");
+    describe_counter!(
+        names::DOSE_LAYERS_MERGED,
+        "layers of dose of a region with many grids that became one on a common lattice"
+    );
     describe_counter!(names::DOSE_FAILURES, "doses that could not be entered in the ledger");
     describe_histogram!(names::DOSE_SECONDS, Unit::Seconds, "one reckoning of the dose of a scan");
     describe_gauge!(names::ALERTS_WAITING, "alerts that wait for the desk");

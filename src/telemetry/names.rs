@@ -101,6 +101,8 @@ pub const ARCHIVE_PRUNED_BYTES: &str = "phasewatch_archive_pruned_bytes_total";
 pub const ARCHIVE_QUARANTINED: &str = "phasewatch_archive_quarantined_scans_total";
 /// Gauge: scans found damaged, outside the quarantine, as of the last daily look.
 pub const ARCHIVE_DAMAGED: &str = "phasewatch_archive_damaged_scans";
+/// Counter: layers of dose of regions with many grids that became one on a common lattice.
+pub const DOSE_LAYERS_MERGED: &str = "phasewatch_dose_layers_merged_total";
 /// Counter: doses that could not be entered in the ledger; their scans are archived once more after the next start.
 pub const DOSE_FAILURES: &str = "phasewatch_dose_failures_total";
 /// Histogram: one reckoning of the dose of a scan, seconds.

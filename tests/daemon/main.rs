@@ -13,6 +13,7 @@ mod listener;
 mod models;
 mod oddities;
 mod order;
+mod places;
 mod planned;
 mod raw;
 mod receiver;

@@ -170,6 +170,35 @@ fn what_a_crash_left_between_adding_up_and_removing_is_not_counted_twice() {
     assert!(!kept.exists());
 }
 
+#[test]
+fn many_grids_are_bounded_and_nothing_is_lost_or_counted_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path().to_owned());
+    let count = 3 * bound::MOST_LAYERS as i64;
+    // Each beside the one before, by parts of a pixel, all within the same day.
+    for scan in 0..count {
+        let mut plan = plan(&format!("s{scan}"), 0, 0.001 * (scan % 100) as f64);
+        plan.started += TimeDelta::seconds(scan);
+        put(&ledger, &plan, 1.0);
+    }
+    let wide = |scan_id: &str| {
+        let mut plan = plan(scan_id, 1, -0.5);
+        plan.grid.shape = [20, 20];
+        plan.grid.y.start -= 0.9;
+        plan
+    };
+    let folder = dir.path().join(Region::of(&wide("w")).unwrap().folder());
+    assert!(std::fs::read_dir(&folder).unwrap().count() <= bound::MOST_LAYERS);
+    for ledger in [&ledger, &Ledger::open(dir.path().to_owned())] {
+        let found = prior(ledger, &wide("w"));
+        let total: f64 = found.dose.iter().map(|dose| f64::from(*dose)).sum();
+        // Two by four pixels each.
+        assert!((total / (8.0 * count as f64) - 1.0).abs() < 1e-4, "{total}");
+        assert_eq!(found.scans.len(), count as usize);
+        assert_eq!(ledger.regions()[0].scans, count as usize);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

@@ -5,7 +5,8 @@
 //! decays and is topped up, flicker, an energy offset and noise; half are of phases that are somewhat off their references. Damaged ones
 //! lose a share of their white line, drawn evenly from 10 to 80 % of all that the beam can take, by either kinetics, with
 //! one rate for all phases or one each, with or without loss of mass. Evolving ones change as much by themselves, with time, and their
-//! context says that they are operando.
+//! context says that they are operando. Those that are seen *often* are damaged ones that lose most of what the beam can take, 63 to 90 %, and have their
+//! sentinels after every energy, 21 visits: what else is to be known of a damage when there is enough to know it from.
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -23,10 +24,14 @@ const SENTINELS_EV: [f64; 2] = [509.0, 518.2];
 const RUNS_EV: [(f64, f64, f64); 3] = [(508.0, 511.0, 1.5), (513.6, 520.6, 0.5), (522.4, 525.4, 3.0)];
 /// The sentinels are measured after so many energies.
 const EVERY: usize = 4;
+/// The same of scans that are seen often.
+const OFTEN: usize = 1;
 /// Counts of the empty beam.
 const COUNTS: f64 = 1000.0;
 /// Part of all that the beam can take which is gone in the end, of damaged scans.
 const CHANGE: std::ops::Range<f64> = 0.1..0.8;
+/// The same of scans that are seen often.
+const MOST_CHANGE: std::ops::Range<f64> = 0.63..0.9;
 /// Dose of an image, MGy.
 const DOSE_MGY: (f64, f64) = (0.3, 3.0);
 /// Factors on the rates of the phases.
@@ -44,11 +49,13 @@ pub enum Class {
     Damaged,
     /// It changes by itself, and the scan says so.
     Evolving,
+    /// The beam damages it, most of it, and the sentinels are visited nearly twice as often.
+    Often,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Undamaged, Self::Damaged, Self::Evolving];
+    pub const ALL: [Self; 4] = [Self::Undamaged, Self::Damaged, Self::Evolving, Self::Often];
 
     /// The word in tables.
     #[must_use]
@@ -57,6 +64,7 @@ impl Class {
             Self::Undamaged => "undamaged",
             Self::Damaged => "damaged",
             Self::Evolving => "operando",
+            Self::Often => "often",
         }
     }
 }
@@ -97,17 +105,22 @@ pub fn draw(
         dose_per_energy_mgy: Some(log_uniform(DOSE_MGY, &mut rng)),
         ..DamageSettings::default()
     };
-    let change = rng.random_range(CHANGE);
+    let change = if class == Class::Often {
+        scenario.scan.repeat_every = OFTEN;
+        rng.random_range(MOST_CHANGE)
+    } else {
+        rng.random_range(CHANGE)
+    };
     scenario.damage = Some(match class {
         Class::Undamaged => doses,
-        Class::Damaged => damage(references, doses, &mut rng),
+        Class::Damaged | Class::Often => damage(references, doses, &mut rng),
         Class::Evolving => {
             scenario.context = Some(serde_json::json!({ "operando": true }));
             // The share that is left in the end is exp(-r·t).
             DamageSettings { chemistry_per_h: -(1.0_f64 - change).ln() / hours(&scenario), ..doses }
         }
     });
-    if class == Class::Damaged {
+    if matches!(class, Class::Damaged | Class::Often) {
         find_critical_dose(&mut scenario, references, change)?;
     }
     Ok(Draw { class, number, scenario })

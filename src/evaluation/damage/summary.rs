@@ -207,7 +207,7 @@ pub fn report(study: DamageStudy, records: &[ScanRecord]) -> DamageReport {
         found: kinds().into_iter().map(|(kind, is)| found(kind, &damaged, &*is)).collect(),
         visits: visits(&undamaged, &damaged),
         rates: rates(&undamaged, &damaged),
-        critical: critical(&damaged),
+        critical: critical(&damaged, &of(Class::Often)),
         verdicts: Class::ALL.into_iter().map(|class| verdicts(class, &of(class))).collect(),
         false_alarms: undamaged
             .iter()
@@ -383,37 +383,42 @@ impl Told {
     }
 }
 
-fn critical(damaged: &[&ScanRecord]) -> Vec<CriticalRow> {
-    let field = |v: &Verified| v.of == "field";
-    let row = |kind: &str, all: &[&Verified], is: &dyn Fn(&Verified) -> bool| {
-        let of: Vec<&Verified> = all.iter().copied().filter(|verified| is(verified)).collect();
-        let of: Vec<&&Verified> = of.iter().collect();
-        let Told { ratios, errors, near, holds, .. } = Told::of(&of, NEAR.1);
-        CriticalRow {
-            kind: kind.to_owned(),
-            claimed: ShareOf::of(ratios.len(), of.len()),
-            error: median(&errors),
-            near,
-            holds,
-        }
-    };
-    let all: Vec<&Verified> = damaged.iter().flat_map(|record| &record.critical_doses).collect();
-    let keeping: Vec<&&ScanRecord> = damaged.iter().filter(|record| !record.loses_mass).collect();
-    let known: Vec<&Verified> = keeping.iter().flat_map(|record| &record.critical_doses_known).collect();
-    let alike = keeping.iter().filter(|record| !record.off_references);
-    let alike: Vec<&Verified> = alike.flat_map(|record| &record.critical_doses_known).collect();
-    vec![
-        row("field with one critical dose", &all, &field),
-        row("field, most of the change seen", &all, &|v| field(v) && v.lost >= MOST),
-        row("field, less seen", &all, &|v| field(v) && v.lost < MOST),
-        row("phases", &all, &|v| !field(v)),
-        row("phases, most of the change seen", &all, &|v| !field(v) && v.lost >= MOST),
-        row("phases, less seen", &all, &|v| !field(v) && v.lost < MOST),
-        row("field, plateau known, no mass lost", &known, &field),
-        row("phases, plateau known, no mass lost", &known, &|v| !field(v)),
-        row("field, the same, phases are their references", &alike, &field),
-        row("phases, the same, phases are their references", &alike, &|v| !field(v)),
-    ]
+fn critical(damaged: &[&ScanRecord], often: &[&ScanRecord]) -> Vec<CriticalRow> {
+    let mut rows = Vec::new();
+    let mut put =
+        |records: &[&ScanRecord], known: bool, kind: &str, is: &dyn Fn(&ScanRecord, &Verified) -> bool| {
+            for (name, is_field) in [("field", true), ("phases", false)] {
+                let told = |record: &&'_ ScanRecord| -> Vec<Verified> {
+                    let all = if known { &record.critical_doses_known } else { &record.critical_doses };
+                    let wanted = |v: &&Verified| (v.of == "field") == is_field && is(record, v);
+                    all.iter().filter(wanted).cloned().collect()
+                };
+                let of: Vec<Verified> = records.iter().flat_map(told).collect();
+                let of: Vec<&Verified> = of.iter().collect();
+                let of: Vec<&&Verified> = of.iter().collect();
+                let Told { ratios, errors, near, holds, .. } = Told::of(&of, NEAR.1);
+                let claimed = ShareOf::of(ratios.len(), of.len());
+                rows.push(CriticalRow {
+                    kind: format!("{name}{kind}"),
+                    claimed,
+                    error: median(&errors),
+                    near,
+                    holds,
+                });
+            }
+        };
+    put(damaged, false, "", &|_, _| true);
+    put(damaged, false, ", most of the change seen", &|_, v| v.lost >= MOST);
+    put(damaged, false, ", less seen", &|_, v| v.lost < MOST);
+    put(often, false, ", seen often", &|_, _| true);
+    put(often, false, ", seen often, most of the change seen", &|_, v| v.lost >= MOST);
+    put(damaged, true, ", plateau known", &|_, _| true);
+    put(damaged, true, ", plateau known, one rate for all phases", &|r, _| !r.own_rates);
+    put(damaged, true, ", plateau known, each phase its own rate", &|r, _| r.own_rates);
+    put(damaged, true, ", plateau known, mass is lost, too", &|r, _| r.loses_mass);
+    put(damaged, true, ", plateau known, phases are off their references", &|r, _| r.off_references);
+    put(often, true, ", plateau known, seen often", &|_, _| true);
+    rows
 }
 
 fn verdicts(class: Class, records: &[&ScanRecord]) -> VerdictRow {

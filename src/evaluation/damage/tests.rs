@@ -99,6 +99,18 @@ fn draws_do_what_they_were_drawn_for() {
 }
 
 #[test]
+fn scans_that_are_seen_often_have_twenty_one_visits_and_lose_most() {
+    let set = nvpf::reference_set();
+    let drawn = draw(&set, Class::Often, 0, 3).unwrap();
+    let m = Microscope::new(drawn.scenario, &set, "x", DateTime::UNIX_EPOCH).unwrap();
+    let share = *m.truth().damage.clone().unwrap().share_of_white_line_change().last().unwrap();
+    assert!((0.6..0.92).contains(&share), "{share}");
+    for sentinel_ev in [509.0, 518.2] {
+        assert_eq!(m.plan().energies_ev.iter().filter(|ev| **ev == sentinel_ev).count(), 21);
+    }
+}
+
+#[test]
 fn draws_are_told_apart_by_seed_class_and_number() {
     let set = nvpf::reference_set();
     let seed_of = |class, number, seed| draw(&set, class, number, seed).unwrap().scenario.seed;
@@ -114,7 +126,7 @@ fn draws_are_told_apart_by_seed_class_and_number() {
 #[test]
 fn a_study_asks_at_every_visit_and_again_says_the_same() {
     let recipe = setup();
-    let asked = DamageStudy { undamaged: 2, damaged: 4, evolving: 1, seed: 5 };
+    let asked = DamageStudy { undamaged: 2, damaged: 4, evolving: 1, often: 0, seed: 5 };
     let run = |asked| study(&asked, &recipe, plain(5.0), &mut |_, _| {}).unwrap();
     let records = run(asked);
     assert_eq!(records.len(), asked.scans());
@@ -142,14 +154,14 @@ fn a_study_asks_at_every_visit_and_again_says_the_same() {
     let text = report.markdown("phasewatch evaluate --damage");
     assert!(text.contains("| notice |") && text.contains("| settled |") && text.contains("| operando | 1 |"));
     // Scans do not depend on how many others there are.
-    let again = run(DamageStudy { undamaged: 0, damaged: 1, evolving: 1, seed: 5 });
+    let again = run(DamageStudy { undamaged: 0, damaged: 1, evolving: 1, often: 0, seed: 5 });
     assert_eq!(again, [records[2].clone(), records[6].clone()]);
 }
 
 #[test]
 fn alerts_count_by_what_they_say() {
     let recipe = setup();
-    let asked = DamageStudy { undamaged: 1, damaged: 1, evolving: 0, seed: 5 };
+    let asked = DamageStudy { undamaged: 1, damaged: 1, evolving: 0, often: 0, seed: 5 };
     // A notice of the instrument at once, and a warning of the beam in the end.
     let judge = |_: &ScanPlan| {
         |look: &Look<'_>| {

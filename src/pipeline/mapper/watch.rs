@@ -19,6 +19,10 @@ const WAIT: u32 = 4;
 pub(super) struct LiveWatch {
     monitor: Option<Monitor>,
     open: Vec<Alert>,
+    /// What was said last of places that had different doses before.
+    of_places: Option<Alert>,
+    /// Energies that were complete when these were compared last.
+    compared: usize,
     /// When it looked last, and how long that took.
     last: Option<(Instant, Duration)>,
     /// Whether anything was shown.
@@ -28,10 +32,10 @@ pub(super) struct LiveWatch {
 impl LiveWatch {
     pub(super) fn new(settings: MonitorSettings, recipe: &Recipe) -> Self {
         let monitor = settings.watch.then(|| Monitor::new(settings, Arc::clone(&recipe.references)));
-        Self { monitor, open: Vec::new(), last: None, shown: false }
+        Self { monitor, open: Vec::new(), of_places: None, compared: 0, last: None, shown: false }
     }
 
-    /// Looks where another visit of a sentinel is complete; returns what is to be told, and what is to be shown.
+    /// Looks where another visit of a sentinel is complete, and compares places where another energy is; returns what is to be told, and what is to be shown.
     pub(super) fn look(
         &mut self,
         map: &PhaseMap,
@@ -48,22 +52,33 @@ impl LiveWatch {
             Course { model, prior, exposed: Exposed { raw: stack, view: &view, drift: &map.origin.drift } };
         let rested = self.last.is_none_or(|(at, took)| at.elapsed() >= took * WAIT);
         let measured = |energy: usize| stack.plane(energy).measured();
-        if !rested || !monitor.is_due(plan, &first_entries, &measured) {
+        let complete = (0..stack.planes().len()).filter(|&energy| measured(energy) == map.len()).count();
+        let is_due = rested && monitor.is_due(plan, &first_entries, &measured);
+        let compares = rested && !prior.is_empty() && complete > self.compared;
+        if !is_due && !compares {
             // Before anything can be seen it is said what could be.
             let first = !std::mem::replace(&mut self.shown, true);
             return first.then(|| (Vec::new(), monitor.report(plan, &first_entries, course.unit())));
         }
         let at = Instant::now();
-        let alerts = look(monitor, map, &view, &course, now);
+        let mut alerts = Vec::new();
+        if compares {
+            self.compared = complete;
+            self.of_places = monitor.compare(map, (prior, course.unit()), now);
+            alerts.extend(self.of_places.clone());
+        }
+        if is_due {
+            self.open = look(monitor, map, &view, &course, now);
+            alerts.extend(self.open.iter().cloned());
+        }
         self.last = Some((at, at.elapsed()));
         self.shown = true;
-        self.open.clone_from(&alerts);
         Some((alerts, monitor.report(plan, &first_entries, course.unit())))
     }
 
     /// What was said last and holds still.
     pub(super) fn open(&self) -> Vec<Alert> {
         let raised = |alert: &&Alert| alert.state == crate::damage::AlertState::Raised;
-        self.open.iter().filter(raised).cloned().collect()
+        self.open.iter().chain(&self.of_places).filter(raised).cloned().collect()
     }
 }

@@ -49,7 +49,8 @@ pub struct DamageTruth {
     pub initial_rate_of_field_per_mgy: f64,
     /// Critical dose of each phase, MGy; none where it is not reduced.
     pub critical_dose_mgy: Vec<Option<f64>>,
-    /// Critical dose of the field, MGy, where all that is reduced has the same.
+    /// Critical dose of the field, MGy: all that its white line can lose to reduction over how fast it loses it at first. Where all phases have the same
+    /// it is that; none where nothing is reduced.
     pub critical_dose_of_field_mgy: Option<f64>,
     /// What is left in the end.
     pub plateau: f64,
@@ -97,6 +98,11 @@ pub(in crate::simulate) fn tell(change: &Change<'_>, witness: Witness<'_>) -> Da
     let converted = per_phase(&|phase, energy| 1.0 - change.left(phase, after[energy].dose_mgy));
     let critical: Vec<Option<f64>> = (0..phases).map(|phase| change.critical_dose_mgy(phase)).collect();
     let can_be: f64 = (0..phases).filter(|&k| critical[k].is_some()).map(|k| amounts[k]).sum();
+    let can_be_lost: Vec<f64> = line
+        .iter()
+        .zip(amounts)
+        .map(|(line_of, amount)| amount * (line_of - line[change.reduced()]))
+        .collect();
     let converted_of_field = (0..after.len())
         .map(|energy| {
             let all: f64 = converted.iter().zip(amounts).map(|(of, amount)| of[energy] * amount).sum();
@@ -120,16 +126,20 @@ pub(in crate::simulate) fn tell(change: &Change<'_>, witness: Witness<'_>) -> Da
         reacted: after.iter().map(|state| change.reacted(state.hours)).collect(),
         initial_rate_per_mgy: slope.iter().zip(&at_start).map(|(slope, now)| rate(*slope, *now)).collect(),
         initial_rate_of_field_per_mgy: rate(of_field(&slope), of_field(&at_start)),
-        critical_dose_of_field_mgy: same(&critical, amounts),
+        critical_dose_of_field_mgy: of_mixture(&critical, &can_be_lost)
+            .or_else(|| of_mixture(&critical, amounts)),
         critical_dose_mgy: critical,
         plateau: change.settings.plateau,
     }
 }
 
-/// The critical dose of all phases that there are and that have one, where they agree.
-fn same(critical: &[Option<f64>], amounts: &[f64]) -> Option<f64> {
-    let there = critical.iter().zip(amounts).filter(|(_, amount)| **amount > 0.0);
-    let mut known = there.filter_map(|(critical, _)| *critical);
-    let first = known.next()?;
-    known.all(|other| other == first).then_some(first)
+/// The critical dose of a mixture of phases, each of which can lose so much; none where nothing can be lost.
+fn of_mixture(critical: &[Option<f64>], can_be_lost: &[f64]) -> Option<f64> {
+    let (mut whole, mut per_mgy) = (0.0, 0.0);
+    for (critical_mgy, lost) in critical.iter().zip(can_be_lost) {
+        if let Some(critical_mgy) = critical_mgy {
+            (whole, per_mgy) = (whole + lost, per_mgy + lost / critical_mgy);
+        }
+    }
+    Some(whole / per_mgy).filter(|mgy| mgy.is_finite() && *mgy > 0.0)
 }
