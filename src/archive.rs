@@ -41,7 +41,7 @@ pub use catalogue::{Catalogued, Fault, FaultKind, list, read, scans, show, verif
 pub use energies::EnergyRow;
 pub use hdf5::Hdf5Error;
 pub use manifest::{FileEntry, Identified, LARGE_FILES, Manifest, MapSummary, Pruned};
-pub use opened::{OpenError, open_coverage, open_map};
+pub use opened::{OpenError, open_energies, open_map};
 pub use place::Placed;
 pub use recovery::{Recovered, probe, recover};
 pub use scan_path::ScanPath;

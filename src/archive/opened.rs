@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Manifest;
 use crate::classify::{Ambiguity, Method, NO_PHASE, Origin, PhaseLabel, PhaseMap, Status};
+use crate::publish::library::EnergyFacts;
 use crate::publish::table::METADATA_PREFIX;
 
 /// Why an archived map cannot be read.
@@ -237,20 +238,34 @@ fn readings(map: &mut PhaseMap, batch: &RecordBatch, pixels: &[usize], ids: &Has
     }
 }
 
-/// Share of the pixels measured at each energy, from `energies.parquet`; none where that cannot be read.
+/// What `energies.parquet` says of each energy; nothing where that cannot be read.
 #[must_use]
-pub fn open_coverage(folder: &Path) -> Vec<Option<f64>> {
-    let read = || -> Option<Vec<Option<f64>>> {
+pub fn open_energies(folder: &Path) -> Vec<EnergyFacts> {
+    let read = || -> Option<Vec<EnergyFacts>> {
         let file = File::open(folder.join("energies.parquet")).ok()?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).ok()?.build().ok()?;
-        let mut coverage = Vec::new();
+        let mut facts = Vec::new();
         for batch in reader {
             let batch = batch.ok()?;
-            let column = column(&batch, "coverage", &DataType::Float64)?;
-            let column = column.as_primitive::<Float64Type>();
-            coverage.extend((0..batch.num_rows()).map(|row| column.is_valid(row).then(|| column.value(row))));
+            let numbers = |name: &str| column(&batch, name, &DataType::Float64);
+            let (coverage, i0) = (numbers("coverage"), numbers("i0_per_ms"));
+            let shift = [numbers("shift_y"), numbers("shift_x")];
+            let error = [numbers("shift_error_y"), numbers("shift_error_x")];
+            for row in 0..batch.num_rows() {
+                let at = |column: &Option<ArrayRef>| {
+                    let column = column.as_ref()?.as_primitive::<Float64Type>();
+                    column.is_valid(row).then(|| column.value(row)).filter(|value| value.is_finite())
+                };
+                let pair = |columns: &[Option<ArrayRef>; 2]| Some([at(&columns[0])?, at(&columns[1])?]);
+                facts.push(EnergyFacts {
+                    coverage: at(&coverage),
+                    i0_per_ms: at(&i0),
+                    shift: pair(&shift),
+                    shift_error: pair(&error),
+                });
+            }
         }
-        Some(coverage)
+        Some(facts)
     };
     read().unwrap_or_default()
 }

@@ -32,7 +32,7 @@ use super::places::Places;
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
 use super::resume::{Recipes, Resumer};
-use super::screen::Parts;
+use super::screen::{ArchiveLibrary, Parts};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::sync::syncer;
 use super::uploads::UploadHand;
@@ -166,9 +166,10 @@ impl App {
             publish: addresses.publish.clone(),
             metrics: metrics.clone(),
             started: Utc::now(),
+            library: Arc::new(ArchiveLibrary::new(settings.archive.root.clone(), recipe.clone())),
         };
         let (operators, errands) = OperatorsHand::new(Arc::clone(&shelf));
-        let http = http_state(&board, alerting, parts, recipe.clone(), operators);
+        let http = http_state(&board, alerting, parts, operators);
         // Before the first scan can begin: what is archived must not depend on who was faster.
         let first = Arc::clone(&shelf);
         let checked = tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged);

@@ -15,7 +15,7 @@ use super::resend::desk::MOST_UNDER_WAY;
 use super::resend::rule::ResendRule;
 use super::resend::{Office, ResendLine, client};
 use super::scans::{Patience, ScanLimits, Scans};
-use super::screen::{ArchiveLibrary, Islands, Parts, System};
+use super::screen::{Islands, Parts, System};
 use super::token::Token;
 use crate::classify::Recipe;
 use crate::detector::FrameSettings;
@@ -23,7 +23,7 @@ use crate::journal::{JournalError, Store};
 use crate::publish::Board;
 use crate::publish::http::{Alerting, Guard, HttpState, Screen};
 use crate::publish::zmq::PublisherHandle;
-use crate::reference::ReferenceSet;
+use crate::reference::{Reference, ReferenceSet};
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceSettings};
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
 use crate::source::raw_log::RawLog;
@@ -100,20 +100,18 @@ pub(super) fn source_parts(
 }
 
 /// What HTTP serves: the board, alerts, the archive, and what the daemon says of itself.
-pub(super) fn http_state(
-    board: &Board,
-    alerting: Alerting,
-    parts: Parts,
-    recipe: Recipe,
-    hand: OperatorsHand,
-) -> HttpState {
-    let (render, shelf, root) =
-        (parts.metrics.clone(), Arc::clone(&parts.shelf), parts.settings.archive.root.clone());
+pub(super) fn http_state(board: &Board, alerting: Alerting, parts: Parts, hand: OperatorsHand) -> HttpState {
+    let (render, shelf, library) =
+        (parts.metrics.clone(), Arc::clone(&parts.shelf), Arc::clone(&parts.library));
+    let state =
+        |reference: &Reference| Some((reference.label.id.clone(), reference.composition.state.clone()?));
+    let states = parts.references.references.iter().filter_map(state).collect();
     // Another run of the program, another epoch.
     let epoch = parts.started.timestamp() as u64;
     let system = System::new(parts);
     let screen = Screen {
-        library: Some(Arc::new(ArchiveLibrary::new(root, recipe))),
+        states,
+        library: Some(library),
         islands: Arc::new(Islands::new(shelf)),
         system: Arc::new(move || system.tell()),
         wishes: Some(Arc::new(hand)),

@@ -47,7 +47,7 @@ use encoded::Encoder;
 pub use guard::Guard;
 pub use islands::{Latents, NoLatents};
 use screen::Staged;
-pub use screen::{Screen, Wishes};
+pub use screen::{Screen, States, Wishes};
 
 /// How long a stop waits for answers under way.
 const GRACE: Duration = Duration::from_secs(5);

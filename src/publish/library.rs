@@ -134,6 +134,19 @@ pub struct ShelvedFile {
     pub bytes: u64,
 }
 
+/// What is known of one energy of a scan, beside its place in the plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EnergyFacts {
+    /// Share of the pixels measured.
+    pub coverage: Option<f64>,
+    /// I0 less dark, per ms.
+    pub i0_per_ms: Option<f64>,
+    /// Displacement of the sample, `[y, x]`, pixels.
+    pub shift: Option<[f64; 2]>,
+    /// Its standard errors.
+    pub shift_error: Option<[f64; 2]>,
+}
+
 /// Why the archive does not give something.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
@@ -155,8 +168,8 @@ pub struct Opened {
     pub map: Arc<PhaseMap>,
     /// Digest of its manifest: other content, another digest.
     pub digest: String,
-    /// Share of the pixels measured at each energy.
-    pub coverage: Vec<Option<f64>>,
+    /// What is known of each energy; empty where that cannot be read.
+    pub energies: Vec<EnergyFacts>,
     /// Why its spectra cannot be looked at.
     pub why_no_spectra: Option<String>,
 }

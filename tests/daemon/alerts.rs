@@ -207,7 +207,8 @@ fn where_a_token_is_set_nobody_changes_anything_without_it() {
     let own = setup("").start();
     assert_eq!(http::post(own.http, TEST, &[], body).status, 401);
     assert_eq!(post(&own, TEST, &[], body).status, 200);
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(own.dir().join("state/http-token")).unwrap());
+    let mode =
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(own.dir().join("state/http-token")).unwrap());
     assert_eq!(mode & 0o777, 0o600);
     let token = std::fs::read_to_string(own.dir().join("state/http-token")).unwrap();
     assert!(!own.log.text().contains(token.trim()), "it is not logged");

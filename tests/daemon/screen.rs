@@ -68,7 +68,10 @@ fn a_scan_is_seen_from_its_first_energy_to_the_archive() {
     let points = json_of(&rig, &format!("{base}/trend.json"));
     assert!(!points["points"].as_array().unwrap().is_empty());
     let system = json_of(&rig, "/api/v1/system");
-    assert_eq!((&system["status"], &system["sources"][0]["messages"]), (&json!("ready"), &json!(messages.len())));
+    assert_eq!(
+        (&system["status"], &system["sources"][0]["messages"]),
+        (&json!("ready"), &json!(messages.len()))
+    );
     assert!(system["disk"][0]["free_bytes"].as_u64().unwrap() > 0);
 }
 
@@ -116,7 +119,10 @@ fn news_end_when_the_daemon_stops() {
 fn beyond_this_machine_reading_wants_the_token_unless_it_is_told_otherwise() {
     let setup = |more: &str| {
         let lines = format!("listen = \"0.0.0.0:0\"\nallow_open = true\ntoken_env = \"PW_TOKEN\"\n{more}");
-        Setup::new().instead("http", &lines).variable("PW_TOKEN", "t0k3n").launch_in(tempfile::tempdir().unwrap())
+        Setup::new()
+            .instead("http", &lines)
+            .variable("PW_TOKEN", "t0k3n")
+            .launch_in(tempfile::tempdir().unwrap())
     };
     for (more, status) in [("", 401), ("open_reading = true", 200)] {
         let mut rig = setup(more);

@@ -28,6 +28,10 @@ impl Latents for Islands {
         self.shelf.in_use().is_none().then(none)
     }
 
+    fn name(&self) -> String {
+        self.shelf.name().unwrap_or_default()
+    }
+
     fn latent(&self, energies_ev: &[f64], od: &[f32], sigma: &[f32]) -> Result<(usize, Vec<f32>), String> {
         let in_use = self.shelf.in_use().ok_or("no model is in use")?;
         let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::archive::{self, MANIFEST, Manifest, ScanPath, open_coverage, open_map};
+use crate::archive::{self, MANIFEST, Manifest, ScanPath, open_energies, open_map};
 use crate::classify::{DoseKind, Optics, Recipe};
 use crate::publish::PhaseFraction;
 use crate::publish::library::{
@@ -70,6 +70,12 @@ impl ArchiveLibrary {
     #[must_use]
     pub fn new(root: PathBuf, recipe: Recipe) -> Self {
         Self { root, recipe, index: Mutex::default(), maps: Mutex::default(), stacks: Mutex::default() }
+    }
+
+    /// How many scans there are; `None` where the archive cannot be read.
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        self.index().ok().map(|index| index.scans.len())
     }
 
     /// The index, fresh enough.
@@ -136,6 +142,12 @@ impl ArchiveLibrary {
             let PhaseLabel { id, title, colour } = self.label(id, index);
             PhaseFraction { phase: id, title, colour, fraction: *fraction }
         };
+        // In the order of the legend, what has no reference any more last.
+        let references = &self.recipe.references.references;
+        let place = |id: &str| references.iter().position(|r| r.label.id == id).unwrap_or(usize::MAX);
+        let mut fractions: Vec<PhaseFraction> =
+            manifest.map.fractions.iter().enumerate().map(fraction).collect();
+        fractions.sort_by_key(|fraction| place(&fraction.phase));
         let stored = manifest.counters.get("stored").and_then(serde_json::Value::as_f64);
         let planned = plan.planned_values().max(1) as f64;
         let here = manifest.files.iter().filter(|(name, _)| !manifest.is_pruned(name));
@@ -161,7 +173,7 @@ impl ArchiveLibrary {
             } else {
                 stored.map(|stored| (stored / planned).min(1.0))
             },
-            fractions: manifest.map.fractions.iter().enumerate().map(fraction).collect(),
+            fractions,
             dose_mgy: manifest
                 .map
                 .dose
@@ -253,8 +265,8 @@ impl Library for ArchiveLibrary {
             Some(copy) => format!("what was measured was removed here; a whole copy is at {copy}"),
             None => "what was measured is not in the archive any more".to_owned(),
         });
-        let coverage = open_coverage(&folder);
-        let opened = Opened { map: Arc::new(map), digest, coverage, why_no_spectra };
+        let energies = open_energies(&folder);
+        let opened = Opened { map: Arc::new(map), digest, energies, why_no_spectra };
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         maps.retain(|(known, _)| known != mark);
         maps.push_back((mark.clone(), opened.clone()));

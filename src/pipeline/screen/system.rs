@@ -37,6 +37,8 @@ pub struct Parts {
     pub metrics: MetricsHandle,
     /// When the daemon started.
     pub started: DateTime<Utc>,
+    /// The archive.
+    pub library: Arc<super::ArchiveLibrary>,
 }
 
 /// What the daemon says of itself.
@@ -85,10 +87,21 @@ impl System {
             "uptime_s": (now - *started).num_seconds(),
             "sources": self.sources(&numbers, now),
             "queues": queues(&numbers, settings),
-            "model": { "path": model, "sha256": in_use, "state": state, "why": why },
+            "model": {
+                "path": model,
+                "name": shelf.name(),
+                "clusters": shelf.clusters(),
+                "sha256": in_use,
+                "state": state,
+                "why": why,
+            },
             "references": { "path": settings.references.dir.as_deref().map(path), "sha256": references.sha256, "phases": phases },
             "disk": self.disk(),
-            "archive": { "root": path(&settings.archive.root), "waiting": numbers.get(names::ARCHIVE_WAITING) },
+            "archive": {
+                "root": path(&settings.archive.root),
+                "scans": self.parts.library.count(),
+                "waiting": numbers.get(names::ARCHIVE_WAITING),
+            },
             "publish": { "address": publish, "subscribers": numbers.get("phasewatch_publish_subscribers") },
         })
     }

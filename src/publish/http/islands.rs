@@ -23,6 +23,9 @@ pub trait Latents: Send + Sync {
     /// Why there is none; `None` where there is.
     fn why_not(&self) -> Option<String>;
 
+    /// What the model is called.
+    fn name(&self) -> String;
+
     /// Latent means, row-major, NaN for a spectrum of which the model says nothing, with the length of a row. `od` and `sigma` hold one row of
     /// `energies_ev.len()` per pixel, NaN where there is no value.
     ///
@@ -38,6 +41,10 @@ pub struct NoLatents;
 impl Latents for NoLatents {
     fn why_not(&self) -> Option<String> {
         Some("no model is in use".to_owned())
+    }
+
+    fn name(&self) -> String {
+        String::new()
     }
 
     fn latent(&self, _: &[f64], _: &[f32], _: &[f32]) -> Result<(usize, Vec<f32>), String> {
@@ -86,6 +93,15 @@ pub(super) fn of(
             sigma[row * n + energy] = spectrum.variance[i].sqrt() as f32;
         }
     }
+    // The references as if they were pixels, with the noise that pixels usually have.
+    let usual = median(&sigma);
+    for reference in &optics.references().references {
+        let values =
+            energies_ev.iter().map(|&energy_ev| reference.od_at(energy_ev).map_or(f32::NAN, |od| od as f32));
+        let values: Vec<f32> = values.collect();
+        sigma.extend(values.iter().map(|od| if od.is_nan() { f32::NAN } else { usual }));
+        od.extend(values);
+    }
     let (dims, latent) = latents.latent(&energies_ev, &od, &sigma)?;
     let known: Vec<usize> = (0..pixels.len())
         .filter(|&row| latent[row * dims..(row + 1) * dims].iter().all(|value| value.is_finite()))
@@ -95,11 +111,36 @@ pub(super) fn of(
     let (u, v): (Vec<f64>, Vec<f64>) = points.iter().map(|point| plane.project(point)).unzip();
     let axes: Vec<String> =
         (0..2).map(|axis| format!("axis {} ({:.0} %)", axis + 1, 100.0 * plane.shares[axis])).collect();
+    let ids = optics.references().references.iter().map(|reference| reference.label.id.as_str());
+    let references: Vec<Value> = ids
+        .zip(latent[pixels.len() * dims..].chunks_exact(dims.max(1)))
+        .filter(|(_, point)| point.iter().all(|value| value.is_finite()))
+        .map(|(id, point)| {
+            let (u, v) = plane.project(point);
+            json!({ "phase": id, "u": u, "v": v })
+        })
+        .collect();
     let pixels: Vec<usize> = known.iter().map(|&row| pixels[row]).collect();
     let phase: Vec<u8> = pixels.iter().map(|&pixel| map.phase[pixel]).collect();
-    Ok(
-        json!({ "model": map.origin.model_sha256, "axes": axes, "pixels": pixels, "u": u, "v": v, "phase": phase }),
-    )
+    Ok(json!({
+        "model": latents.name(),
+        "axes": axes,
+        "pixels": pixels,
+        "u": u,
+        "v": v,
+        "phase": phase,
+        "references": references,
+    }))
+}
+
+/// The median of the numbers among these; 0.05, which is some noise, where there are none.
+fn median(values: &[f32]) -> f32 {
+    let mut some: Vec<f32> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    if some.is_empty() {
+        return 0.05;
+    }
+    let middle = some.len() / 2;
+    *some.select_nth_unstable_by(middle, f32::total_cmp).1
 }
 
 /// The plane of two principal components.

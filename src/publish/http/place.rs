@@ -48,32 +48,42 @@ fn bad(what: &str) -> Refused {
     Box::new(problem(StatusCode::BAD_REQUEST, what))
 }
 
-/// What the client has already is not sent again.
-fn unless_known(
-    headers: &HeaderMap,
-    tag: &str,
-    make: impl FnOnce() -> Result<Response, Refused>,
-) -> Result<Response, Refused> {
-    let etag = format!("\"{tag}\"");
-    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+/// Says which map an answer is of, so that layers that were asked for one by one are known to go together.
+fn stamped(shown: &Shown, mut response: Response) -> Response {
+    let generation = shown.map.origin.generation.to_string();
+    let stamps = [("x-phasewatch-generation", &generation), ("x-phasewatch-revision", &shown.revision)];
+    for (name, value) in stamps {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
     }
-    let mut response = make()?;
-    if let Ok(value) = etag.parse() {
+    response
+}
+
+/// What the client has already is not sent again.
+fn known(headers: &HeaderMap, shown: &Shown, tag: &str) -> Option<Response> {
+    let etag = format!("\"{tag}\"");
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag));
+    known.then(|| tagged(shown, tag, StatusCode::NOT_MODIFIED.into_response()))
+}
+
+/// An answer with its tag, and with what it is of.
+fn tagged(shown: &Shown, tag: &str, mut response: Response) -> Response {
+    if let Ok(value) = format!("\"{tag}\"").parse() {
         response.headers_mut().insert(header::ETAG, value);
     }
-    Ok(response)
+    stamped(shown, response)
 }
 
 async fn view_json(State(state): State<HttpState>, headers: HeaderMap, place: Place) -> Response {
     answer(async {
         let shown = state.shown(&place).await?;
         // Coverage grows, and spectra come and go, without another map.
-        let body = serde_json::to_vec(&view::view(&shown)).unwrap_or_default();
+        let body = serde_json::to_vec(&view::view(&shown, &state.inner.screen.states)).unwrap_or_default();
         let tag = format!("{}-{}", shown.revision, short_digest(&body));
-        unless_known(&headers, &tag, || {
-            Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-        })
+        Ok(known(&headers, &shown, &tag).unwrap_or_else(|| {
+            tagged(&shown, &tag, ([(header::CONTENT_TYPE, "application/json")], body).into_response())
+        }))
     })
     .await
 }
@@ -108,10 +118,12 @@ async fn layer(
         if layer == Layer::Od {
             return image(&state, &headers, &shown, energy).await;
         }
-        let map = Arc::clone(&shown.map);
-        unless_known(&headers, &format!("{}-{}", shown.revision, layer.name()), || {
-            layer.bytes(&map).map(|bytes| binary(layer, bytes)).ok_or_else(missing)
-        })
+        let tag = format!("{}-{}", shown.revision, layer.name());
+        if let Some(known) = known(&headers, &shown, &tag) {
+            return Ok(known);
+        }
+        let bytes = layer.bytes(&shown.map).ok_or_else(missing)?;
+        Ok(tagged(&shown, &tag, binary(layer, bytes)))
     })
     .await
 }
@@ -135,12 +147,11 @@ async fn image(
     let (stack, optics) = state.sight(shown).await?;
     let measured = stack.planes().get(energy).map_or(0, |plane| plane.measured());
     let tag = format!("{}-od-{energy}-{measured}", shown.revision);
-    let etag = format!("\"{tag}\"");
-    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    if let Some(known) = known(headers, shown, &tag) {
+        return Ok(known);
     }
     let bytes = state.aside(move || od_image(&stack, &optics, energy)).await?;
-    unless_known(headers, &tag, || Ok(binary(Layer::Od, bytes)))
+    Ok(tagged(shown, &tag, binary(Layer::Od, bytes)))
 }
 
 fn od_image(stack: &Stack, optics: &Optics, energy: usize) -> Bytes {
@@ -236,7 +247,7 @@ async fn pixel_json(State(state): State<HttpState>, place: Place, at: PixelQuery
             .filter(|(_, value)| value.is_finite())
             .map(|(cluster, value)| json!({ "cluster": cluster, "value": value }))
             .collect();
-        Ok(Json(json!({
+        let told = json!({
             "row": row,
             "column": column,
             "y": grid.y.centre(row),
@@ -268,8 +279,8 @@ async fn pixel_json(State(state): State<HttpState>, place: Place, at: PixelQuery
             "readings": readings(&map, pixel),
             "spectrum": seen.map(|(place, optics)| spectrum_json(&place, &optics)),
             "why_no_spectrum": why,
-        }))
-        .into_response())
+        });
+        Ok(stamped(&shown, Json(told).into_response()))
     })
     .await
 }
@@ -379,7 +390,7 @@ async fn region_json(State(state): State<HttpState>, place: Place, within: Regio
             Status::ALL.iter().zip(&statuses).map(|(status, count)| (status.name().to_owned(), json!(count))).collect();
         let grid = &map.plan.grid;
         let area = pixels.len() as f64 * (grid.x.step * grid.y.step).abs();
-        Ok(Json(json!({
+        let told = json!({
             "pixels": pixels.len(),
             "area": area,
             "area_unit": format!("{}2", grid.unit),
@@ -390,8 +401,8 @@ async fn region_json(State(state): State<HttpState>, place: Place, within: Regio
             "dose_mgy": mean(&map.dose_mgy),
             "spectrum": seen.map(|(place, optics)| spectrum_json(&place, &optics)),
             "why_no_spectrum": why,
-        }))
-        .into_response())
+        });
+        Ok(stamped(&shown, Json(told).into_response()))
     })
     .await
 }
@@ -451,15 +462,14 @@ async fn latent_json(
             return Err(Box::new(problem(StatusCode::NOT_FOUND, why)));
         }
         let tag = format!("{}-islands-{limit}", shown.revision);
-        let etag = format!("\"{tag}\"");
-        if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag)) {
-            return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+        if let Some(known) = known(&headers, &shown, &tag) {
+            return Ok(known);
         }
         let (stack, optics) = state.sight(&shown).await?;
         let (latents, map) = (Arc::clone(&state.inner.screen.islands), Arc::clone(&shown.map));
         let told = state.aside(move || islands::of(&map, &stack, &optics, latents.as_ref(), limit)).await?;
         let told = told.map_err(|why| Box::new(problem(StatusCode::NOT_FOUND, &why)))?;
-        unless_known(&headers, &tag, || Ok(Json(told).into_response()))
+        Ok(tagged(&shown, &tag, Json(told).into_response()))
     })
     .await
 }

@@ -26,9 +26,14 @@ pub trait Wishes: Send + Sync {
     fn archive_now(&self, scan_id: &str) -> Result<String, String>;
 }
 
+/// Name and value of the state variable of each phase, by its id.
+pub type States = std::collections::BTreeMap<String, (String, f64)>;
+
 /// What the screen needs.
 #[derive(Clone)]
 pub struct Screen {
+    /// The state variables of the phases.
+    pub states: States,
     /// The archive.
     pub library: Option<Arc<dyn Library>>,
     /// The model's islands.
@@ -42,12 +47,14 @@ pub struct Screen {
 impl Default for Screen {
     fn default() -> Self {
         let system = Arc::new(|| json!({ "version": env!("CARGO_PKG_VERSION") }));
-        Self { library: None, islands: Arc::new(NoLatents), system, wishes: None }
+        let states = States::new();
+        Self { states, library: None, islands: Arc::new(NoLatents), system, wishes: None }
     }
 }
 
 /// The same with what is counted.
 pub(super) struct Staged {
+    pub states: States,
     pub library: Option<Arc<dyn Library>>,
     pub islands: Arc<dyn Latents>,
     pub system: Arc<dyn Fn() -> Value + Send + Sync>,
@@ -61,9 +68,10 @@ pub(super) struct Staged {
 
 impl From<Screen> for Staged {
     fn from(screen: Screen) -> Self {
-        let Screen { library, islands, system, wishes } = screen;
+        let Screen { states, library, islands, system, wishes } = screen;
         let readers = Arc::new(Semaphore::new(READERS));
         Self {
+            states,
             library,
             islands,
             system,

@@ -217,7 +217,7 @@ impl Library for Shelf {
         Ok(Opened {
             map: Arc::clone(&self.map),
             digest: self.digest(mark)?,
-            coverage: Vec::new(),
+            energies: Vec::new(),
             why_no_spectra,
         })
     }

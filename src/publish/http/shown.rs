@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::{HttpState, problem};
 use crate::classify::{Optics, PhaseMap};
 use crate::publish::BoardEntry;
-use crate::publish::library::{LibraryError, Opened, Shelfmark};
+use crate::publish::library::{EnergyFacts, LibraryError, Opened, Shelfmark};
 use crate::scan::is_valid_id;
 use crate::stack::Stack;
 
@@ -51,8 +51,8 @@ pub(super) struct Shown {
     pub revision: String,
     /// Whether it is measured now.
     pub live: bool,
-    /// Share of the pixels measured at each energy.
-    pub coverage: Vec<Option<f64>>,
+    /// What is known of each energy.
+    pub energies: Vec<EnergyFacts>,
     pub why_no_spectra: Option<String>,
     pub why_no_islands: Option<String>,
     from: From,
@@ -79,11 +79,7 @@ impl HttpState {
                     "what was measured is not at hand just now: the scan is being archived".to_owned()
                 });
                 Ok(Shown {
-                    coverage: match &stack {
-                        Some(stack) => coverage(stack),
-                        None if map.origin.complete => vec![Some(1.0); map.plan.energies_ev.len()],
-                        None => Vec::new(),
-                    },
+                    energies: facts(&map, stack.as_ref()),
                     revision: format!("{:x}-{}", self.inner.encoder.epoch(), entry.revision),
                     live: !entry.summary.state.is_finished(),
                     map,
@@ -95,10 +91,10 @@ impl HttpState {
             Place::Archive(mark) => {
                 let of = mark.clone();
                 let opened = self.read(move |library| library.open(&of)).await?;
-                let Opened { map, digest, coverage, why_no_spectra } = opened;
+                let Opened { map, digest, energies, why_no_spectra } = opened;
                 let from = From::Archive(mark.clone());
                 let revision = digest.chars().take(16).collect();
-                Ok(Shown { map, revision, live: false, coverage, why_no_spectra, why_no_islands, from })
+                Ok(Shown { map, revision, live: false, energies, why_no_spectra, why_no_islands, from })
             }
         }
     }
@@ -162,8 +158,20 @@ impl HttpState {
     }
 }
 
-/// Share of the pixels measured at each energy.
-fn coverage(stack: &Stack) -> Vec<Option<f64>> {
-    let pixels = stack.plan().grid.pixels().max(1) as f64;
-    stack.planes().iter().map(|plane| Some(plane.measured() as f64 / pixels)).collect()
+/// What a map and its stack say of each energy.
+fn facts(map: &PhaseMap, stack: Option<&Stack>) -> Vec<EnergyFacts> {
+    let pixels = map.plan.grid.pixels().max(1) as f64;
+    let planes = stack.map(Stack::planes);
+    let whole = map.origin.complete.then_some(1.0);
+    let of = |energy: usize| {
+        let plane = planes.and_then(|planes| planes.get(energy));
+        let shift = map.origin.drift.shift(energy);
+        EnergyFacts {
+            coverage: plane.map(|plane| plane.measured() as f64 / pixels).or(whole),
+            i0_per_ms: map.origin.incident.curve.i0_per_ms.get(energy).copied().flatten(),
+            shift: shift.map(|shift| [shift.y, shift.x]),
+            shift_error: shift.map(|shift| [shift.error_y, shift.error_x]),
+        }
+    };
+    (0..map.plan.energies_ev.len()).map(of).collect()
 }

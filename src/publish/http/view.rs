@@ -3,35 +3,38 @@
 use serde_json::{Value, json};
 
 use super::layers::Layer;
+use super::screen::States;
 use super::shown::Shown;
 use crate::classify::{Ambiguity, Method, Status};
 
-/// `view.json` of a scan.
-pub(super) fn view(shown: &Shown) -> Value {
+/// `view.json` of a scan; `states` are the state variables of the phases by their ids, where they are known.
+pub(super) fn view(shown: &Shown, states: &States) -> Value {
     let map = &shown.map;
     let (plan, origin) = (&map.plan, &map.origin);
     let grid = &plan.grid;
-    let i0 = &origin.incident.curve.i0_per_ms;
     let energies: Vec<Value> = plan
         .energies_ev
         .iter()
         .enumerate()
         .map(|(energy, energy_ev)| {
-            let shift = origin.drift.shift(energy);
+            let facts = shown.energies.get(energy).copied().unwrap_or_default();
             json!({
                 "energy_ev": energy_ev,
                 "corrected_ev": origin.corrected_ev.get(energy),
-                "coverage": shown.coverage.get(energy),
-                "i0": i0.get(energy).copied().flatten(),
-                "shift": shift.map(|shift| [shift.y, shift.x]),
-                "shift_error": shift.map(|shift| [shift.error_y, shift.error_x]),
+                "coverage": facts.coverage,
+                "i0": facts.i0_per_ms,
+                "shift": facts.shift,
+                "shift_error": facts.shift_error,
             })
         })
         .collect();
     let phases: Vec<Value> = map
         .phases
         .iter()
-        .map(|label| json!({ "phase": label.id, "title": label.title, "colour": label.colour }))
+        .map(|label| {
+            let state = states.get(&label.id).map(|(name, value)| json!({ "name": name, "value": value }));
+            json!({ "phase": label.id, "title": label.title, "colour": label.colour, "state": state })
+        })
         .collect();
     let layers: Vec<Value> = Layer::ALL
         .into_iter()
