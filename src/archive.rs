@@ -26,6 +26,7 @@ mod hdf5;
 pub mod ledger;
 mod manifest;
 mod nexus;
+mod opened;
 mod place;
 mod recovery;
 pub mod remote;
@@ -40,6 +41,7 @@ pub use catalogue::{Catalogued, Fault, FaultKind, list, read, scans, show, verif
 pub use energies::EnergyRow;
 pub use hdf5::Hdf5Error;
 pub use manifest::{FileEntry, Identified, LARGE_FILES, Manifest, MapSummary, Pruned};
+pub use opened::{OpenError, open_energies, open_map};
 pub use place::Placed;
 pub use recovery::{Recovered, probe, recover};
 pub use scan_path::ScanPath;

@@ -17,6 +17,7 @@ pub mod mixture;
 pub mod moments;
 pub mod neighbours;
 mod offset;
+mod optics;
 mod oracle;
 mod phase_map;
 pub mod population;
@@ -38,6 +39,7 @@ pub use offset::{
     Correction, EnergyOffset, EnergyScale, MAX_OFFSET_EV, OffsetDoubt, OffsetMode, OffsetSummary, WARN_EV,
     estimate_energies,
 };
+pub use optics::{Optics, PlaceFit, PlaceSpectrum, Single};
 pub use oracle::Oracle;
 pub use phase_map::{Ambiguity, Method, NO_PHASE, NO_READINGS, Origin, PhaseMap, RevisionReason, Status};
 pub use repeats::first_entries;

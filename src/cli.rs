@@ -18,6 +18,7 @@ mod replay;
 mod run;
 pub mod simulate;
 pub mod train;
+mod watch;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
@@ -75,6 +76,8 @@ pub enum Command {
         #[command(subcommand)]
         command: alerts::AlertsCommand,
     },
+    /// What the page shows, in a terminal: the map, shares, progress, alerts.
+    Watch(watch::WatchArgs),
     /// Train a GMVAE for a set of references and export it as ONNX.
     Train(train::TrainArgs),
     /// Which energies to plan for these references, and what following the live advice saves.
@@ -172,6 +175,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(&args),
         Command::Archive(args) => archive::run(args),
         Command::Alerts { command } => alerts::run(&command),
+        Command::Watch(args) => watch::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Advise(args) => advise::run(&args),
         Command::Dose(args) => dose::run(&args),

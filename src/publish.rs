@@ -20,23 +20,29 @@
 //! | `phasewatch_publish_subscribers` | | connected subscribers (gauge) |
 //! | `phasewatch_publish_peer_errors_total` | | connections refused or cut off: no ZMTP 3, the wrong kind of socket, too many |
 //! | `phasewatch_http_requests_total` | `status` | answered HTTP requests |
+//! | `phasewatch_http_streams` | | pages that listen to the news (gauge) |
 //!
 //! `kind` is the first part of the topic: `phase_map`, `spectra`, `scan`, `alert`; never a scan id.
 
 pub mod alerts;
 pub mod board;
+pub mod course;
 pub mod http;
 pub mod inpaint;
 pub mod ipc;
+pub mod library;
 pub mod message;
 pub mod parquet;
 pub mod picture;
+pub mod sight;
 pub mod spectra;
 pub mod table;
 pub mod zmq;
 
-pub use board::{Board, BoardEntry, ScanState, ScanSummary};
+pub use board::{Board, BoardEntry, PhaseFraction, ScanState, ScanSummary};
+pub use course::Course;
 pub use inpaint::Inpainted;
+pub use sight::Sight;
 pub use spectra::MeanSpectra;
 pub use zmq::{Policy, Publisher, PublisherHandle, PublisherSettings};
 

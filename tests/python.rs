@@ -42,13 +42,14 @@ use feed::Feed;
 use rig::{PATIENCE, PHASEWATCH, Setup, references};
 use script::{I0, Message, Script, floats};
 
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 12] = [
     "duckdb",
     "h5py",
     "jsonschema",
     "numpy",
     "onnx",
     "onnxruntime",
+    "openapi-spec-validator",
     "pillow",
     "polars",
     "pyarrow",
@@ -403,4 +404,17 @@ fn onnx_runtime_and_tract_give_the_same_answers() {
     let kept = dir.path().join("answers.json");
     std::fs::write(&kept, text).unwrap();
     run(python, "tests/python/check_model.py", &[model.to_str().unwrap(), kept.to_str().unwrap()]);
+}
+
+#[test]
+fn the_api_is_as_it_is_described() {
+    let Some(python) = python() else { return };
+    let rig = Setup::new().start();
+    let mut feed = Feed::push(rig.source());
+    feed.send_all(&Script::new("described").whole());
+    rig.archived("described");
+    let token = std::fs::read_to_string(rig.dir().join("state/http-token")).unwrap();
+    let said =
+        run(python, "tests/python/openapi.py", &[&format!("http://{}", rig.http), token.trim(), "described"]);
+    assert!(said.contains("paths"), "{said}");
 }

@@ -58,6 +58,13 @@ impl ScanPath {
         self.0.rsplit_once("scan=").map_or("", |(_, name)| name)
     }
 
+    /// Its beamline and the day of its start, as the folders have them.
+    #[must_use]
+    pub fn beamline_and_date(&self) -> (&str, &str) {
+        let part = |key: &str| self.0.split('/').find_map(|part| part.strip_prefix(key)).unwrap_or_default();
+        (part("beamline="), part("date="))
+    }
+
     /// Whether it lies in the quarantine.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {

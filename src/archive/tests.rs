@@ -354,3 +354,44 @@ fn one_folder_takes_one_scan_and_nothing_else_gives_way() {
     assert!(matches!(write_folder(&mine, &job(&stack, false, false)), Err(ArchiveError::Occupied(_))));
     assert_eq!(names(&mine), ["thesis.tex"]);
 }
+
+#[test]
+fn a_map_is_read_again_as_it_was_archived() {
+    let root = tempfile::tempdir().unwrap();
+    let stack = stack(plan(3, 4, 12));
+    let mut wanted = map(3, 4, &["na3.0", "mixture"]);
+    wanted.plan = Arc::clone(stack.plan());
+    wanted.posterior = (0..24).map(|i| if i < 4 { f32::NAN } else { 0.5 }).collect();
+    wanted.dose_mgy = (0..12).map(|i| i as f32).collect();
+    wanted.readings[3] = [0, crate::classify::NO_PHASE, 1, 2];
+    let placed = write(root.path(), &ArchiveJob { map: &wanted, ..job(&stack, false, false) }).unwrap();
+    let manifest = Manifest::read(placed.path()).unwrap();
+    let label = |id: &str| wanted.phases.iter().find(|label| label.id == id).unwrap().clone();
+    let found = open_map(placed.path(), &manifest, label).unwrap();
+    assert_eq!(found.phases, wanted.phases);
+    assert_eq!(
+        (&found.status, &found.method, &found.ambiguity),
+        (&wanted.status, &wanted.method, &wanted.ambiguity)
+    );
+    assert_eq!((&found.phase, &found.runner_up), (&wanted.phase, &wanted.runner_up));
+    assert_eq!((&found.energies_seen, &found.smoothed), (&wanted.energies_seen, &wanted.smoothed));
+    assert_eq!((&found.readings, &found.dose_mgy), (&wanted.readings, &wanted.dose_mgy));
+    let bits =
+        |list: &[f32]| list.iter().map(|v| if v.is_nan() { 0 } else { v.to_bits() }).collect::<Vec<_>>();
+    assert_eq!(bits(&found.correlation), bits(&wanted.correlation));
+    assert_eq!(bits(&found.correlations), bits(&wanted.correlations));
+    assert_eq!(bits(&found.posterior), bits(&wanted.posterior));
+    assert!(found.dose_relative.is_empty());
+    let energies = open_energies(placed.path());
+    assert!(energies.len() == 12 && energies.iter().all(|facts| facts.coverage == Some(1.0)), "{energies:?}");
+    // What is damaged is an error, not a map.
+    let path = placed.path().join("phase_map.parquet");
+    let bytes = std::fs::read(&path).unwrap();
+    for (what, bytes) in [("half", &bytes[..bytes.len() / 2]), ("nothing", &[][..]), ("other", b"PAR1PAR1")] {
+        std::fs::write(&path, bytes).unwrap();
+        assert!(open_map(placed.path(), &manifest, label).is_err(), "{what}");
+    }
+    let other = Manifest { plan: ScanPlan { grid: plan(2, 2, 2).grid, ..manifest.plan.clone() }, ..manifest };
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(open_map(placed.path(), &other, label).is_err(), "another grid");
+}

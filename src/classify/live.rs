@@ -29,6 +29,7 @@ use crate::registration::{Moved, Registrar};
 use crate::screening::Screen;
 use crate::stack::{Plane, PlaneChange, Stack};
 
+mod optics;
 mod refined;
 
 /// Relative change of a plane's I0 below which its optical densities stay as they are: a tenth of the noise of a

@@ -15,7 +15,7 @@ use super::look::Scene;
 use super::spectrum::Spectrum;
 use super::view::DensityView;
 use super::{
-    Correction, EnergyOffset, OffsetMode, Origin, PhaseMap, RevisionReason, Targets, TriageSettings,
+    Correction, EnergyOffset, OffsetMode, Optics, Origin, PhaseMap, RevisionReason, Targets, TriageSettings,
     estimate_energies,
 };
 use crate::absorption::{AbsorptionSettings, IncidentSummary, Intensity, energies_ev, noise_factor};
@@ -76,22 +76,9 @@ pub struct Settled {
 #[must_use]
 pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn PosteriorModel + '_)>) -> Settled {
     let plan = raw.plan();
-    let screen = Screen::of(raw, &recipe.absorption.detector);
-    let (drift, registered) = registration(raw, recipe, &screen);
-    let stack = registered.as_ref().unwrap_or(raw);
-    let energies_ev = energies_ev(stack, recipe.absorption.read_back);
-    let intensity = Intensity::estimate(stack, &screen.on(raw, stack), &recipe.absorption);
-    let max_od = recipe.absorption.max_od;
-    let noise_factor = noise_factor(stack, &intensity, max_od);
-    let view = DensityView::new(stack, &intensity, max_od, noise_factor);
-    let scale = estimate_energies(
-        &view,
-        &recipe.references,
-        &energies_ev,
-        &recipe.triage,
-        recipe.calibration.as_ref(),
-    );
-    let targets = Targets::corrected(&recipe.references, &energies_ev, &scale.applied(recipe.offset));
+    let Estimates { drift, offset, optics } = estimates(raw, recipe);
+    let view = optics.view(raw);
+    let targets = Targets::corrected(&recipe.references, &optics.uncorrected_ev, &optics.correction);
     let measured = MeasuredPixels::collect(
         plan.grid.pixels(),
         &targets,
@@ -106,7 +93,7 @@ pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Posterio
             Measured { sums, seen, masked, void: view.void(pixel), contrast }
         },
     );
-    let mut origin = origin(raw, recipe, &targets, (&intensity, noise_factor, scale.offset), &drift);
+    let mut origin = origin(raw, recipe, &targets, (&optics.intensity, optics.noise_factor, offset), &drift);
     name_model(&mut origin, model.as_deref());
     let (mut map, open) = measured.judge(plan.clone(), &targets, &recipe.triage, origin);
     let compositions = Compositions::new(targets.phases());
@@ -119,7 +106,41 @@ pub fn settle(raw: &Stack, recipe: &Recipe, mut model: Option<&mut (dyn Posterio
     };
     let outcome = consult(&mut map, &open, &mut None, &scene, model.take());
     let energies_ev = targets.energies_ev;
+    let Optics { registered, intensity, noise_factor, .. } = optics;
     Settled { map, registered, intensity, noise_factor, energies_ev, model_failure: outcome.err() }
+}
+
+/// What is estimated of a whole stack before any pixel is judged.
+struct Estimates {
+    drift: Drift,
+    offset: EnergyOffset,
+    optics: Optics,
+}
+
+fn estimates(raw: &Stack, recipe: &Recipe) -> Estimates {
+    let screen = Screen::of(raw, &recipe.absorption.detector);
+    let (drift, registered) = registration(raw, recipe, &screen);
+    let stack = registered.as_ref().unwrap_or(raw);
+    let uncorrected_ev = energies_ev(stack, recipe.absorption.read_back);
+    let intensity = Intensity::estimate(stack, &screen.on(raw, stack), &recipe.absorption);
+    let max_od = recipe.absorption.max_od;
+    let noise_factor = noise_factor(stack, &intensity, max_od);
+    let view = DensityView::new(stack, &intensity, max_od, noise_factor);
+    let calibration = recipe.calibration.as_ref();
+    let scale = estimate_energies(&view, &recipe.references, &uncorrected_ev, &recipe.triage, calibration);
+    let correction = scale.applied(recipe.offset);
+    let references = Arc::clone(&recipe.references);
+    let optics =
+        Optics { registered, intensity, max_od, noise_factor, uncorrected_ev, correction, references };
+    Estimates { drift, offset: scale.offset, optics }
+}
+
+impl Optics {
+    /// What turns a whole stack into optical densities, as its settled map has it.
+    #[must_use]
+    pub fn of(raw: &Stack, recipe: &Recipe) -> Self {
+        estimates(raw, recipe).optics
+    }
 }
 
 /// The drift of a stack, and the stack without it where it is to be taken out.

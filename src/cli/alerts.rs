@@ -108,7 +108,12 @@ async fn ask_daemon(settings: &Settings, url: &str, level: Level) -> Result<(), 
         .post(format!("{url}/api/v1/alerts/test"))
         .header(reqwest::header::CONTENT_TYPE, "application/json")
         .body(body);
-    if let Some(token) = settings.alerts.token_env.as_ref().and_then(|name| std::env::var(name).ok()) {
+    let named = settings.http.token_env.as_ref().or(settings.alerts.token_env.as_ref());
+    let token = match named {
+        Some(name) => std::env::var(name).ok(),
+        None => crate::pipeline::token::read(&settings.daemon.state_dir),
+    };
+    if let Some(token) = token {
         request = request.bearer_auth(token);
     }
     let failed = |error| Failure::unavailable(format_args!("the daemon at {url} does not answer: {error}"));

@@ -74,7 +74,7 @@ pub(super) fn run(args: &DemoArgs, log_format: Option<LogFormat>) -> Result<(), 
         let app =
             App::build(stage.settings.clone(), references, metrics).await.map_err(|error| failure(&error))?;
         let (addresses, board) = (app.addresses().clone(), app.board().clone());
-        greet(&stage, &addresses);
+        greet(&stage, &addresses, app.token());
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
         let running = tokio::spawn(app.run(stop.clone()));
@@ -90,9 +90,11 @@ pub(super) fn run(args: &DemoArgs, log_format: Option<LogFormat>) -> Result<(), 
     })
 }
 
-fn greet(stage: &Stage, addresses: &Addresses) {
+fn greet(stage: &Stage, addresses: &Addresses, token: Option<&str>) {
     say(format_args!("{}", stage.title));
-    say(format_args!("  page     http://{}/", addresses.http));
+    // Of a demonstration on this machine the token is no secret; the page takes it from its own address.
+    let token = token.map_or_else(String::new, |token| format!("#token={token}"));
+    say(format_args!("  page     http://{}/{token}", addresses.http));
     say(format_args!("  maps     {} (ZeroMQ SUB, topics phase_map/, spectra/, scan/)", addresses.publish));
     say(format_args!("  archive  {}", stage.settings.archive.root.display()));
 }

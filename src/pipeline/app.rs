@@ -4,8 +4,11 @@
 //! open scan, the mapping thread hands them over, the archiving thread writes them, and only then the outputs
 //! close. What is not done when [`Settings`]' `daemon.drain_s` is over is named in the [`RunReport`].
 
+mod error;
+
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,7 @@ use super::alerts::{AlertHand, Clerk};
 use super::archiver::Archiver;
 use super::at_work::AtWork;
 use super::doses::Doses;
+use super::errands::{Errand, OperatorsHand};
 use super::household::{Household, keep_model, tell};
 use super::ingest::{Ingest, Journal};
 use super::keeper::{Keeper, KeeperSettings, Pins};
@@ -28,71 +32,30 @@ use super::places::Places;
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
 use super::resume::{Recipes, Resumer};
+use super::screen::{ArchiveLibrary, Parts};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::sync::syncer;
 use super::uploads::UploadHand;
 use super::wiring::{
-    alerting, endpoint, lines, open_journal, raw_logs, resend_office, scans, warn_of_journals,
+    alerting, endpoint, http_state, lines, open_journal, raw_logs, resend_office, scans, source_parts,
+    warn_of_journals,
 };
 use super::workboard::Workboard;
 use super::{advice, backend, copies, dose, monitor, recipe};
 use crate::classify::Recipe;
 use crate::damage::Ledger;
-use crate::journal::{JournalError, Store};
+use crate::journal::Store;
 use crate::publish::board::Board;
 use crate::publish::http::{self, HttpState};
-use crate::publish::zmq::{Publisher, PublisherError, PublisherHandle, PublisherSettings};
-use crate::recording::RecordingError;
+use crate::publish::zmq::{Publisher, PublisherHandle, PublisherSettings};
 use crate::reference::ReferenceSet;
 use crate::settings::{Settings, SourceSettings};
-use crate::source::frames::{FrameError, SourceStatus, ZmqFrameSource};
+use crate::source::frames::{SourceStatus, ZmqFrameSource};
 use crate::telemetry::MetricsHandle;
+pub use error::AppError;
 
 /// Longest wait for alerts to be written down and tried once, when everything else is done.
 const ALERTS_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Why the daemon cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// A source.
-    #[error("source {name:?}: {error}")]
-    Source {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        error: FrameError,
-    },
-    /// The ZeroMQ output.
-    #[error(transparent)]
-    Publish(#[from] PublisherError),
-    /// The HTTP listener.
-    #[error("http.listen {address}: {error}")]
-    Http {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the operating system said.
-        error: std::io::Error,
-    },
-    /// The journal.
-    #[error("daemon.state_dir: {0}{advice}", advice = advice_of(.0))]
-    Journal(#[from] JournalError),
-    /// The I0 spectrum.
-    #[error("i0.spectrum: {0}")]
-    Spectrum(#[from] RecordingError),
-    /// A thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
-}
-
-/// What to do about a state directory that cannot be used.
-fn advice_of(error: &JournalError) -> &'static str {
-    match error {
-        JournalError::Io { .. } => {
-            "; name a directory that can be made and written to and has room: without it a crash would lose the open scans"
-        }
-        _ => "",
-    }
-}
 
 /// Where the daemon can be reached.
 #[derive(Clone, Debug)]
@@ -132,6 +95,10 @@ pub struct App {
     ledger: Option<Arc<Ledger>>,
     metrics: MetricsHandle,
     uploads: UploadHand,
+    /// What operators wish of scans that are received.
+    errands: Option<Receiver<Errand>>,
+    /// What whoever changes something over HTTP has to show.
+    token: Option<String>,
     /// Where alerts are told, and who sees to them.
     alerts: (AlertHand, Clerk),
 }
@@ -183,17 +150,26 @@ impl App {
             http: listener.local_addr().map_err(failed)?,
         };
         let board = Board::new(256).with_map_bytes(settings.limits.kept_bytes / 4);
-        let render = metrics.clone();
-        let (alerting, clerk) = alerting(&settings, addresses.http, &handle);
+        let (alerting, clerk, token) = alerting(&settings, addresses.http, &handle);
         let hand = alerting.alerts.clone();
-        let epoch = Utc::now().timestamp() as u64;
-        let http = HttpState::with_alerts(board.clone(), epoch, move || render.render(), alerting);
         let shelf = Arc::new(Shelf::new(
             settings.model.path.clone(),
             backend(&settings.model),
             references.sha256.clone(),
             settings.model.batch,
         ));
+        let parts = Parts {
+            sources: source_parts(&settings, &sources, &addresses.sources),
+            shelf: Arc::clone(&shelf),
+            references: Arc::clone(&references),
+            settings: settings.clone(),
+            publish: addresses.publish.clone(),
+            metrics: metrics.clone(),
+            started: Utc::now(),
+            library: Arc::new(ArchiveLibrary::new(settings.archive.root.clone(), recipe.clone())),
+        };
+        let (operators, errands) = OperatorsHand::new(Arc::clone(&shelf));
+        let http = http_state(&board, alerting, parts, operators);
         // Before the first scan can begin: what is archived must not depend on who was faster.
         let first = Arc::clone(&shelf);
         let checked = tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged);
@@ -212,6 +188,8 @@ impl App {
         Ok(Self {
             ledger,
             uploads,
+            token,
+            errands: Some(errands),
             alerts: (hand, clerk),
             settings,
             addresses,
@@ -240,6 +218,12 @@ impl App {
         &self.addresses
     }
 
+    /// What whoever changes something over HTTP has to show; `None` where nobody can.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// What HTTP shows.
     #[must_use]
     pub fn board(&self) -> &Board {
@@ -250,13 +234,14 @@ impl App {
     ///
     /// # Errors
     /// Where a thread cannot be started.
-    pub async fn run(self, stop: CancellationToken) -> Result<RunReport, AppError> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<RunReport, AppError> {
         let outputs = CancellationToken::new();
         let limits = Limits { bytes: self.settings.limits.queue_bytes, items: 1 << 20 };
         let (queue, receiver) = bounded(limits);
         let at_work = [AtWork::on_the_archive(), AtWork::on_the_journal()];
         let (resumed, was_resumed) = oneshot::channel();
-        let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone())?;
+        let errands = self.errands.take();
+        let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone(), errands)?;
         let (alerts, clerk) = self.alerts;
         let runtime = Handle::current();
         let clerk = spawn("alerts", &stop, move || clerk.run(&runtime))?;
@@ -361,6 +346,7 @@ impl Threads {
         stop: &CancellationToken,
         resumed: oneshot::Sender<()>,
         [on_the_archive, on_the_journal]: [AtWork; 2],
+        errands: Option<Receiver<Errand>>,
     ) -> Result<Self, AppError> {
         let settings = &app.settings;
         let health = app.http.health();
@@ -429,6 +415,9 @@ impl Threads {
             let seconds = |source: &SourceSettings| Duration::from_secs_f64(source.reopen_s);
             let reopen = settings.sources.iter().map(seconds).collect();
             ingest = ingest.with_journal(Journal { keeper, resumer, reopen, looked_for: HashMap::new() });
+        }
+        if let Some(errands) = errands {
+            ingest = ingest.with_errands(errands);
         }
         if settings.journal.record_bytes > 0 {
             ingest = ingest.with_raw_logs(raw_logs(settings));

@@ -438,7 +438,7 @@ fn stack_of(journal: &Path, closing: u32) -> Result<Stack, Failure> {
 pub fn spectra_of(stack: &Stack, settled: &Settled, max_od: f64) -> MeanSpectra {
     let mapped = settled.registered.as_ref().unwrap_or(stack);
     let view = DensityView::new(mapped, &settled.intensity, max_od, settled.noise_factor);
-    super::mapper::mean_spectra(&view, &settled.map)
+    MeanSpectra::of(&view, &settled.map)
 }
 
 /// One row per energy: the I0 and the energy that the settled map was made with.

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::errands::Errand;
 use super::keeper::{COMMIT_BYTES, Keeper};
 use super::queue::{Popped, QueueReceiver};
 use super::resend::Office;
@@ -89,6 +90,8 @@ pub struct Ingest {
     untold_since: Option<Instant>,
     /// Where missing messages are asked for, if anywhere.
     resend: Option<Office>,
+    /// What operators wish.
+    errands: Option<std::sync::mpsc::Receiver<Errand>>,
     queue_waited_us: u64,
     last_watched: Option<Instant>,
 }
@@ -113,6 +116,7 @@ impl Ingest {
             raw: Vec::new(),
             resend: None,
             untold_since: None,
+            errands: None,
             queue_waited_us: 0,
             last_watched: None,
         }
@@ -122,6 +126,12 @@ impl Ingest {
     #[must_use]
     pub fn with_resend(self, office: Office) -> Self {
         Self { resend: Some(office), ..self }
+    }
+
+    /// The same, doing what operators wish.
+    #[must_use]
+    pub fn with_errands(self, errands: std::sync::mpsc::Receiver<Errand>) -> Self {
+        Self { errands: Some(errands), ..self }
     }
 
     /// The same, with a journal.
@@ -194,6 +204,7 @@ impl Ingest {
                 office.turn(&mut self.scans, now);
             }
             self.scans.poll(now);
+            self.do_errands(now);
             if popped == Popped::Closed {
                 self.scans.stop(now);
                 self.commit_at_last(now);
@@ -203,6 +214,17 @@ impl Ingest {
             }
             self.tell(now);
             self.watch(&queue, now);
+        }
+    }
+
+    /// Does what operators wish by now.
+    fn do_errands(&mut self, now: Instant) {
+        let Some(errands) = &self.errands else { return };
+        while let Ok(Errand { scan_id, answer }) = errands.try_recv() {
+            let done = self.scans.archive_now(&scan_id, now);
+            tracing::info!(scan_id, done = done.is_ok(), "an operator wishes a scan archived as it is");
+            // Who has gone meanwhile needs no answer.
+            _ = answer.try_send(done.map_err(str::to_owned));
         }
     }
 

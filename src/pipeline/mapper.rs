@@ -37,7 +37,6 @@ use crate::telemetry::names;
 
 pub use news::Outlet;
 use scan::MappedScan;
-pub(super) use scan::mean_spectra;
 
 /// What the mapping thread is told.
 #[derive(Clone, Debug)]
@@ -257,6 +256,8 @@ impl Mapper {
             .news(scan_id, &ScanNews::Ended { outcome: &outcome, progress: scan.progress(), gaps: &gaps });
         self.outlet.board.update(scan.summary.clone());
         let (recipe, journal) = (self.recipe(scan_id), self.journal(scan_id));
+        // The archive has it in a moment; until then it takes no memory that archiving needs.
+        self.outlet.board.set_sight(scan_id, None);
         let Some(scan) = self.scans.get_mut(scan_id) else { return };
         let order = ArchiveOrder {
             stack: Some(stack),
@@ -336,6 +337,7 @@ impl Mapper {
         }
         self.outlet.board.update(scan.summary.clone());
         let map = Arc::new(map);
+        self.outlet.board.set_sight(scan_id, scan.sight());
         self.outlet.map(&map);
         if let Some((alerts, report)) = scan.watch(&map, snapshot) {
             alerts.into_iter().for_each(|alert| self.alerts.tell(alert));

@@ -12,6 +12,7 @@ mod missing;
 mod open;
 mod output;
 mod restored;
+mod wished;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

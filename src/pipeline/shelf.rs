@@ -42,6 +42,8 @@ struct State {
     seen: Option<(u64, SystemTime)>,
     /// Digest of the model in use.
     in_use: Option<String>,
+    /// Its clusters.
+    clusters: Vec<String>,
     /// Why there is none, or why the last file was refused.
     trouble: Option<String>,
 }
@@ -88,10 +90,12 @@ impl Shelf {
             Ok([live, archive]) => {
                 let sha256 = live.model().sha256().to_owned();
                 let engine = live.model().engine().to_owned();
+                let clusters = live.model().metadata().clusters.clone();
                 for (slot, oracle) in self.slots.iter().zip([live, archive]) {
                     slot.lock().unwrap_or_else(PoisonError::into_inner).fresh = Some(oracle);
                 }
-                *self.lock() = State { seen: Some(seen), in_use: Some(sha256.clone()), trouble: None };
+                let (in_use, clusters) = (Some(sha256.clone()), clusters);
+                *self.lock() = State { seen: Some(seen), in_use, clusters, trouble: None };
                 Checked::Swapped { sha256, engine }
             }
             Err(reason) => self.refused(Some(seen), format!("{}: {reason}", path.display())),
@@ -110,6 +114,32 @@ impl Shelf {
             live = live.with_copy(open()?);
         }
         Ok([live, Oracle::new(open()?, self.rows)])
+    }
+
+    /// Another copy of the model at the path; it may be newer than the one in use.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn open(&self) -> Result<Model, String> {
+        let path = self.path.as_ref().ok_or("no model is configured")?;
+        Model::open(path, &self.choice, Some(&self.references_sha256)).map_err(|error| error.to_string())
+    }
+
+    /// What the model is called: its file, less the ending.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        Some(self.path.as_ref()?.file_stem()?.to_string_lossy().into_owned())
+    }
+
+    /// Clusters of the model in use.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<String> {
+        self.lock().clusters.clone()
+    }
+
+    /// Rows that go through the engine at a time.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.max(1)
     }
 
     fn refused(&self, seen: Option<(u64, SystemTime)>, reason: String) -> Checked {

@@ -8,20 +8,24 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::{self, Clerk};
+use super::errands::OperatorsHand;
 use super::ingest::SourceLine;
 use super::keeper::Pins;
 use super::resend::desk::MOST_UNDER_WAY;
 use super::resend::rule::ResendRule;
 use super::resend::{Office, ResendLine, client};
 use super::scans::{Patience, ScanLimits, Scans};
+use super::screen::{Islands, Parts, System};
+use super::token::Token;
 use crate::classify::Recipe;
 use crate::detector::FrameSettings;
 use crate::journal::{JournalError, Store};
-use crate::publish::http::{Alerting, Guard};
+use crate::publish::Board;
+use crate::publish::http::{Alerting, Guard, HttpState, Screen};
 use crate::publish::zmq::PublisherHandle;
-use crate::reference::ReferenceSet;
+use crate::reference::{Reference, ReferenceSet};
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceSettings};
-use crate::source::frames::{Attach, Endpoint, SocketKind};
+use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
 use crate::source::raw_log::RawLog;
 use crate::source::stxm_stream::Framing;
 use crate::telemetry::Health;
@@ -43,27 +47,30 @@ pub(super) fn open_journal(
     Ok((Arc::new(store), pins))
 }
 
-/// What sees to alerts: the way to it, for HTTP as well, and the thread that is to be run. People reach HTTP at `listen`, or
+/// What sees to alerts: the way to it, for HTTP as well, the thread that is to be run, and the token of whoever may change something. People reach HTTP at `listen`, or
 /// where the settings say.
 pub(super) fn alerting(
     settings: &Settings,
     listen: SocketAddr,
     publisher: &PublisherHandle,
-) -> (Alerting, Clerk) {
+) -> (Alerting, Clerk, Option<String>) {
     let public_url = settings.http.public_url.as_deref();
-    let mut guard = Guard::new(public_url);
     let health = Health::default();
-    if let Some(name) = &settings.alerts.token_env {
-        let token = std::env::var(name).ok().filter(|token| !token.is_empty());
-        if token.is_none() {
-            let what = format!(
-                "the environment variable {name} is not set: nobody can acknowledge or silence alerts"
-            );
-            tracing::error!("{what}");
-            health.trouble("alerts.token_env", false, what);
+    let closed = !settings.http.listen.ip().is_loopback() && !settings.http.open_reading;
+    let guard = Guard::new(public_url).with_reading(closed);
+    let (guard, token) = match Token::of(settings) {
+        Token::Known(token, kept) => {
+            if let Some(path) = &kept {
+                tracing::info!(path = %path.display(), "who changes something over HTTP needs the token in this file");
+            }
+            (guard.with_token(Some(&token)), Some(token))
         }
-        guard = guard.with_token(token.as_deref());
-    }
+        Token::Unknown(what) => {
+            tracing::error!("{what}");
+            health.trouble("http.token_env", false, what);
+            (guard.with_token(None), None)
+        }
+    };
     let around = alerts::Surroundings {
         // Without a journal nothing is kept over a restart, and the directory is not ours alone.
         state_dir: settings.journal.enabled.then_some(settings.daemon.state_dir.as_path()),
@@ -72,7 +79,44 @@ pub(super) fn alerting(
         health: health.clone(),
     };
     let (alerts, clerk) = alerts::open(&settings.alerts, around);
-    (Alerting { alerts, guard, health }, clerk)
+    (Alerting { alerts, guard, health }, clerk, token)
+}
+
+/// What the screen says of the sources.
+pub(super) fn source_parts(
+    settings: &Settings,
+    sources: &[(ZmqFrameSource, Arc<SourceStatus>)],
+    addresses: &[String],
+) -> Vec<(String, &'static str, String, Arc<SourceStatus>)> {
+    let socket = |source: &SourceSettings| match source.socket {
+        Socket::Pull => "stxm_stream, PULL",
+        Socket::Sub => "stxm_stream, SUB",
+    };
+    let all = settings.sources.iter().zip(sources).zip(addresses);
+    all.map(|((source, (_, status)), address)| {
+        (source.name.clone(), socket(source), address.clone(), Arc::clone(status))
+    })
+    .collect()
+}
+
+/// What HTTP serves: the board, alerts, the archive, and what the daemon says of itself.
+pub(super) fn http_state(board: &Board, alerting: Alerting, parts: Parts, hand: OperatorsHand) -> HttpState {
+    let (render, shelf, library) =
+        (parts.metrics.clone(), Arc::clone(&parts.shelf), Arc::clone(&parts.library));
+    let state =
+        |reference: &Reference| Some((reference.label.id.clone(), reference.composition.state.clone()?));
+    let states = parts.references.references.iter().filter_map(state).collect();
+    // Another run of the program, another epoch.
+    let epoch = parts.started.timestamp() as u64;
+    let system = System::new(parts);
+    let screen = Screen {
+        states,
+        library: Some(library),
+        islands: Arc::new(Islands::new(shelf)),
+        system: Arc::new(move || system.tell()),
+        wishes: Some(Arc::new(hand)),
+    };
+    HttpState::with_screen(board.clone(), epoch, move || render.render(), alerting, screen)
 }
 
 pub(super) fn endpoint(source: &SourceSettings, message_bytes: usize) -> Endpoint {

@@ -9,8 +9,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::MeanSpectra;
+use super::course::Course;
+use super::{MeanSpectra, Sight};
 use crate::absorption::IncidentSummary;
 use crate::advice::Advice;
 use crate::classify::{DoseSummary, OffsetSummary, PhaseMap, Status};
@@ -187,8 +189,19 @@ pub struct BoardEntry {
     pub spectra: Option<Arc<MeanSpectra>>,
     /// What was last said of damage.
     pub damage: Option<Arc<DamageReport>>,
+    /// The way to what was measured, while it is there.
+    pub sight: Option<Sight>,
+    /// What its maps said one after the other.
+    pub course: Arc<Course>,
     /// Counts every change of `map` or `spectra`, over all scans; never the same for two contents.
     pub revision: u64,
+}
+
+impl BoardEntry {
+    fn new(summary: Arc<ScanSummary>) -> Self {
+        let course = Arc::default();
+        Self { summary, map: None, spectra: None, damage: None, sight: None, course, revision: 0 }
+    }
 }
 
 /// The latest state of every scan. Clones share it.
@@ -197,6 +210,8 @@ pub struct Board {
     shared: Arc<RwLock<Entries>>,
     capacity: usize,
     map_bytes: usize,
+    /// Counts changes, for those who wait for one.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -210,7 +225,8 @@ impl Board {
     /// An empty board for at most `capacity` scans, at least one, that keeps all their maps.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { shared: Arc::default(), capacity: capacity.max(1), map_bytes: usize::MAX }
+        let changes = watch::Sender::new(0);
+        Self { shared: Arc::default(), capacity: capacity.max(1), map_bytes: usize::MAX, changes }
     }
 
     /// The same board, with the maps of archived scans bounded in bytes: beyond it the oldest are let go of, but never
@@ -227,20 +243,35 @@ impl Board {
         let summary = Arc::new(summary);
         if let Some(entry) = entries.scans.get_mut(&scan_id) {
             entry.summary = summary;
-            return;
+        } else {
+            entries.make_room(self.capacity);
+            entries.scans.insert(scan_id, BoardEntry::new(summary));
         }
-        entries.make_room(self.capacity);
-        entries
-            .scans
-            .insert(scan_id, BoardEntry { summary, map: None, spectra: None, damage: None, revision: 0 });
+        self.tell(entries);
+    }
+
+    /// Lets go of the entries, and tells who waits for a change.
+    fn tell(&self, entries: RwLockWriteGuard<'_, Entries>) {
+        drop(entries);
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// For waiting for the next change.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Sets the latest map of a scan; returns false where the scan is not on the board.
     pub fn set_map(&self, map: Arc<PhaseMap>) -> bool {
         let mut entries = self.write();
         let scan_id = map.plan.scan_id.clone();
-        let known = entries.change(&scan_id, |entry| entry.map = Some(map));
+        let known = entries.change(&scan_id, |entry| {
+            Arc::make_mut(&mut entry.course).push(&entry.summary, &map);
+            entry.map = Some(map);
+        });
         entries.let_go(&scan_id, self.map_bytes);
+        self.tell(entries);
         known
     }
 
@@ -248,7 +279,16 @@ impl Board {
     pub fn set_spectra(&self, spectra: Arc<MeanSpectra>) -> bool {
         let mut entries = self.write();
         let scan_id = spectra.plan.scan_id.clone();
-        entries.change(&scan_id, |entry| entry.spectra = Some(spectra))
+        let known = entries.change(&scan_id, |entry| entry.spectra = Some(spectra));
+        self.tell(entries);
+        known
+    }
+
+    /// Sets the way to what was measured of a scan, or takes it away.
+    pub fn set_sight(&self, scan_id: &str, sight: Option<Sight>) {
+        if let Some(entry) = self.write().scans.get_mut(scan_id) {
+            entry.sight = sight;
+        }
     }
 
     /// Sets what is said of the damage of a scan; returns false where the scan is not on the board.
@@ -269,7 +309,10 @@ impl Board {
 
     /// Takes a scan off the board; returns whether it was there.
     pub fn remove(&self, scan_id: &str) -> bool {
-        self.write().scans.remove(scan_id).is_some()
+        let mut entries = self.write();
+        let known = entries.scans.remove(scan_id).is_some();
+        self.tell(entries);
+        known
     }
 
     /// What the board holds of a scan.
@@ -284,6 +327,13 @@ impl Board {
         let mut list: Vec<_> = self.read().scans.values().map(|entry| Arc::clone(&entry.summary)).collect();
         list.sort_by(|a, b| b.started.cmp(&a.started).then_with(|| a.scan_id.cmp(&b.scan_id)));
         list
+    }
+
+    /// Summaries with the generation of the map that is there, in no order.
+    #[must_use]
+    pub fn shown(&self) -> Vec<(Arc<ScanSummary>, Option<u64>)> {
+        let generation = |entry: &BoardEntry| entry.map.as_ref().map(|map| map.origin.generation);
+        self.read().scans.values().map(|entry| (Arc::clone(&entry.summary), generation(entry))).collect()
     }
 
     // A panic elsewhere leaves the entries whole: each change is one assignment.

@@ -1,15 +1,27 @@
 //! The HTTP side: health, metrics, the scans as JSON, their tables and pictures, and a small page that shows them.
 //!
-//! Scans are read-only and come from the [`Board`]; alerts can be acknowledged and silenced ([`Guard`] says by whom). Tables and pictures are encoded when first asked for,
+//! Scans are read-only and come from the [`Board`], or from the archive ([`super::library`]); alerts can be acknowledged and silenced, a scan archived
+//! and a model loaded ([`Guard`] says by whom, and who may read). Bytes that were worked out are never kept waiting by a reader: a stream of news ([`events`]) holds nothing for it. Tables and pictures are encoded when first asked for,
 //! off the runtime's threads, and kept until their content changes; `ETag` names the content, so that a client
 //! that has it already gets 304. Errors are JSON, `{"error": "…"}`. Ids are checked before they are looked up.
 //! The page takes nothing from elsewhere, and its content security policy says so.
 
 mod alerts;
 mod asset;
+mod csv;
 mod encoded;
+mod events;
+mod gallery;
 mod guard;
+mod islands;
+mod layers;
 mod page;
+mod place;
+mod polygon;
+mod screen;
+mod shown;
+mod view;
+mod wishes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +30,7 @@ use std::time::Duration;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -33,9 +45,14 @@ use crate::telemetry::{Health, Trouble, names};
 use asset::Asset;
 use encoded::Encoder;
 pub use guard::Guard;
+pub use islands::{Latents, NoLatents};
+use screen::Staged;
+pub use screen::{Screen, States, Wishes};
 
 /// How long a stop waits for answers under way.
 const GRACE: Duration = Duration::from_secs(5);
+/// Longest address that is looked at.
+const MOST_ADDRESS: usize = 16 * 1024;
 /// What `/readyz` says of a daemon that does its job.
 const READY: &str = "ready";
 
@@ -64,6 +81,7 @@ struct Inner {
     guard: Guard,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
     encoder: Encoder,
+    screen: Staged,
 }
 
 impl std::fmt::Debug for HttpState {
@@ -86,11 +104,23 @@ impl HttpState {
         board: Board,
         epoch: u64,
         metrics: impl Fn() -> String + Send + Sync + 'static,
+        alerting: Alerting,
+    ) -> Self {
+        Self::with_screen(board, epoch, metrics, alerting, Screen::default())
+    }
+
+    /// The same, with all that the operator's screen shows.
+    #[must_use]
+    pub fn with_screen(
+        board: Board,
+        epoch: u64,
+        metrics: impl Fn() -> String + Send + Sync + 'static,
         Alerting { alerts, guard, health }: Alerting,
+        screen: Screen,
     ) -> Self {
         let encoder = Encoder::new(epoch);
-        let (ready, metrics) = (AtomicBool::new(false), Box::new(metrics));
-        Self { inner: Arc::new(Inner { board, ready, health, alerts, guard, metrics, encoder }) }
+        let (ready, metrics, screen) = (AtomicBool::new(false), Box::new(metrics), screen.into());
+        Self { inner: Arc::new(Inner { board, ready, health, alerts, guard, metrics, encoder, screen }) }
     }
 
     /// Where the parts of the daemon say what troubles them, for `/readyz`.
@@ -122,8 +152,8 @@ impl HttpState {
 pub fn router(state: HttpState) -> Router {
     Router::new()
         .route("/", get(page::html))
-        .route("/static/page.css", get(page::css))
-        .route("/static/page.js", get(page::js))
+        .route("/static/{name}", get(page::file))
+        .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics_text))
@@ -131,12 +161,20 @@ pub fn router(state: HttpState) -> Router {
         .route("/api/v1/scans/{id}", get(scan))
         .route("/api/v1/dose", get(doses))
         .route("/api/v1/scans/{id}/damage.json", get(damage))
+        .route("/api/v1/scans/{id}/trend.json", get(course))
         .route("/api/v1/scans/{id}/{asset}", get(asset))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/system", get(system))
+        .route("/api/v1/openapi.json", get(page::openapi))
         .merge(alerts::routes())
+        .merge(place::routes())
+        .merge(gallery::routes())
+        .merge(wishes::routes())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such page") })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
         })
+        .layer(from_fn_with_state(state.clone(), admit))
         .layer(from_fn(finish))
         .with_state(state)
 }
@@ -146,6 +184,12 @@ pub fn router(state: HttpState) -> Router {
 /// # Errors
 /// What the listener says.
 pub async fn serve(listener: TcpListener, state: HttpState, stop: CancellationToken) -> std::io::Result<()> {
+    let closing = state.inner.screen.closing.clone();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        closing.cancel();
+    });
     let graceful =
         axum::serve(listener, router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let patience = async {
@@ -155,6 +199,19 @@ pub async fn serve(listener: TcpListener, state: HttpState, stop: CancellationTo
     tokio::select! {
         result = graceful => result,
         () = patience => Ok(()),
+    }
+}
+
+/// Lets in who may: where reading wants a token, nobody else gets at scans, alerts and metrics.
+async fn admit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    let address = request.uri();
+    if address.path_and_query().is_some_and(|all| all.as_str().len() > MOST_ADDRESS) {
+        return problem(StatusCode::URI_TOO_LONG, "this address is too long");
+    }
+    let is_open = !(address.path().starts_with("/api/") || address.path() == "/metrics");
+    match state.inner.guard.check_reading(request.headers()) {
+        Err((status, what)) if !is_open => problem(status, what),
+        _ => next.run(request).await,
     }
 }
 
@@ -226,6 +283,32 @@ async fn damage(State(state): State<HttpState>, id: Result<Path<String>, PathRej
     }
 }
 
+/// How a scan went, map by map.
+async fn course(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {
+    match find(&state, id.ok().map(|Path(id)| id).as_deref()) {
+        Ok(entry) => Json(entry.course.as_ref()).into_response(),
+        Err(response) => *response,
+    }
+}
+
+/// What the daemon says of itself.
+async fn system(State(state): State<HttpState>) -> Response {
+    let (status, troubles) = state.state();
+    let system = Arc::clone(&state.inner.screen.system);
+    // It asks the file systems, which may take their time.
+    match state.aside(move || system()).await {
+        Ok(mut told) => {
+            told["status"] = json!(status);
+            told["troubles"] = json!(troubles);
+            told["token_needed_to_read"] = json!(state.inner.guard.reading_wants_token());
+            let can = state.inner.screen.wishes.is_some();
+            told["can"] = json!({ "archive_now": can, "load_model": can });
+            Json(told).into_response()
+        }
+        Err(response) => *response,
+    }
+}
+
 /// What may be asked for after the name of a table or picture.
 #[derive(Debug, Default, serde::Deserialize)]
 struct Options {
@@ -286,5 +369,7 @@ fn find(state: &HttpState, id: Option<&str>) -> Result<BoardEntry, Box<Response>
     state.inner.board.get(id).ok_or_else(missing)
 }
 
+#[cfg(test)]
+mod screen_tests;
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,18 @@ pub fn inpainted_png(map: &PhaseMap) -> Result<Vec<u8>, PublishError> {
     encode(map, &draw(map, Some(&Inpainted::of(map))), true)
 }
 
+/// The map alone, at most `longest` pixels wide and high, as PNG bytes: for a list.
+///
+/// # Errors
+/// As [`png`].
+pub fn thumbnail(map: &PhaseMap, longest: usize) -> Result<Vec<u8>, PublishError> {
+    check(map)?;
+    let field = Field::small(&map.plan.grid, longest.max(1));
+    let mut canvas = Canvas::new([field.width(), field.height()], PAPER);
+    field.draw(&mut canvas, [0, 0], map, None);
+    encode(map, &canvas, false)
+}
+
 fn check(map: &PhaseMap) -> Result<(), PublishError> {
     let n = map.plan.grid.pixels();
     for (column, found) in

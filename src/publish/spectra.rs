@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use super::PublishError;
 use super::table::{METADATA_PREFIX, dictionary_type, floats, words};
+use crate::classify::{DensityView, PhaseMap, PhaseSpectra};
 use crate::scan::ScanPlan;
 
 /// Mean spectra, long form: each row is one phase at one energy. All columns are equally long.
@@ -55,6 +56,25 @@ impl MeanSpectra {
             od_std: Vec::new(),
             pixels: Vec::new(),
         }
+    }
+
+    /// The mean spectra of the phases of a map, of the stack that it was made of.
+    #[must_use]
+    pub fn of(view: &DensityView<'_>, map: &PhaseMap) -> Self {
+        let sums = PhaseSpectra::new(view, map);
+        let names = map.phases.iter().map(|label| label.id.clone()).collect();
+        let mut spectra = Self::empty(map.plan.clone(), map.origin.generation, names);
+        for phase in 0..map.phases.len() {
+            for (energy, &energy_ev) in map.plan.energies_ev.iter().enumerate() {
+                let (pixels, od_mean, od_std) = sums.get(phase, energy);
+                spectra.phase.push(phase as u8);
+                spectra.energy_ev.push(energy_ev);
+                spectra.od_mean.push(od_mean);
+                spectra.od_std.push(od_std);
+                spectra.pixels.push(pixels);
+            }
+        }
+        spectra
     }
 
     /// The table, with metadata `phasewatch.scan_id`, `.generation`, `.version` and `.simulated`.

@@ -72,6 +72,12 @@ impl Registrar {
         &self.drift
     }
 
+    /// The registered stack; `None` where nothing is taken out.
+    #[must_use]
+    pub fn registered(&self) -> Option<&Stack> {
+        self.stack.as_ref()
+    }
+
     /// The registered stack, or `raw` where nothing is taken out.
     #[must_use]
     pub fn stack<'a>(&'a self, raw: &'a Stack) -> &'a Stack {

@@ -154,7 +154,7 @@ fn texts(reader: &mut Reader, key: &str) -> Result<Vec<String>> {
 }
 
 /// The name of a variable. Whoever writes the secret itself here shall not read it in a log.
-fn variable(reader: &mut Reader, key: &str) -> Result<Option<String>> {
+pub(super) fn variable(reader: &mut Reader, key: &str) -> Result<Option<String>> {
     let Some(name) = reader.secret_text(key)? else { return Ok(None) };
     if !is_variable(&name) {
         let wanted = "it must be the name of an environment variable, such as SITE_WEBHOOK_URL; never the secret itself";

@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 90] = [
+pub(super) const KEYS: [(&str, &str, Kind); 92] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("daemon", "stalled_s", Toml),
@@ -83,6 +83,8 @@ pub(super) const KEYS: [(&str, &str, Kind); 90] = [
     ("publish", "queue_bytes", Toml),
     ("http", "listen", Text),
     ("http", "allow_open", Toml),
+    ("http", "open_reading", Toml),
+    ("http", "token_env", Text),
     ("http", "public_url", Text),
     ("archive", "root", Text),
     ("archive", "remote", Text),

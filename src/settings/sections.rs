@@ -345,6 +345,10 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     /// Whether it may be one that other machines reach.
     pub allow_open: bool,
+    /// Whether whoever reaches it may read without a token where it is such a one.
+    pub open_reading: bool,
+    /// Name of the environment variable with the token; `None`: that of `alerts.token_env`, or one that the daemon makes.
+    pub token_env: Option<String>,
     /// Where people reach it, for links in alerts, without `/` at its end; `None`: at `listen`.
     pub public_url: Option<String>,
 }

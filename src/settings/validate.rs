@@ -311,10 +311,12 @@ fn http(reader: &mut Reader) -> Result<HttpSettings> {
     if !listen.ip().is_loopback() && !allow_open {
         return Err(reader.refuse(
             KEY,
-            "other machines reach this address and there is no authentication; use 127.0.0.1, or set \
-             http.allow_open = true on a closed network",
+            "other machines reach this address, and the token goes there in plain text; use 127.0.0.1 and a proxy with TLS \
+             before it, or set http.allow_open = true on a closed network",
         ));
     }
+    let (open_reading, token_env) =
+        (reader.flag("http.open_reading")?, alerts::variable(reader, "http.token_env")?);
     let public_url = reader.text("http.public_url")?;
     let public_url = match public_url.map(|text| secret::public_url(&text)) {
         None => None,
@@ -325,7 +327,7 @@ fn http(reader: &mut Reader) -> Result<HttpSettings> {
             return Err(reader.refuse_unseen("http.public_url", wanted));
         }
     };
-    Ok(HttpSettings { listen, allow_open, public_url })
+    Ok(HttpSettings { listen, allow_open, open_reading, token_env, public_url })
 }
 
 fn log(reader: &mut Reader) -> Result<LogSettings> {

@@ -121,6 +121,7 @@ fn describe() {
     describe_counter!(names::ALERT_DELIVERY_FAILURES, "attempts to deliver an alert that failed");
     describe_counter!(names::ALERT_GIVEN_UP, "alerts that are not delivered any more");
     describe_gauge!(names::ALERT_OUTBOX, "alerts to be delivered to an output");
+    describe_gauge!(names::HTTP_STREAMS, "pages that listen to the news over HTTP");
     describe_gauge!(names::READY, "1 while the daemon does its job, as /readyz says");
     describe_gauge!(names::TROUBLES, "troubles that /readyz lists");
     describe_gauge!(names::BUILD_INFO, "always 1; the label says which version runs");

@@ -153,3 +153,5 @@ mod tests {
         }
     }
 }
+/// Pages that listen to the news over HTTP (gauge).
+pub const HTTP_STREAMS: &str = "phasewatch_http_streams";

@@ -30,9 +30,17 @@ fn json(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
+/// Posts with the token that the daemon made for itself.
+fn post(rig: &Rig, path: &str, headers: &[&str], body: &str) -> Answer {
+    let token = std::fs::read_to_string(rig.dir().join("state/http-token")).unwrap();
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    let headers: Vec<&str> = headers.iter().copied().chain([bearer.as_str()]).collect();
+    http::post(rig.http, path, &headers, body)
+}
+
 /// Has the daemon tell an alert; returns its identifier.
 fn tell(rig: &Rig, name: &str, level: &str) -> String {
-    let answer = http::post(rig.http, TEST, &[], &json!({ "name": name, "level": level }).to_string());
+    let answer = post(rig, TEST, &[], &json!({ "name": name, "level": level }).to_string());
     assert_eq!(answer.status, 200, "{}", json(&answer));
     json(&answer)["id"].as_str().unwrap().to_owned()
 }
@@ -127,12 +135,12 @@ fn operators_acknowledge_and_silence_and_that_outlives_a_restart() {
     let id = tell(&rig, "a", "critical");
     until("a reminder", || (told(&rig, "critical", "reminder") >= 1.0).then_some(()));
     let body = json!({ "by": "ops", "note": "beam is off" }).to_string();
-    let answer = http::post(rig.http, &at(&id, "acknowledge"), &[], &body);
+    let answer = post(&rig, &at(&id, "acknowledge"), &[], &body);
     assert_eq!((answer.status, &json(&answer)["acknowledgement"]["by"]), (200, &json!("ops")));
     let reminders = told(&rig, "critical", "reminder");
     let other = tell(&rig, "b", "notice");
     let body = json!({ "by": "ops", "for_s": 3600, "scope": ["rule"] }).to_string();
-    let silence = http::post(rig.http, &at(&other, "silence"), &[], &body);
+    let silence = post(&rig, &at(&other, "silence"), &[], &body);
     assert_eq!((silence.status, &json(&silence)["what"]["rule"]), (200, &json!("test/b")));
     let rig = Setup::new().set("alerts", "remind_s = 1").start_in(rig.kill());
     tell(&rig, "b", "critical");
@@ -148,7 +156,7 @@ fn operators_acknowledge_and_silence_and_that_outlives_a_restart() {
     assert_eq!(rig.metric("phasewatch_alerts_unattended", &["critical"]), 1.0);
     assert_eq!(rig.metric("phasewatch_alerts_silenced", &[]), 1.0);
     let number = &json(&silence)["number"];
-    assert_eq!(http::post(rig.http, &format!("/api/v1/silences/{number}/lift"), &[], "{}").status, 200);
+    assert_eq!(post(&rig, &format!("/api/v1/silences/{number}/lift"), &[], "{}").status, 200);
     until("b is told", || (told(&rig, "critical", "raised") == 2.0).then_some(()));
     assert_eq!(alerts(&rig, "?scan=absent").len(), 0);
     assert_eq!(http::get(rig.http, "/api/v1/alerts?loud=1").status, 400);
@@ -170,21 +178,21 @@ fn what_another_site_sends_through_the_operators_browser_is_refused() {
         for (path, body) in
             [(at(&id, "acknowledge"), &body), (at(&id, "silence"), &body), (TEST.to_owned(), &body)]
         {
-            let answer = http::post(rig.http, &path, headers, body);
+            let answer = post(&rig, &path, headers, body);
             assert_eq!(answer.status, status, "{path} {headers:?}");
         }
     }
     let alert = &alerts(&rig, "")[0];
     assert_eq!((&alert["acknowledged"], &alert["silenced"]), (&json!(false), &json!(false)));
     let own = format!("Origin: http://{}", rig.http);
-    let answer = http::post(rig.http, &at(&id, "acknowledge"), &[&own], &body);
+    let answer = post(&rig, &at(&id, "acknowledge"), &[&own], &body);
     assert_eq!(answer.status, 200, "its own page may");
     let huge = json!({ "by": "x".repeat(20_000) }).to_string();
-    assert_eq!(http::post(rig.http, &at(&id, "acknowledge"), &[], &huge).status, 413);
+    assert_eq!(post(&rig, &at(&id, "acknowledge"), &[], &huge).status, 413);
     for wrong in ["{}", "[]", "{\"by\":\" \"}", "{\"by\":\"a\",\"more\":1}"] {
-        assert_eq!(http::post(rig.http, &at(&id, "acknowledge"), &[], wrong).status, 400, "{wrong}");
+        assert_eq!(post(&rig, &at(&id, "acknowledge"), &[], wrong).status, 400, "{wrong}");
     }
-    assert_eq!(http::post(rig.http, &at("a:b:1", "acknowledge"), &[], "{\"by\":\"a\"}").status, 404);
+    assert_eq!(post(&rig, &at("a:b:1", "acknowledge"), &[], "{\"by\":\"a\"}").status, 404);
 }
 
 #[test]
@@ -195,6 +203,15 @@ fn where_a_token_is_set_nobody_changes_anything_without_it() {
     assert_eq!(http::post(rig.http, TEST, &["Authorization: Bearer guess"], body).status, 403);
     assert_eq!(http::post(rig.http, TEST, &["Authorization: Bearer t0k3n"], body).status, 200);
     assert_eq!(alerts(&rig, "").len(), 1, "reading is free");
+    // Without one in the settings the daemon makes its own, for whoever may read its state directory.
+    let own = setup("").start();
+    assert_eq!(http::post(own.http, TEST, &[], body).status, 401);
+    assert_eq!(post(&own, TEST, &[], body).status, 200);
+    let mode =
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(own.dir().join("state/http-token")).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let token = std::fs::read_to_string(own.dir().join("state/http-token")).unwrap();
+    assert!(!own.log.text().contains(token.trim()), "it is not logged");
     let unset = setup("token_env = \"PW_ABSENT\"").start();
     assert_eq!(http::post(unset.http, TEST, &["Authorization: Bearer "], body).status, 403);
 }

@@ -21,6 +21,7 @@ mod refusals;
 mod resend;
 mod restart;
 mod rig;
+mod screen;
 mod script;
 mod table;
 mod wire;

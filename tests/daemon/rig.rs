@@ -87,6 +87,13 @@ impl Setup {
         self
     }
 
+    /// A section with these lines and no others.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn instead(mut self, section: &'static str, lines: &str) -> Self {
+        self.sections.insert(section, format!("{lines}\n"));
+        self
+    }
+
     /// An environment variable.
     #[allow(dead_code, reason = "not every test program needs it")]
     pub fn variable(mut self, name: &'static str, value: &str) -> Self {

@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 use super::dose::LiveDose;
 use super::watch::LiveWatch;
 use crate::advice::{Advice, AdviceSettings, Adviser, Situation};
-use crate::classify::{
-    DensityView, LiveMap, OffsetSummary, PhaseMap, PhaseSpectra, Recipe, RevisionReason, Targets,
-};
+use crate::classify::{LiveMap, OffsetSummary, PhaseMap, Recipe, RevisionReason, Targets};
 use crate::damage::{Alert, DamageReport, DoseSettings, MonitorSettings};
 use crate::pipeline::doses::Doses;
 use crate::pipeline::scans::{SharedStack, lock};
-use crate::publish::MeanSpectra;
 use crate::publish::board::ScanSummary;
 use crate::publish::message::Progress;
+use crate::publish::{MeanSpectra, Sight};
 use crate::stack::{PlaneChange, Stack};
 
 /// Mean spectra visit every value of the stack; live they are made no more often than this.
@@ -311,6 +309,11 @@ impl MappedScan {
         Progress { energy_index: Some(energy), shift, ..self.progress() }
     }
 
+    /// The way to what was measured, by the estimates of the latest generation.
+    pub(super) fn sight(&self) -> Option<Sight> {
+        Some(Sight::new(self.stack.as_ref()?, self.live.as_ref()?.optics()))
+    }
+
     pub(super) fn spectra_are_due(&mut self) -> bool {
         let due = self.last_spectra.is_none_or(|last| last.elapsed() >= SPECTRA_INTERVAL);
         if due {
@@ -321,7 +324,7 @@ impl MappedScan {
 
     pub(super) fn spectra(&self, stack: &Stack, map: &PhaseMap) -> MeanSpectra {
         match &self.live {
-            Some(live) => mean_spectra(&live.view(stack), map),
+            Some(live) => MeanSpectra::of(&live.view(stack), map),
             None => MeanSpectra::empty(map.plan.clone(), map.origin.generation, Vec::new()),
         }
     }
@@ -342,24 +345,6 @@ impl MappedScan {
         self.stack = Some(stack);
         self.closed = false;
     }
-}
-
-/// Mean spectra of the phases of a map.
-pub(in crate::pipeline) fn mean_spectra(view: &DensityView<'_>, map: &PhaseMap) -> MeanSpectra {
-    let sums = PhaseSpectra::new(view, map);
-    let names = map.phases.iter().map(|label| label.id.clone()).collect();
-    let mut spectra = MeanSpectra::empty(map.plan.clone(), map.origin.generation, names);
-    for phase in 0..map.phases.len() {
-        for (energy, &energy_ev) in map.plan.energies_ev.iter().enumerate() {
-            let (pixels, od_mean, od_std) = sums.get(phase, energy);
-            spectra.phase.push(phase as u8);
-            spectra.energy_ev.push(energy_ev);
-            spectra.od_mean.push(od_mean);
-            spectra.od_std.push(od_std);
-            spectra.pixels.push(pixels);
-        }
-    }
-    spectra
 }
 
 #[cfg(test)]

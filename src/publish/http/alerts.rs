@@ -223,6 +223,12 @@ async fn read<T: DeserializeOwned>(state: &HttpState, headers: &HeaderMap, body:
     serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))
 }
 
+/// Whether a request without content may change something.
+pub(super) async fn nothing_more(state: &HttpState, headers: &HeaderMap, body: Body) -> Result<(), Refused> {
+    let Nothing {} = read(state, headers, body).await?;
+    Ok(())
+}
+
 async fn grant(state: &HttpState, wish: Wish) -> Result<Response, Refused> {
     let busy = || refuse(StatusCode::SERVICE_UNAVAILABLE, "the desk does not answer; try again");
     let answer = state.inner.alerts.wish(wish).ok_or_else(busy)?;

@@ -33,6 +33,11 @@ impl Encoder {
         Self { epoch, kept: Mutex::default(), permits: Semaphore::new(2) }
     }
 
+    /// What tells this run from others.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The tag of what `entry` holds: run, revision and generation.
     pub(super) fn etag(&self, entry: &BoardEntry, asset: Asset) -> String {
         let generation = match asset {

@@ -5,7 +5,9 @@
 //! - `Origin`, where it comes, is where we are: the `Host`, or `http.public_url`. Browsers send it with every POST.
 //! - `Sec-Fetch-Site`, where it comes, says `same-origin` or `none`.
 //! - The body is `application/json`, which no form of another page can send without asking first; nothing here answers such a question.
-//! - Where a token is asked for, `Authorization: Bearer …` has it. A browser does not add it by itself.
+//! - `Authorization: Bearer …` has the token. A browser does not add it by itself.
+//!
+//! Who only reads is asked for the token where the daemon is told so ([`Guard::with_reading`]); else reading is free.
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -19,6 +21,8 @@ pub struct Guard {
     /// Scheme, host and port of `http.public_url`.
     public: Option<Public>,
     token: Token,
+    /// Whether reading wants the token, too.
+    reading: bool,
 }
 
 impl std::fmt::Debug for Guard {
@@ -57,7 +61,7 @@ impl Guard {
             let origin = format!("{}://{authority}", uri.scheme_str()?).to_lowercase();
             Some(Public { origin, host: authority.host().to_lowercase() })
         });
-        Self { public, token: Token::Open }
+        Self { public, token: Token::Open, reading: false }
     }
 
     /// The same, asking for a token; with `None`, for one that nobody has.
@@ -65,6 +69,22 @@ impl Guard {
     pub fn with_token(self, token: Option<&str>) -> Self {
         let token = token.filter(|token| !token.is_empty());
         Self { token: token.map_or(Token::Unknown, |token| Token::Digest(digest(token))), ..self }
+    }
+
+    /// The same, asking for the token also of those who only read.
+    #[must_use]
+    pub fn with_reading(self, reading: bool) -> Self {
+        Self { reading, ..self }
+    }
+
+    /// Whether reading wants the token.
+    pub(super) fn reading_wants_token(&self) -> bool {
+        self.reading
+    }
+
+    /// Whether a request with these headers may read.
+    pub(super) fn check_reading(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.reading { self.check_token(headers) } else { Ok(()) }
     }
 
     /// Whether a request with these headers may change something.
@@ -92,7 +112,7 @@ impl Guard {
         let wanted = match &self.token {
             Token::Open => return Ok(()),
             Token::Unknown => {
-                let what = "the variable that alerts.token_env names is not set: nobody may do this";
+                let what = "the variable that http.token_env or alerts.token_env names is not set: nobody may do this";
                 return Err((StatusCode::FORBIDDEN, what));
             }
             Token::Digest(wanted) => wanted,
@@ -191,6 +211,17 @@ mod tests {
         assert_eq!(status(&guard, &[("authorization", "Bearer s3cr3")]), 403);
         assert_eq!(status(&guard, &[("authorization", "Bearer s3cr3t")]), 200);
         assert!(!format!("{guard:?}").contains("s3cr3t"));
+        let read = |guard: &Guard, given: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            let given = given.map(|given| HeaderValue::from_str(given).unwrap());
+            given.map(|given| headers.insert("authorization", given));
+            guard.check_reading(&headers).err().map_or(200, |(status, _)| status.as_u16())
+        };
+        assert_eq!(read(&guard, None), 200, "who reads is not asked");
+        let closed = guard.with_reading(true);
+        assert_eq!(read(&closed, None), 401);
+        assert_eq!(read(&closed, Some("Bearer s3cr3")), 403);
+        assert_eq!(read(&closed, Some("Bearer s3cr3t")), 200);
         let unset = Guard::new(None).with_token(None);
         assert_eq!(status(&unset, &[("authorization", "Bearer ")]), 403);
     }

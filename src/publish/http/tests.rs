@@ -5,45 +5,53 @@ use super::*;
 use crate::publish::table::tests::map;
 use crate::publish::{MeanSpectra, ScanSummary};
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head[9..12].parse().unwrap();
+        Self { status, head, body: bytes[end + 4..].to_vec() }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-async fn ask(address: std::net::SocketAddr, request: &str, more: &str) -> Answer {
+pub(super) async fn ask(address: std::net::SocketAddr, request: &str, more: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let text = format!("{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{more}\r\n");
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
-    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let status = head[9..12].parse().unwrap();
-    Answer { status, head, body: bytes[end + 4..].to_vec() }
+    Answer::parse(&bytes)
 }
 
-struct Server {
-    address: std::net::SocketAddr,
-    board: Board,
-    state: HttpState,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
+pub(super) struct Server {
+    pub(super) address: std::net::SocketAddr,
+    pub(super) board: Board,
+    pub(super) state: HttpState,
+    pub(super) stop: CancellationToken,
+    pub(super) task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
-async fn server() -> Server {
+pub(super) async fn server() -> Server {
     let board = Board::new(8);
     let state = HttpState::new(board.clone(), 0xabc, || "phasewatch_up 1\n".to_owned());
+    serve_state(board, state).await
+}
+
+pub(super) async fn serve_state(board: Board, state: HttpState) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -51,7 +59,7 @@ async fn server() -> Server {
     Server { address, board, state, stop, task }
 }
 
-fn show(board: &Board, generation: u64) {
+pub(super) fn show(board: &Board, generation: u64) {
     let mut map = map(6, 7, &[]);
     map.origin.generation = generation;
     let mut summary = ScanSummary::started(&map.plan, map.plan.started);

@@ -70,6 +70,13 @@ impl Field {
         }
     }
 
+    /// The map with at most `longest` screen pixels on either side: each shows one pixel of the grid.
+    pub(super) fn small(grid: &Grid, longest: usize) -> Self {
+        let every = grid.nx().max(grid.ny()).div_ceil(longest).max(1);
+        let side = |pixels: usize, reversed: bool| Side { pixels, zoom: 1, every, reversed };
+        Self { x: side(grid.nx(), grid.x.step < 0.0), y: side(grid.ny(), grid.y.step > 0.0) }
+    }
+
     pub(super) fn width(&self) -> usize {
         self.x.length()
     }

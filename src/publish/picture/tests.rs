@@ -124,3 +124,14 @@ fn what_was_not_measured_is_filled_and_marked() {
     assert!(filled.texts.contains(&("phasewatch.inpainted".into(), "true".into())));
     assert!(!plain.texts.iter().any(|(key, _)| key == "phasewatch.inpainted"));
 }
+
+#[test]
+fn a_thumbnail_is_small_and_upright() {
+    let map = map(6, 7, &[]);
+    let size = |bytes: &[u8]| {
+        let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        (reader.info().width, reader.info().height)
+    };
+    assert_eq!(size(&thumbnail(&map, 160).unwrap()), (7, 6), "one for one");
+    assert_eq!(size(&thumbnail(&map, 3).unwrap()), (3, 2));
+}

@@ -1,0 +1,177 @@
+//! A scan as the screen shows it: on the board, or opened again from the archive. Both have the same routes.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+
+use super::{HttpState, problem};
+use crate::classify::{Optics, PhaseMap};
+use crate::publish::BoardEntry;
+use crate::publish::library::{EnergyFacts, LibraryError, Opened, Shelfmark};
+use crate::scan::is_valid_id;
+use crate::stack::Stack;
+
+/// Scans of the archive that are opened or read at a time; others wait.
+pub(super) const READERS: usize = 2;
+
+pub(super) type Refused = Box<Response>;
+
+/// Where a scan is, as the address of a request says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Board(String),
+    Archive(Shelfmark),
+}
+
+impl FromRequestParts<HttpState> for Place {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Response> {
+        let bad = |what| problem(StatusCode::BAD_REQUEST, what);
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| bad("this address cannot be read"))?;
+        let of = |wanted: &str| params.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value);
+        if let (Some(beamline), Some(date), Some(name)) = (of("beamline"), of("date"), of("name")) {
+            let mark = Shelfmark::parse(beamline, date, name);
+            return mark.map(Self::Archive).ok_or_else(|| bad("this is not a scan of the archive"));
+        }
+        let id = of("id").filter(|id| is_valid_id(id)).map(str::to_owned);
+        id.map(Self::Board).ok_or_else(|| bad("this is not a scan id"))
+    }
+}
+
+/// A scan that has a map.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub map: Arc<PhaseMap>,
+    /// Names the content of all layers; another one after every change.
+    pub revision: String,
+    /// Whether it is measured now.
+    pub live: bool,
+    /// What is known of each energy.
+    pub energies: Vec<EnergyFacts>,
+    pub why_no_spectra: Option<String>,
+    pub why_no_islands: Option<String>,
+    from: From,
+}
+
+#[derive(Clone, Debug)]
+enum From {
+    Board(Box<BoardEntry>),
+    Archive(Shelfmark),
+}
+
+impl HttpState {
+    /// The scan at a place.
+    pub(super) async fn shown(&self, place: &Place) -> Result<Shown, Refused> {
+        let why_no_islands = self.inner.screen.islands.why_not();
+        match place {
+            Place::Board(id) => {
+                let entry = super::find(self, Some(id))?;
+                let missing = || Box::new(problem(StatusCode::NOT_FOUND, "this scan has no map yet"));
+                let map = entry.map.clone().ok_or_else(missing)?;
+                let stack = entry.sight.as_ref().and_then(|sight| Some(sight.look()?.0));
+                let mark = self.shelfmark(&entry);
+                let why_no_spectra = (stack.is_none() && mark.is_none()).then(|| {
+                    "what was measured is not at hand just now: the scan is being archived".to_owned()
+                });
+                Ok(Shown {
+                    energies: facts(&map, stack.as_ref()),
+                    revision: format!("{:x}-{}", self.inner.encoder.epoch(), entry.revision),
+                    live: !entry.summary.state.is_finished(),
+                    map,
+                    why_no_spectra,
+                    why_no_islands,
+                    from: From::Board(Box::new(entry)),
+                })
+            }
+            Place::Archive(mark) => {
+                let of = mark.clone();
+                let opened = self.read(move |library| library.open(&of)).await?;
+                let Opened { map, digest, energies, why_no_spectra } = opened;
+                let from = From::Archive(mark.clone());
+                let revision = digest.chars().take(16).collect();
+                Ok(Shown { map, revision, live: false, energies, why_no_spectra, why_no_islands, from })
+            }
+        }
+    }
+
+    /// What was measured of a scan that is shown, and what turns it into optical densities.
+    pub(super) async fn sight(&self, shown: &Shown) -> Result<(Arc<Stack>, Arc<Optics>), Refused> {
+        let mark = match &shown.from {
+            From::Board(entry) => {
+                if let Some((stack, optics)) = entry.sight.as_ref().and_then(crate::publish::Sight::look) {
+                    return Ok((Arc::new(stack), optics));
+                }
+                self.shelfmark(entry)
+            }
+            From::Archive(mark) => Some(mark.clone()),
+        };
+        let why = shown.why_no_spectra.clone().unwrap_or_default();
+        let Some(mark) = mark else { return Err(Box::new(problem(StatusCode::NOT_FOUND, &why))) };
+        self.read(move |library| library.sight(&mark)).await
+    }
+
+    /// Where an archived scan of the board stands.
+    fn shelfmark(&self, entry: &BoardEntry) -> Option<Shelfmark> {
+        let folder = entry.summary.archive_path.as_deref()?;
+        self.inner.screen.library.as_ref()?.shelfmark(folder)
+    }
+
+    /// Reads something of the archive, where reading may wait.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn crate::publish::library::Library) -> Result<T, LibraryError> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let refuse = |status, what: &str| Box::new(problem(status, what));
+        let Some(library) = self.inner.screen.library.clone() else {
+            return Err(refuse(StatusCode::NOT_FOUND, "there is no archive here"));
+        };
+        self.aside(move || work(library.as_ref())).await?.map_err(|error| {
+            let status = match &error {
+                LibraryError::Missing(_) => StatusCode::NOT_FOUND,
+                LibraryError::Gone(_) => StatusCode::GONE,
+                LibraryError::Unreadable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            refuse(status, &error.to_string())
+        })
+    }
+
+    /// Does something that takes longer than an answer may keep the runtime, a few at a time.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let failed = || Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, "this failed; the log says why"));
+        let permit = Arc::clone(&self.inner.screen.readers).acquire_owned().await.map_err(|_| failed())?;
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        task.await.map_err(|error| {
+            tracing::error!(%error, "an answer could not be made");
+            failed()
+        })
+    }
+}
+
+/// What a map and its stack say of each energy.
+fn facts(map: &PhaseMap, stack: Option<&Stack>) -> Vec<EnergyFacts> {
+    let pixels = map.plan.grid.pixels().max(1) as f64;
+    let planes = stack.map(Stack::planes);
+    let whole = map.origin.complete.then_some(1.0);
+    let of = |energy: usize| {
+        let plane = planes.and_then(|planes| planes.get(energy));
+        let shift = map.origin.drift.shift(energy);
+        EnergyFacts {
+            coverage: plane.map(|plane| plane.measured() as f64 / pixels).or(whole),
+            i0_per_ms: map.origin.incident.curve.i0_per_ms.get(energy).copied().flatten(),
+            shift: shift.map(|shift| [shift.y, shift.x]),
+            shift_error: shift.map(|shift| [shift.error_y, shift.error_x]),
+        }
+    };
+    (0..map.plan.energies_ev.len()).map(of).collect()
+}
