@@ -255,13 +255,10 @@ fn solve(gram: &[f64], along: &[f64], inside: &[bool]) -> Option<Vec<f64>> {
         if rows[column][column].abs() <= 1e-12 * gram[list[column] * k + list[column]].abs() {
             return None;
         }
-        for row in 0..n {
-            if row != column {
-                let factor = rows[row][column] / rows[column][column];
-                for item in column..=n {
-                    rows[row][item] -= factor * rows[column][item];
-                }
-            }
+        let own = rows[column].clone();
+        for (_, row) in rows.iter_mut().enumerate().filter(|(row, _)| *row != column) {
+            let factor = row[column] / own[column];
+            row.iter_mut().zip(&own).for_each(|(item, own)| *item -= factor * own);
         }
     }
     let mut all = vec![0.0; k];

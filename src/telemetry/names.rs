@@ -133,6 +133,8 @@ pub const READY: &str = "phasewatch_ready";
 pub const TROUBLES: &str = "phasewatch_troubles";
 /// Gauge, label `version`: always 1; says which version runs.
 pub const BUILD_INFO: &str = "phasewatch_build_info";
+/// Gauge: pages that listen to the news over HTTP.
+pub const HTTP_STREAMS: &str = "phasewatch_http_streams";
 
 #[cfg(test)]
 mod tests {
@@ -153,5 +155,3 @@ mod tests {
         }
     }
 }
-/// Pages that listen to the news over HTTP (gauge).
-pub const HTTP_STREAMS: &str = "phasewatch_http_streams";

@@ -45,9 +45,12 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct System {
     parts: Parts,
-    /// When it was asked, and the messages and bytes of each source by then.
-    asked: Mutex<VecDeque<(Instant, Vec<(u64, u64)>)>>,
+    /// When it was asked, and what had come by then.
+    asked: Mutex<VecDeque<(Instant, Counts)>>,
 }
+
+/// Messages and bytes of each source.
+type Counts = Vec<(u64, u64)>;
 
 impl System {
     /// Of these parts.
@@ -138,7 +141,7 @@ impl System {
     }
 
     /// Notes the counts of now; returns those to compare with, and how long ago they were.
-    fn since(&self, counts: Vec<(u64, u64)>) -> (Option<f64>, Vec<(u64, u64)>) {
+    fn since(&self, counts: Counts) -> (Option<f64>, Counts) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let age_s = |then: &Instant| then.elapsed().as_secs_f64();
         // The youngest that is old enough, and older ones only while there is none.
