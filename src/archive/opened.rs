@@ -40,14 +40,14 @@ pub enum OpenError {
     },
 }
 
-/// The map of the scan in `folder`, whose manifest is `manifest`. `label` says what a phase is called and how it is coloured.
+/// The map of the scan in `folder`, whose manifest is `manifest`. `label` says what a phase is called and how it is coloured, by its place in the legend and its id.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn open_map(
     folder: &Path,
     manifest: &Manifest,
-    label: impl Fn(&str) -> PhaseLabel,
+    label: impl Fn(usize, &str) -> PhaseLabel,
 ) -> Result<PhaseMap, OpenError> {
     let path = folder.join("phase_map.parquet");
     let content = |problem: String| OpenError::Content { path: path.display().to_string(), problem };
@@ -66,7 +66,8 @@ pub fn open_map(
         let text = metadata.get(&format!("{METADATA_PREFIX}{key}"));
         text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     };
-    let phases: Arc<[PhaseLabel]> = list("phases").iter().map(|id| label(id)).collect();
+    let phases: Arc<[PhaseLabel]> =
+        list("phases").iter().enumerate().map(|(index, id)| label(index, id)).collect();
     if phases.len() > crate::publish::table::MAX_PHASES {
         return Err(content(format!("{} phases", phases.len())));
     }
@@ -113,6 +114,9 @@ fn fill(map: &mut PhaseMap, batch: &RecordBatch) -> Result<(), String> {
     })?;
     words(batch, "phase", &pixels, &mut map.phase, phase)?;
     words(batch, "runner_up", &pixels, &mut map.runner_up, phase)?;
+    if pixels.iter().any(|&pixel| map.status[pixel] == Status::Classified && map.phase[pixel] == NO_PHASE) {
+        return Err("a classified pixel has no phase".to_owned());
+    }
     for (name, values) in [
         ("correlation", &mut map.correlation),
         ("margin", &mut map.margin),

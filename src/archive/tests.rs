@@ -366,7 +366,7 @@ fn a_map_is_read_again_as_it_was_archived() {
     wanted.readings[3] = [0, crate::classify::NO_PHASE, 1, 2];
     let placed = write(root.path(), &ArchiveJob { map: &wanted, ..job(&stack, false, false) }).unwrap();
     let manifest = Manifest::read(placed.path()).unwrap();
-    let label = |id: &str| wanted.phases.iter().find(|label| label.id == id).unwrap().clone();
+    let label = |_: usize, id: &str| wanted.phases.iter().find(|label| label.id == id).unwrap().clone();
     let found = open_map(placed.path(), &manifest, label).unwrap();
     assert_eq!(found.phases, wanted.phases);
     assert_eq!(

@@ -32,6 +32,12 @@ pub struct Optics {
 }
 
 impl Optics {
+    /// Memory beyond the stack itself.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.registered.as_ref().map_or(0, Stack::bytes)
+    }
+
     /// The stack, as it was measured, as optical densities.
     #[must_use]
     pub fn view<'a>(&'a self, raw: &'a Stack) -> DensityView<'a> {

@@ -9,6 +9,8 @@ mod half_blocks;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -70,9 +72,11 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Failure> {
     let named = settings.http.token_env.as_ref().or(settings.alerts.token_env.as_ref());
     let token = match named {
         Some(name) => std::env::var(name).ok(),
-        None => token::read(&settings.daemon.state_dir),
+        // The token of this machine's daemon is for no other.
+        None if args.daemon.is_none() => token::read(&settings.daemon.state_dir),
+        None => None,
     };
-    let client = Client::new(&url, token).map_err(Failure::unavailable)?;
+    let client = Arc::new(Client::new(&url, token).map_err(Failure::unavailable)?);
     let colours = !args.no_colour && std::env::var_os("NO_COLOR").is_none();
     let runtime = runtime().map_err(Failure::unavailable)?;
     if args.once || !std::io::stdout().is_terminal() {
@@ -132,18 +136,30 @@ fn escape(colour: Color, kind: u8) -> String {
 
 fn watch(
     terminal: &mut DefaultTerminal,
-    client: &Client,
+    client: &Arc<Client>,
     runtime: &tokio::runtime::Runtime,
     mut picked: Option<String>,
     colours: bool,
 ) -> std::io::Result<()> {
-    let (mut seen, mut lost) = (None, None);
+    let (mut seen, mut lost): (Option<Seen>, Option<String>) = (None, None);
     let mut next = Instant::now();
+    let told_to_stop = Arc::new(AtomicBool::new(false));
+    runtime.spawn(stop_on_sigterm(Arc::clone(&told_to_stop)));
+    // Keys are heard while the daemon is asked.
+    let mut asking: Option<tokio::task::JoinHandle<Result<Seen, client::Lost>>> = None;
     loop {
-        if Instant::now() >= next {
-            match runtime.block_on(client.look(picked.as_deref(), seen.take())) {
-                Ok(found) => (seen, lost) = (Some(found), None),
-                Err(client::Lost { why, before }) => (seen, lost) = (before.map(|before| *before), Some(why)),
+        if told_to_stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if asking.is_none() && Instant::now() >= next {
+            let (client, picked, before) = (Arc::clone(client), picked.clone(), seen.clone());
+            asking = Some(runtime.spawn(async move { client.look(picked.as_deref(), before).await }));
+        }
+        if let Some(answer) = asking.take_if(|asking| asking.is_finished()) {
+            match runtime.block_on(answer) {
+                Ok(Ok(found)) => (seen, lost) = (Some(found), None),
+                Ok(Err(client::Lost { why, .. })) => lost = Some(why),
+                Err(error) => lost = Some(error.to_string()),
             }
             next = Instant::now() + PACE;
         }
@@ -173,5 +189,15 @@ fn watch(
             picked = Some(other);
             next = Instant::now();
         }
+    }
+}
+
+/// Sets the mark when the process is asked to end, so that the terminal is put right before.
+async fn stop_on_sigterm(mark: Arc<AtomicBool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without it a signal ends the process at once, which is what it asks for.
+    if let Ok(mut asked) = signal(SignalKind::terminate()) {
+        asked.recv().await;
+        mark.store(true, Ordering::Relaxed);
     }
 }

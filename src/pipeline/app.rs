@@ -166,7 +166,11 @@ impl App {
             publish: addresses.publish.clone(),
             metrics: metrics.clone(),
             started: Utc::now(),
-            library: Arc::new(ArchiveLibrary::new(settings.archive.root.clone(), recipe.clone())),
+            library: Arc::new(ArchiveLibrary::new(
+                settings.archive.root.clone(),
+                recipe.clone(),
+                settings.limits.stack_bytes,
+            )),
         };
         let (operators, errands) = OperatorsHand::new(Arc::clone(&shelf));
         let http = http_state(&board, alerting, parts, operators);

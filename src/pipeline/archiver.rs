@@ -59,6 +59,8 @@ pub struct ArchiveOrder {
     pub provisional: bool,
     /// Whether it was archived before.
     pub reopened: bool,
+    /// Whether the scan goes on: it is archived as it is, on request, and nothing else of it changes.
+    pub snapshot: bool,
     /// Number under which the settled map is published.
     pub generation: u64,
     /// What the board says of it.
@@ -72,7 +74,10 @@ pub struct ArchiveOrder {
 impl ArchiveOrder {
     /// Lets go of the stack where the journal has all of it.
     pub(super) fn rely_on_journal(&mut self) {
-        if self.stack.is_some() && self.journal.as_deref().is_some_and(|own| has_closing(own, self.closing)) {
+        if !self.snapshot
+            && self.stack.is_some()
+            && self.journal.as_deref().is_some_and(|own| has_closing(own, self.closing))
+        {
             self.stack = None;
         }
     }
@@ -251,6 +256,12 @@ impl Archiver {
         let doing = format!("archiving scan {}", order.summary.scan_id);
         let result = at_work.at(doing, || self.archive(&mut order));
         let scan_id = order.summary.scan_id.clone();
+        if order.snapshot {
+            if let Err(failure) = result {
+                tracing::error!(scan_id, "not archived as it is, on request: {failure}; it is when it ends");
+            }
+            return;
+        }
         // A later closing of a scan takes an earlier one's place.
         self.parked.remove(&scan_id);
         match result {
@@ -368,6 +379,12 @@ impl Archiver {
         };
         let placed = archive::write(&self.root, &job)?;
         self.uploads.placed(placed.path());
+        if order.snapshot {
+            let path = placed.path().display().to_string();
+            tracing::info!(scan_id = summary.scan_id, path, "scan archived as it is, on request");
+            self.outlet.board.note_archive(&summary.scan_id, path);
+            return Ok(());
+        }
         let entered = self.doses.as_ref().zip(owed).is_none_or(|(doses, owed)| doses.enter(owed));
         if let Some(seen) = seen {
             self.tell_damage(order, stack, &settled, &watch, seen);
@@ -399,6 +416,12 @@ impl Archiver {
         tracing::info!(scan_id = summary.scan_id, path, "scan archived");
         let gaps = stack.sequence().gaps();
         let scan_id = summary.scan_id.clone();
+        if self.outlet.board.goes_on(&scan_id) {
+            // It was opened again meanwhile: what is measured now is newer than what lies there.
+            self.outlet.board.note_archive(&scan_id, path.clone());
+            self.outlet.news(&scan_id, &ScanNews::Archived { archive_path: &path, gaps: &gaps });
+            return Ok(());
+        }
         // The map first: who sees `archived` finds the settled map.
         self.outlet.map(&Arc::new(settled.map));
         self.outlet.spectra(Arc::new(spectra));

@@ -58,6 +58,6 @@ impl Wishes for OperatorsHand {
         self.errands.try_send(errand).map_err(|_| "too much is wished at once; try again".to_owned())?;
         let late = |_| "the daemon is busy; the scan is archived when it gets to it".to_owned();
         answered.recv_timeout(PATIENCE).map_err(late)??;
-        Ok("what there is of the scan is being archived; what still comes takes its place".to_owned())
+        Ok("what there is of the scan is being archived; the scan goes on, and its whole archive takes the place of this one".to_owned())
     }
 }

@@ -204,7 +204,7 @@ impl Ingest {
                 office.turn(&mut self.scans, now);
             }
             self.scans.poll(now);
-            self.do_errands(now);
+            self.do_errands();
             if popped == Popped::Closed {
                 self.scans.stop(now);
                 self.commit_at_last(now);
@@ -218,10 +218,10 @@ impl Ingest {
     }
 
     /// Does what operators wish by now.
-    fn do_errands(&mut self, now: Instant) {
+    fn do_errands(&mut self) {
         let Some(errands) = &self.errands else { return };
         while let Ok(Errand { scan_id, answer }) = errands.try_recv() {
-            let done = self.scans.archive_now(&scan_id, now);
+            let done = self.scans.archive_now(&scan_id);
             tracing::info!(scan_id, done = done.is_ok(), "an operator wishes a scan archived as it is");
             // Who has gone meanwhile needs no answer.
             _ = answer.try_send(done.map_err(str::to_owned));

@@ -179,6 +179,13 @@ impl Mapper {
                     let mut scan =
                         MappedScan::new(stack, recipe, self.settings.advice, (dose, watch), summary);
                     scan.note_targets(&plan.energies_ev);
+                    // One that comes back goes on counting where people saw it last.
+                    let seen = self
+                        .outlet
+                        .board
+                        .get(&plan.scan_id)
+                        .filter(|entry| entry.summary.started == plan.started);
+                    scan.go_on_from(seen.map_or(0, |entry| entry.summary.generation));
                     if is_over {
                         // Nothing is held for it unless it opens again.
                         scan.close();
@@ -191,6 +198,7 @@ impl Mapper {
             ScanNotice::Changed(_) => {}
             ScanNotice::Paused(scan_id) => self.set_state(&scan_id, ScanState::Paused),
             ScanNotice::Resumed(scan_id) => self.set_state(&scan_id, ScanState::Running),
+            ScanNotice::Wanted(scan_id) => self.snapshot(&scan_id),
             ScanNotice::Reopened { scan_id, stack } => {
                 if let Some(scan) = self.scans.get_mut(&scan_id) {
                     scan.reopen(stack);
@@ -223,6 +231,28 @@ impl Mapper {
             self.outlet.news(scan_id, &ScanNews::Paused { progress: scan.progress() });
         }
         self.outlet.board.update(scan.summary.clone());
+    }
+
+    /// Has what there is of a scan archived.
+    fn snapshot(&mut self, scan_id: &str) {
+        let (recipe, journal) = (self.recipe(scan_id), self.journal(scan_id));
+        let Some(scan) = self.scans.get_mut(scan_id) else { return };
+        let Some(stack) = scan.stack() else { return };
+        let stack = lock(&stack).clone();
+        scan.look_at(&stack);
+        self.archive.push(ArchiveOrder {
+            stack: Some(stack),
+            journal,
+            closing: 0,
+            outcome: Outcome::Partial { reason: "archived as it was, on request".to_owned() },
+            provisional: true,
+            reopened: false,
+            snapshot: true,
+            generation: 0,
+            summary: scan.summary.clone(),
+            alerts: Vec::new(),
+            recipe,
+        });
     }
 
     fn ended(&mut self, scan_id: &str, outcome: Outcome, provisional: bool, reopened: bool, closing: u32) {
@@ -266,6 +296,7 @@ impl Mapper {
             outcome,
             provisional,
             reopened,
+            snapshot: false,
             generation: scan.close() + 1,
             summary: scan.summary.clone(),
             alerts: scan.open_alerts(),

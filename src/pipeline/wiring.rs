@@ -58,6 +58,7 @@ pub(super) fn alerting(
     let health = Health::default();
     let closed = !settings.http.listen.ip().is_loopback() && !settings.http.open_reading;
     let guard = Guard::new(public_url).with_reading(closed);
+    let guard = if settings.http.listen.ip().is_loopback() { guard.known_by_name() } else { guard };
     let (guard, token) = match Token::of(settings) {
         Token::Known(token, kept) => {
             if let Some(path) = &kept {

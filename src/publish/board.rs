@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::course::Course;
+use super::course::{Course, CoursePoint};
 use super::{MeanSpectra, Sight};
 use crate::absorption::IncidentSummary;
 use crate::advice::Advice;
@@ -195,12 +195,23 @@ pub struct BoardEntry {
     pub course: Arc<Course>,
     /// Counts every change of `map` or `spectra`, over all scans; never the same for two contents.
     pub revision: u64,
+    /// The revision that the map came with.
+    pub map_revision: u64,
 }
 
 impl BoardEntry {
     fn new(summary: Arc<ScanSummary>) -> Self {
         let course = Arc::default();
-        Self { summary, map: None, spectra: None, damage: None, sight: None, course, revision: 0 }
+        Self {
+            summary,
+            map: None,
+            spectra: None,
+            damage: None,
+            sight: None,
+            course,
+            revision: 0,
+            map_revision: 0,
+        }
     }
 }
 
@@ -237,15 +248,18 @@ impl Board {
     }
 
     /// Sets the summary of a scan; a scan not yet on the board is added.
-    pub fn update(&self, summary: ScanSummary) {
+    pub fn update(&self, mut summary: ScanSummary) {
         let mut entries = self.write();
         let scan_id = summary.scan_id.clone();
-        let summary = Arc::new(summary);
         if let Some(entry) = entries.scans.get_mut(&scan_id) {
-            entry.summary = summary;
+            // Where a scan is archived stays known, whoever tells something else of it.
+            if summary.archive_path.is_none() && entry.summary.started == summary.started {
+                summary.archive_path.clone_from(&entry.summary.archive_path);
+            }
+            entry.summary = Arc::new(summary);
         } else {
             entries.make_room(self.capacity);
-            entries.scans.insert(scan_id, BoardEntry::new(summary));
+            entries.scans.insert(scan_id, BoardEntry::new(Arc::new(summary)));
         }
         self.tell(entries);
     }
@@ -264,11 +278,15 @@ impl Board {
 
     /// Sets the latest map of a scan; returns false where the scan is not on the board.
     pub fn set_map(&self, map: Arc<PhaseMap>) -> bool {
-        let mut entries = self.write();
         let scan_id = map.plan.scan_id.clone();
+        // A pass over all pixels: not under the lock.
+        let point = self.get(&scan_id).map(|entry| CoursePoint::of(&entry.summary, &map));
+        let mut entries = self.write();
         let known = entries.change(&scan_id, |entry| {
-            Arc::make_mut(&mut entry.course).push(&entry.summary, &map);
-            entry.map = Some(map);
+            if let Some(point) = point {
+                Arc::make_mut(&mut entry.course).push(point);
+            }
+            (entry.map, entry.map_revision) = (Some(map), entry.revision);
         });
         entries.let_go(&scan_id, self.map_bytes);
         self.tell(entries);
@@ -305,6 +323,21 @@ impl Board {
     #[must_use]
     pub fn doses(&self) -> Arc<Vec<RegionDose>> {
         Arc::clone(&self.read().doses)
+    }
+
+    /// Notes where the archive of a scan is that goes on.
+    pub fn note_archive(&self, scan_id: &str, path: String) {
+        let mut entries = self.write();
+        if let Some(entry) = entries.scans.get_mut(scan_id) {
+            Arc::make_mut(&mut entry.summary).archive_path = Some(path);
+        }
+        self.tell(entries);
+    }
+
+    /// Whether a scan goes on.
+    #[must_use]
+    pub fn goes_on(&self, scan_id: &str) -> bool {
+        self.read().scans.get(scan_id).is_some_and(|entry| !entry.summary.state.is_finished())
     }
 
     /// Takes a scan off the board; returns whether it was there.

@@ -44,9 +44,10 @@ pub struct Course {
     pub points: Vec<CoursePoint>,
 }
 
-impl Course {
-    /// Takes in another map; `summary` is what the board says of it.
-    pub fn push(&mut self, summary: &ScanSummary, map: &PhaseMap) {
+impl CoursePoint {
+    /// What `map` says; `summary` is what the board says of its scan.
+    #[must_use]
+    pub fn of(summary: &ScanSummary, map: &PhaseMap) -> Self {
         let some = map.confidence.iter().filter(|confidence| confidence.is_finite());
         let (sum, count) = some.fold((0.0, 0_usize), |(sum, count), c| (sum + f64::from(*c), count + 1));
         let dosed = map
@@ -58,7 +59,7 @@ impl Course {
             dosed.fold((0.0, 0_usize), |(sum, count), (d, _)| (sum + f64::from(*d), count + 1));
         let mean = |sum: f64, count: usize| (count > 0).then(|| sum / count as f64);
         let offset = summary.energy_offset.as_ref();
-        let point = CoursePoint {
+        Self {
             time: summary.last_update,
             generation: map.origin.generation,
             energies_done: map.origin.energies_done,
@@ -69,7 +70,13 @@ impl Course {
             dose_mgy: mean(dose, pixels),
             offset_ev: offset.and_then(|offset| offset.offset_ev),
             offset_error_ev: offset.and_then(|offset| offset.error_ev),
-        };
+        }
+    }
+}
+
+impl Course {
+    /// Takes in another map.
+    pub fn push(&mut self, point: CoursePoint) {
         // Another look at the same values takes the place of the one before.
         if self.points.last().is_some_and(|last| last.measured_values == point.measured_values) {
             self.points.pop();
@@ -98,7 +105,7 @@ mod tests {
         let mut course = Course::default();
         for measured in values {
             summary.measured_values = measured;
-            course.push(&summary, &map);
+            course.push(CoursePoint::of(&summary, &map));
         }
         course
     }

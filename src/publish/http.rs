@@ -9,6 +9,7 @@
 mod alerts;
 mod asset;
 mod csv;
+mod door;
 mod encoded;
 mod events;
 mod gallery;
@@ -190,8 +191,8 @@ pub async fn serve(listener: TcpListener, state: HttpState, stop: CancellationTo
         stopping.cancelled().await;
         closing.cancel();
     });
-    let graceful =
-        axum::serve(listener, router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let graceful = axum::serve(door::Door::new(listener), router(state))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
     let patience = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -223,6 +224,7 @@ async fn finish(request: Request, next: Next) -> Response {
         ("content-security-policy", page::CONTENT_SECURITY_POLICY),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -296,7 +298,7 @@ async fn system(State(state): State<HttpState>) -> Response {
     let (status, troubles) = state.state();
     let system = Arc::clone(&state.inner.screen.system);
     // It asks the file systems, which may take their time.
-    match state.aside(move || system()).await {
+    match state.aside(shown::Room::Daemon, move || system()).await {
         Ok(mut told) => {
             told["status"] = json!(status);
             told["troubles"] = json!(troubles);

@@ -87,14 +87,20 @@ fn an_operator_has_a_running_scan_archived_and_nothing_is_lost() {
     assert_eq!(http::post(rig.http, path, &[], "{}").status, 401);
     let bearer = bearer(&rig);
     assert_eq!(http::post(rig.http, path, &[&bearer], "{}").status, 200);
-    let early = rig.archived("now");
-    assert_eq!(early["outcome"]["status"], "partial", "{early}");
+    let early = until("an early archive", || {
+        rig.scan("now").filter(|scan| scan["archive_path"].is_string())
+    });
+    assert_eq!((&early["state"], &early["outcome"]), (&json!("running"), &Value::Null), "{early}");
+    let path_of = |scan: &Value| std::path::PathBuf::from(scan["archive_path"].as_str().unwrap());
+    let manifest = crate::table::manifest(&path_of(&early));
+    assert_eq!((&manifest["provisional"], &manifest["outcome"]["status"]), (&json!(true), &json!("partial")));
     feed.send_all(rest);
     let whole = until("the whole scan", || {
         rig.scan("now").filter(|scan| scan["state"] == "archived" && scan["outcome"]["status"] == "complete")
     });
     assert_eq!((&whole["measured_values"], &whole["gaps"]), (&whole["planned_values"], &json!([])));
     assert_eq!(whole["archive_path"], early["archive_path"], "it takes the place of the early one");
+    assert_eq!(crate::table::manifest(&path_of(&whole))["provisional"], false);
     assert_eq!(http::post(rig.http, path, &[&bearer], "{}").status, 409, "it has ended");
     assert_eq!(http::post(rig.http, "/api/v1/scans/absent/archive", &[&bearer], "{}").status, 409);
     let model = http::post(rig.http, "/api/v1/model", &[&bearer], "{}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
@@ -142,7 +143,9 @@ impl Client {
             headers.insert(AUTHORIZATION, value);
         }
         let url = url.trim_end_matches('/').to_owned();
+        // Straight there: a proxy has no business with the token, and does not reach this machine.
         let http = reqwest::Client::builder()
+            .no_proxy()
             .timeout(PATIENCE)
             .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
@@ -162,13 +165,14 @@ impl Client {
     async fn look_anew(&self, picked: Option<&str>, before: Option<&Seen>) -> Result<Seen, String> {
         let scans: Vec<Scan> = self.json("/api/v1/scans").await?;
         let of = |wanted: &str| scans.iter().position(|scan| scan.scan_id == wanted);
-        if let Some(wanted) = picked
+        // One that was named at first has to be there; one that leaves the board later gives way to the latest.
+        if let (Some(wanted), None) = (picked, before)
             && of(wanted).is_none()
         {
             return Err(format!("there is no scan {wanted} on the board"));
         }
-        let shown = match picked {
-            Some(wanted) => of(wanted),
+        let shown = match picked.and_then(of) {
+            Some(index) => Some(index),
             None => scans.iter().position(|scan| scan.generation > 0).or((!scans.is_empty()).then_some(0)),
         };
         let map = match shown.map(|index| &scans[index]) {
@@ -176,7 +180,7 @@ impl Client {
                 let known = before.and_then(|before| before.map.as_ref());
                 match known.filter(|map| map.scan_id == scan.scan_id && map.generation == scan.generation) {
                     Some(map) => Some(map.clone()),
-                    None => Some(self.map(&scan.scan_id).await?),
+                    None => self.map(&scan.scan_id).await?,
                 }
             }
             _ => None,
@@ -187,16 +191,22 @@ impl Client {
         Ok(Seen { scans, shown, map, alerts, health })
     }
 
-    async fn map(&self, scan_id: &str) -> Result<Map, String> {
+    /// The map of a scan; `None` where the board has let go of it.
+    async fn map(&self, scan_id: &str) -> Result<Option<Map>, String> {
         let base = format!("/api/v1/scans/{scan_id}");
-        let view: View = self.json(&format!("{base}/view.json")).await?;
+        let (status, body) = self.ask(&format!("{base}/view.json")).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let view: View =
+            serde_json::from_slice(&body).map_err(|_| format!("{}: this map is not understood", self.url))?;
         let phase = self.bytes(&format!("{base}/layers/phase.bin")).await?;
         let status = self.bytes(&format!("{base}/layers/status.bin")).await?;
         let pixels = view.shape[0].saturating_mul(view.shape[1]);
         if phase.len() != pixels || status.len() != pixels {
             return Err("the daemon sent a map of another size than it said".to_owned());
         }
-        Ok(Map {
+        Ok(Some(Map {
             scan_id: scan_id.to_owned(),
             generation: view.generation,
             shape: view.shape,
@@ -205,17 +215,21 @@ impl Client {
             statuses: view.statuses,
             phase,
             status,
-        })
+        }))
     }
 
-    async fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+    async fn ask(&self, path: &str) -> Result<(StatusCode, Vec<u8>), String> {
         let failed = |error: reqwest::Error| format!("{} does not answer: {}", self.url, error.without_url());
         let response = self.http.get(format!("{}{path}", self.url)).send().await.map_err(failed)?;
         let status = response.status();
-        let body = response.bytes().await.map_err(failed)?;
+        Ok((status, response.bytes().await.map_err(failed)?.to_vec()))
+    }
+
+    async fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        let (status, body) = self.ask(path).await?;
         // It answers 503 with what is wrong, which is an answer.
         if status.is_success() || path == "/readyz" {
-            return Ok(body.to_vec());
+            return Ok(body);
         }
         let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let what = told["error"].as_str().unwrap_or("it is no phasewatch");

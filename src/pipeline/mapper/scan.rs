@@ -341,9 +341,15 @@ impl MappedScan {
         self.generation - 1
     }
 
+    /// Counts generations on from one that was shown before.
+    pub(super) fn go_on_from(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
+    }
+
     pub(super) fn reopen(&mut self, stack: SharedStack) {
         self.stack = Some(stack);
         self.closed = false;
+        self.summary.outcome = None;
     }
 }
 

@@ -42,6 +42,8 @@ pub enum ScanNotice {
         /// How often it was closed, this time included.
         closing: u32,
     },
+    /// An operator wants what there is archived; the scan goes on.
+    Wanted(String),
     /// Values came after the end.
     Reopened {
         /// The scan.

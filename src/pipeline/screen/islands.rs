@@ -32,6 +32,10 @@ impl Latents for Islands {
         self.shelf.name().unwrap_or_default()
     }
 
+    fn version(&self) -> String {
+        self.shelf.in_use().map(|sha256| sha256.chars().take(8).collect()).unwrap_or_default()
+    }
+
     fn latent(&self, energies_ev: &[f64], od: &[f32], sigma: &[f32]) -> Result<(usize, Vec<f32>), String> {
         let in_use = self.shelf.in_use().ok_or("no model is in use")?;
         let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);

@@ -24,6 +24,8 @@ use crate::stack::Stack;
 const FRESH: Duration = Duration::from_secs(2);
 /// Most bytes of stacks that were opened, beyond the last one.
 const KEPT_BYTES: usize = 256 * 1024 * 1024;
+/// What a value takes in memory, registered once more.
+const VALUE_BYTES: usize = 16;
 /// Maps that were opened, at most.
 const KEPT_MAPS: usize = 4;
 /// What was measured, of which the map is made.
@@ -37,7 +39,12 @@ const OTHER_COLOURS: [[u8; 3]; 6] =
 pub struct ArchiveLibrary {
     root: PathBuf,
     recipe: Recipe,
+    /// Most bytes of a stack that is opened again.
+    most_bytes: usize,
     index: Mutex<Index>,
+    /// Held by who brings the index up to date, and by who opens a stack: one at a time.
+    refreshing: Mutex<()>,
+    opening: Mutex<()>,
     maps: Mutex<VecDeque<(Shelfmark, Opened)>>,
     stacks: Mutex<VecDeque<Sighted>>,
 }
@@ -53,7 +60,7 @@ struct Sighted {
 #[derive(Debug, Default)]
 struct Index {
     looked: Option<Instant>,
-    scans: BTreeMap<ScanPath, Entry>,
+    scans: BTreeMap<ScanPath, Arc<Entry>>,
 }
 
 #[derive(Debug)]
@@ -66,36 +73,57 @@ struct Entry {
 }
 
 impl ArchiveLibrary {
-    /// The archive under `root`. `recipe` is the one in use, for colours and for what spectra need.
+    /// The archive under `root`. `recipe` is the one in use, for colours and for what spectra need; a stack of more than `most_bytes` is not opened.
     #[must_use]
-    pub fn new(root: PathBuf, recipe: Recipe) -> Self {
-        Self { root, recipe, index: Mutex::default(), maps: Mutex::default(), stacks: Mutex::default() }
+    pub fn new(root: PathBuf, recipe: Recipe, most_bytes: usize) -> Self {
+        Self {
+            root,
+            recipe,
+            most_bytes,
+            index: Mutex::default(),
+            refreshing: Mutex::default(),
+            opening: Mutex::default(),
+            maps: Mutex::default(),
+            stacks: Mutex::default(),
+        }
     }
 
-    /// How many scans there are; `None` where the archive cannot be read.
+    /// How many scans there were when somebody last looked; `None` where nobody has.
     #[must_use]
     pub fn count(&self) -> Option<usize> {
-        self.index().ok().map(|index| index.scans.len())
+        let index = self.lock_index();
+        index.looked.map(|_| index.scans.len())
     }
 
-    /// The index, fresh enough.
+    fn lock_index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index, fresh enough. One at a time looks at the folders; who comes meanwhile takes what is known, where anything is.
     fn index(&self) -> Result<MutexGuard<'_, Index>, LibraryError> {
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if index.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
-            let paths = archive::scans(&self.root).map_err(unreadable)?;
-            let mut before = std::mem::take(&mut index.scans);
-            for path in paths {
-                let folder = path.folder(&self.root);
-                let manifest = std::fs::metadata(folder.join(MANIFEST));
-                let Ok(seen) = manifest.and_then(|found| Ok((found.len(), found.modified()?))) else {
-                    continue;
-                };
-                let known = before.remove(&path).filter(|entry| entry.seen == seen);
-                let entry = known.or_else(|| self.read(&path, &folder, seen));
-                entry.into_iter().for_each(|entry| _ = index.scans.insert(path.clone(), entry));
-            }
-            index.looked = Some(Instant::now());
+        let looked = self.lock_index().looked;
+        if looked.is_some_and(|looked| looked.elapsed() <= FRESH) {
+            return Ok(self.lock_index());
         }
+        let turn = match looked {
+            Some(_) => self.refreshing.try_lock().ok(),
+            None => Some(self.refreshing.lock().unwrap_or_else(PoisonError::into_inner)),
+        };
+        let Some(_turn) = turn else { return Ok(self.lock_index()) };
+        if self.lock_index().looked != looked {
+            return Ok(self.lock_index());
+        }
+        let before = self.lock_index().scans.clone();
+        let mut scans = BTreeMap::new();
+        for path in archive::scans(&self.root).map_err(unreadable)? {
+            let folder = path.folder(&self.root);
+            let Some(seen) = seen(&folder) else { continue };
+            let known = before.get(&path).filter(|entry| entry.seen == seen).cloned();
+            let entry = known.or_else(|| self.read(&path, &folder, seen).map(Arc::new));
+            entry.into_iter().for_each(|entry| _ = scans.insert(path.clone(), entry));
+        }
+        let mut index = self.lock_index();
+        (index.scans, index.looked) = (scans, Some(Instant::now()));
         Ok(index)
     }
 
@@ -113,7 +141,19 @@ impl ArchiveLibrary {
             some(&shelved.sample),
             some(&shelved.region),
         ];
-        Some(Entry { seen, digest: found.sha256, words: words.join("\n").to_lowercase(), shelved })
+        // Pruning keeps the digest of a manifest, and other references have other colours.
+        let time = seen.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let start = |text: &str, n: usize| text.chars().take(n).collect::<String>();
+        let references = start(&self.recipe.references.sha256, 8);
+        let digest = format!("{}-{time:x}-{references}", start(&found.sha256, 16));
+        Some(Entry { seen, digest, words: words.join("\n").to_lowercase(), shelved })
+    }
+
+    /// A stack that is open.
+    fn sighted(&self, mark: &Shelfmark, digest: &str) -> Option<(Arc<Stack>, Arc<Optics>)> {
+        let stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = stacks.iter().find(|known| known.mark == *mark && known.digest == digest)?;
+        Some((Arc::clone(&known.stack), Arc::clone(&known.optics)))
     }
 
     fn label(&self, id: &str, index: usize) -> PhaseLabel {
@@ -185,23 +225,25 @@ impl ArchiveLibrary {
         })
     }
 
-    /// The folder of a scan, and the digest of its manifest as it is now.
-    fn find(&self, mark: &Shelfmark) -> Result<(PathBuf, String), LibraryError> {
+    /// The folder of a scan, and what is known of it as it is now.
+    fn find(&self, mark: &Shelfmark) -> Result<(PathBuf, Arc<Entry>), LibraryError> {
         let text = format!("beamline={}/date={}/scan={}", mark.beamline, mark.date, mark.name);
         let path = ScanPath::parse(&text).ok_or(LibraryError::Missing("scan"))?;
         let folder = path.folder(&self.root);
-        let seen =
-            std::fs::metadata(folder.join(MANIFEST)).and_then(|found| Ok((found.len(), found.modified()?)));
-        let seen = seen.map_err(|_| LibraryError::Missing("scan"))?;
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = index.scans.get(&path).filter(|entry| entry.seen == seen) {
-            return Ok((folder, entry.digest.clone()));
+        let seen = seen(&folder).ok_or(LibraryError::Missing("scan"))?;
+        if let Some(entry) = self.lock_index().scans.get(&path).filter(|entry| entry.seen == seen) {
+            return Ok((folder, Arc::clone(entry)));
         }
-        let entry = self.read(&path, &folder, seen).ok_or(LibraryError::Missing("scan"))?;
-        let digest = entry.digest.clone();
-        index.scans.insert(path, entry);
-        Ok((folder, digest))
+        let entry = Arc::new(self.read(&path, &folder, seen).ok_or(LibraryError::Missing("scan"))?);
+        self.lock_index().scans.insert(path, Arc::clone(&entry));
+        Ok((folder, entry))
     }
+}
+
+/// Size and time of the manifest in a folder.
+fn seen(folder: &Path) -> Option<(u64, SystemTime)> {
+    let found = std::fs::metadata(folder.join(MANIFEST)).ok()?;
+    Some((found.len(), found.modified().ok()?))
 }
 
 fn unreadable(error: impl std::fmt::Display) -> LibraryError {
@@ -219,6 +261,7 @@ impl Library for ArchiveLibrary {
         let mut found: Vec<&Entry> = index
             .scans
             .values()
+            .map(Arc::as_ref)
             .filter(|Entry { shelved, words, .. }| {
                 search.iter().all(|word| words.contains(word))
                     && same(&wanted.sample, shelved.sample.as_deref())
@@ -236,19 +279,16 @@ impl Library for ArchiveLibrary {
     }
 
     fn one(&self, mark: &Shelfmark) -> Result<Shelved, LibraryError> {
-        let (_, digest) = self.find(mark)?;
-        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let found =
-            index.scans.values().find(|entry| entry.digest == digest && entry.shelved.name == mark.name);
-        found.map(|entry| entry.shelved.clone()).ok_or(LibraryError::Missing("scan"))
+        self.find(mark).map(|(_, entry)| entry.shelved.clone())
     }
 
     fn digest(&self, mark: &Shelfmark) -> Result<String, LibraryError> {
-        self.find(mark).map(|(_, digest)| digest)
+        self.find(mark).map(|(_, entry)| entry.digest.clone())
     }
 
     fn open(&self, mark: &Shelfmark) -> Result<Opened, LibraryError> {
-        let (folder, digest) = self.find(mark)?;
+        let (folder, entry) = self.find(mark)?;
+        let digest = entry.digest.clone();
         {
             let maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((_, opened)) =
@@ -258,7 +298,7 @@ impl Library for ArchiveLibrary {
             }
         }
         let manifest = Manifest::read(&folder).map_err(unreadable)?;
-        let map = open_map(&folder, &manifest, |id| self.label(id, 0)).map_err(unreadable)?;
+        let map = open_map(&folder, &manifest, |index, id| self.label(id, index)).map_err(unreadable)?;
         let here = folder.join(STACK).exists();
         let where_else = || manifest.pruned.as_ref().and_then(|pruned| pruned.copy.clone());
         let why_no_spectra = (!here).then(|| match where_else() {
@@ -277,17 +317,26 @@ impl Library for ArchiveLibrary {
     }
 
     fn sight(&self, mark: &Shelfmark) -> Result<(Arc<Stack>, Arc<Optics>), LibraryError> {
-        let (folder, digest) = self.find(mark)?;
-        {
-            let stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = stacks.iter().find(|known| known.mark == *mark && known.digest == digest) {
-                return Ok((Arc::clone(&known.stack), Arc::clone(&known.optics)));
-            }
+        let (folder, entry) = self.find(mark)?;
+        let digest = entry.digest.clone();
+        if let Some(found) = self.sighted(mark, &digest) {
+            return Ok(found);
+        }
+        // Several who point at the same scan open it once.
+        let _turn = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = self.sighted(mark, &digest) {
+            return Ok(found);
         }
         let path = folder.join(STACK);
         if !path.exists() {
             let why = self.open(mark)?.why_no_spectra.unwrap_or_default();
             return Err(LibraryError::Gone(why));
+        }
+        let [ny, nx] = entry.shelved.shape;
+        let bytes = ny.saturating_mul(nx).saturating_mul(entry.shelved.energies).saturating_mul(VALUE_BYTES);
+        if bytes > self.most_bytes {
+            let what = "what was measured is too large to be opened here (limits.stack_bytes); phasewatch classify reads it";
+            return Err(LibraryError::Gone(what.to_owned()));
         }
         let recording = Recording::load(&path).map_err(unreadable)?;
         let mut stack = Stack::new(recording.plan.clone());
@@ -305,7 +354,9 @@ impl Library for ArchiveLibrary {
             stack: Arc::clone(&stack),
             optics: Arc::clone(&optics),
         });
-        let total = |stacks: &VecDeque<Sighted>| stacks.iter().map(|kept| kept.stack.bytes()).sum::<usize>();
+        let total = |stacks: &VecDeque<Sighted>| {
+            stacks.iter().map(|kept| kept.stack.bytes() + kept.optics.bytes()).sum::<usize>()
+        };
         while stacks.len() > 1 && total(&stacks) > KEPT_BYTES {
             stacks.pop_front();
         }

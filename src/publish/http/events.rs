@@ -97,7 +97,7 @@ struct Teller {
 struct Told {
     scans: BTreeMap<String, (Arc<ScanSummary>, Option<u64>)>,
     alerts: Option<Arc<ShownAlerts>>,
-    health: Option<(&'static str, usize)>,
+    health: Option<(&'static str, Vec<(String, String, bool)>)>,
 }
 
 impl Teller {
@@ -147,7 +147,10 @@ impl Teller {
         let first = self.told.health.is_none();
         let inner = &self.state.inner;
         let (status, troubles) = self.state.state();
-        if self.told.health.replace((status, troubles.len())) != Some((status, troubles.len())) {
+        let lines = troubles.iter().map(|t| (t.part.to_string(), t.what.clone(), t.grave)).collect();
+        let health = Some((status, lines));
+        if self.told.health != health {
+            self.told.health = health;
             self.waiting.push_back(("health", json!({ "status": status, "troubles": troubles.len() })));
         }
         let mut scans = BTreeMap::new();

@@ -23,6 +23,8 @@ pub struct Guard {
     token: Token,
     /// Whether reading wants the token, too.
     reading: bool,
+    /// Whether who reads has to know us by an address or name of ours.
+    by_name: bool,
 }
 
 impl std::fmt::Debug for Guard {
@@ -48,6 +50,8 @@ enum Token {
     Unknown,
 }
 
+const UNKNOWN_NAME: &str = "this name is not known here; set http.public_url, or use the address";
+
 /// Why a request is refused.
 pub(super) type Refusal = (StatusCode, &'static str);
 
@@ -61,7 +65,7 @@ impl Guard {
             let origin = format!("{}://{authority}", uri.scheme_str()?).to_lowercase();
             Some(Public { origin, host: authority.host().to_lowercase() })
         });
-        Self { public, token: Token::Open, reading: false }
+        Self { public, token: Token::Open, reading: false, by_name: false }
     }
 
     /// The same, asking for a token; with `None`, for one that nobody has.
@@ -77,6 +81,12 @@ impl Guard {
         Self { reading, ..self }
     }
 
+    /// The same, for a daemon that only this machine reaches: a page under a name that somebody leads here, or that lets another site's page ask, reads nothing.
+    #[must_use]
+    pub fn known_by_name(self) -> Self {
+        Self { by_name: true, ..self }
+    }
+
     /// Whether reading wants the token.
     pub(super) fn reading_wants_token(&self) -> bool {
         self.reading
@@ -84,7 +94,17 @@ impl Guard {
 
     /// Whether a request with these headers may read.
     pub(super) fn check_reading(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if self.reading { self.check_token(headers) } else { Ok(()) }
+        if self.reading {
+            return self.check_token(headers);
+        }
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_lowercase());
+        if self.by_name && !self.is_ours(&text(HOST.as_str()).unwrap_or_default()) {
+            return Err((StatusCode::MISDIRECTED_REQUEST, UNKNOWN_NAME));
+        }
+        if text("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+            return Err((StatusCode::FORBIDDEN, "another site's page may not do this"));
+        }
+        Ok(())
     }
 
     /// Whether a request with these headers may change something.
@@ -92,8 +112,7 @@ impl Guard {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_lowercase());
         let host = text(HOST.as_str()).unwrap_or_default();
         if !self.is_ours(&host) {
-            let what = "this name is not known here; set http.public_url, or use the address";
-            return Err((StatusCode::MISDIRECTED_REQUEST, what));
+            return Err((StatusCode::MISDIRECTED_REQUEST, UNKNOWN_NAME));
         }
         if text(ORIGIN.as_str()).is_some_and(|origin| !self.is_own_page(&origin, &host)) {
             return Err((StatusCode::FORBIDDEN, "another site's page may not do this"));
@@ -218,6 +237,18 @@ mod tests {
             guard.check_reading(&headers).err().map_or(200, |(status, _)| status.as_u16())
         };
         assert_eq!(read(&guard, None), 200, "who reads is not asked");
+        let mut foreign = HeaderMap::new();
+        foreign.insert("host", HeaderValue::from_static("evil.example:8787"));
+        let reading = |guard: &Guard, headers: &HeaderMap| {
+            guard.check_reading(headers).err().map_or(200, |(status, _)| status.as_u16())
+        };
+        assert_eq!(reading(&guard, &foreign), 200);
+        let local = guard.clone().known_by_name();
+        assert_eq!(reading(&local, &foreign), 421);
+        foreign.insert("host", HeaderValue::from_static("localhost:8787"));
+        assert_eq!(reading(&local, &foreign), 200);
+        foreign.insert("sec-fetch-site", HeaderValue::from_static("cross-site"));
+        assert_eq!(reading(&local, &foreign), 403);
         let closed = guard.with_reading(true);
         assert_eq!(read(&closed, None), 401);
         assert_eq!(read(&closed, Some("Bearer s3cr3")), 403);

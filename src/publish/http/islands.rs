@@ -13,6 +13,8 @@ use crate::stack::Stack;
 pub(super) const USUAL: usize = 3000;
 /// Most pixels.
 pub(super) const MOST: usize = 20_000;
+/// Answers that are kept.
+pub(super) const KEPT: usize = 4;
 /// Fewest points that make a plane.
 const FEWEST: usize = 3;
 /// Steps of the power iteration for one axis.
@@ -25,6 +27,9 @@ pub trait Latents: Send + Sync {
 
     /// What the model is called.
     fn name(&self) -> String;
+
+    /// Which content it has: another model of the same name has another.
+    fn version(&self) -> String;
 
     /// Latent means, row-major, NaN for a spectrum of which the model says nothing, with the length of a row. `od` and `sigma` hold one row of
     /// `energies_ev.len()` per pixel, NaN where there is no value.
@@ -44,6 +49,10 @@ impl Latents for NoLatents {
     }
 
     fn name(&self) -> String {
+        String::new()
+    }
+
+    fn version(&self) -> String {
         String::new()
     }
 

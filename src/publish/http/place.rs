@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::layers::{Layer, floats};
 use super::polygon::Polygon;
-use super::shown::{Place, Refused, Shown};
+use super::shown::{Place, Refused, Room, Shown};
 use super::{HttpState, csv, islands, matches, problem, view};
 use crate::classify::{NO_PHASE, NO_READINGS, Optics, PhaseMap, PlaceSpectrum, Status};
 use crate::publish::MeanSpectra;
@@ -150,7 +150,7 @@ async fn image(
     if let Some(known) = known(headers, shown, &tag) {
         return Ok(known);
     }
-    let bytes = state.aside(move || od_image(&stack, &optics, energy)).await?;
+    let bytes = state.aside(Room::Map, move || od_image(&stack, &optics, energy)).await?;
     Ok(tagged(shown, &tag, binary(Layer::Od, bytes)))
 }
 
@@ -199,7 +199,7 @@ async fn pixel_spectrum(
     let phases: Vec<usize> = phases.into_iter().filter(|&phase| phase != NO_PHASE).map(usize::from).collect();
     let place = {
         let optics = Arc::clone(&optics);
-        state.aside(move || optics.place(&stack, &[pixel], &phases)).await?
+        state.aside(Room::Map, move || optics.place(&stack, &[pixel], &phases)).await?
     };
     Ok((place, optics))
 }
@@ -352,7 +352,7 @@ async fn region_spectrum(
 ) -> Result<(PlaceSpectrum, Arc<Optics>), Refused> {
     let (stack, optics) = state.sight(shown).await?;
     let with = Arc::clone(&optics);
-    Ok((state.aside(move || with.place(&stack, &pixels, &[])).await?, optics))
+    Ok((state.aside(Room::Map, move || with.place(&stack, &pixels, &[])).await?, optics))
 }
 
 async fn region_json(State(state): State<HttpState>, place: Place, within: RegionQuery) -> Response {
@@ -434,10 +434,15 @@ async fn spectra_csv(State(state): State<HttpState>, place: Place) -> Response {
     answer(async {
         let shown = state.shown(&place).await?;
         let (stack, optics) = state.sight(&shown).await?;
+        if stack.plan().energies_ev.len() != shown.map.plan.energies_ev.len() {
+            let what = "the plan of this scan has just grown; ask again when the map shows it";
+            return Err(Box::new(problem(StatusCode::CONFLICT, what)));
+        }
         let name = format!("{}_spectra.csv", shown.map.plan.scan_id);
         let map = Arc::clone(&shown.map);
-        let text =
-            state.aside(move || csv::mean_spectra(&MeanSpectra::of(&optics.view(&stack), &map))).await?;
+        let text = state
+            .aside(Room::Map, move || csv::mean_spectra(&MeanSpectra::of(&optics.view(&stack), &map)))
+            .await?;
         Ok(csv::file(&name, text))
     })
     .await
@@ -461,15 +466,31 @@ async fn latent_json(
         if let Some(why) = &shown.why_no_islands {
             return Err(Box::new(problem(StatusCode::NOT_FOUND, why)));
         }
-        let tag = format!("{}-islands-{limit}", shown.revision);
+        let latents = Arc::clone(&state.inner.screen.islands);
+        let tag = format!("{}-islands-{limit}-{}", shown.revision, latents.version());
         if let Some(known) = known(&headers, &shown, &tag) {
             return Ok(known);
         }
-        let (stack, optics) = state.sight(&shown).await?;
-        let (latents, map) = (Arc::clone(&state.inner.screen.islands), Arc::clone(&shown.map));
-        let told = state.aside(move || islands::of(&map, &stack, &optics, latents.as_ref(), limit)).await?;
-        let told = told.map_err(|why| Box::new(problem(StatusCode::NOT_FOUND, &why)))?;
-        Ok(tagged(&shown, &tag, Json(told).into_response()))
+        // Ten pages ask for the same: the first works it out, the others wait for it.
+        let mut kept = state.inner.screen.kept_islands.lock().await;
+        let found = kept.iter().find(|(of, _)| *of == tag).map(|(_, told)| Arc::clone(told));
+        let told = match found {
+            Some(told) => told,
+            None => {
+                let (stack, optics) = state.sight(&shown).await?;
+                let map = Arc::clone(&shown.map);
+                let work = move || islands::of(&map, &stack, &optics, latents.as_ref(), limit);
+                let told = state.aside(Room::Map, work).await?;
+                let told = Arc::new(told.map_err(|why| Box::new(problem(StatusCode::NOT_FOUND, &why)))?);
+                kept.push_back((tag.clone(), Arc::clone(&told)));
+                while kept.len() > islands::KEPT {
+                    kept.pop_front();
+                }
+                told
+            }
+        };
+        drop(kept);
+        Ok(tagged(&shown, &tag, Json(told.as_ref()).into_response()))
     })
     .await
 }

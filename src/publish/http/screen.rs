@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Streams;
 use super::islands::{Latents, NoLatents};
-use super::shown::READERS;
+use super::shown::TURNS;
 use crate::publish::library::Library;
 
 /// What may be wished of the daemon, beyond alerts. Both may take a while and belong on a thread that may wait.
@@ -19,7 +19,7 @@ pub trait Wishes: Send + Sync {
     /// Why the file is not used.
     fn load_model(&self) -> Result<String, String>;
 
-    /// Archives what there is of a scan that is measured now; what comes later takes its place.
+    /// Archives what there is of a scan that is measured now; its whole archive takes the place of this one later.
     ///
     /// # Errors
     /// Why it cannot be.
@@ -59,8 +59,10 @@ pub(super) struct Staged {
     pub islands: Arc<dyn Latents>,
     pub system: Arc<dyn Fn() -> Value + Send + Sync>,
     pub wishes: Option<Arc<dyn Wishes>>,
-    /// Those who read the archive, or work out a spectrum.
-    pub readers: Arc<Semaphore>,
+    /// Turns of each [`super::shown::Room`].
+    pub turns: [Arc<Semaphore>; 3],
+    /// Islands that were worked out last, by what they are of; one at a time works them out.
+    pub kept_islands: tokio::sync::Mutex<std::collections::VecDeque<(String, Arc<Value>)>>,
     pub streams: Streams,
     /// The daemon stops: streams end.
     pub closing: CancellationToken,
@@ -69,14 +71,15 @@ pub(super) struct Staged {
 impl From<Screen> for Staged {
     fn from(screen: Screen) -> Self {
         let Screen { states, library, islands, system, wishes } = screen;
-        let readers = Arc::new(Semaphore::new(READERS));
+        let turns = TURNS.map(|turns| Arc::new(Semaphore::new(turns)));
         Self {
             states,
             library,
             islands,
             system,
             wishes,
-            readers,
+            turns,
+            kept_islands: tokio::sync::Mutex::default(),
             streams: Streams::default(),
             closing: CancellationToken::new(),
         }

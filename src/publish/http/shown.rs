@@ -1,6 +1,7 @@
 //! A scan as the screen shows it: on the board, or opened again from the archive. Both have the same routes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::StatusCode;
@@ -9,13 +10,28 @@ use axum::response::Response;
 
 use super::{HttpState, problem};
 use crate::classify::{Optics, PhaseMap};
-use crate::publish::BoardEntry;
 use crate::publish::library::{EnergyFacts, LibraryError, Opened, Shelfmark};
+use crate::publish::{BoardEntry, ScanState};
 use crate::scan::is_valid_id;
 use crate::stack::Stack;
 
-/// Scans of the archive that are opened or read at a time; others wait.
-pub(super) const READERS: usize = 2;
+/// Longest wait for a turn.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where work is done that takes longer than an answer may keep the runtime. Each kind has turns of its own: an archive on a mount that does not
+/// answer keeps nobody from looking at a running scan, or at what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// What is worked out of maps and stacks in memory.
+    Map,
+    /// What is read from the archive.
+    Archive,
+    /// What the daemon says of itself, and wishes.
+    Daemon,
+}
+
+/// Turns of each room at a time; others wait.
+pub(super) const TURNS: [usize; 3] = [2, 2, 4];
 
 pub(super) type Refused = Box<Response>;
 
@@ -80,7 +96,7 @@ impl HttpState {
                 });
                 Ok(Shown {
                     energies: facts(&map, stack.as_ref()),
-                    revision: format!("{:x}-{}", self.inner.encoder.epoch(), entry.revision),
+                    revision: format!("{:x}-{}", self.inner.encoder.epoch(), entry.map_revision),
                     live: !entry.summary.state.is_finished(),
                     map,
                     why_no_spectra,
@@ -117,7 +133,9 @@ impl HttpState {
 
     /// Where an archived scan of the board stands.
     fn shelfmark(&self, entry: &BoardEntry) -> Option<Shelfmark> {
-        let folder = entry.summary.archive_path.as_deref()?;
+        // Before that, what lies there may be an earlier archive.
+        let folder =
+            entry.summary.archive_path.as_deref().filter(|_| entry.summary.state == ScanState::Archived)?;
         self.inner.screen.library.as_ref()?.shelfmark(folder)
     }
 
@@ -130,7 +148,7 @@ impl HttpState {
         let Some(library) = self.inner.screen.library.clone() else {
             return Err(refuse(StatusCode::NOT_FOUND, "there is no archive here"));
         };
-        self.aside(move || work(library.as_ref())).await?.map_err(|error| {
+        self.aside(Room::Archive, move || work(library.as_ref())).await?.map_err(|error| {
             let status = match &error {
                 LibraryError::Missing(_) => StatusCode::NOT_FOUND,
                 LibraryError::Gone(_) => StatusCode::GONE,
@@ -143,10 +161,14 @@ impl HttpState {
     /// Does something that takes longer than an answer may keep the runtime, a few at a time.
     pub(super) async fn aside<T: Send + 'static>(
         &self,
+        room: Room,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refused> {
         let failed = || Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, "this failed; the log says why"));
-        let permit = Arc::clone(&self.inner.screen.readers).acquire_owned().await.map_err(|_| failed())?;
+        let busy =
+            || Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "too much is asked at once; try again"));
+        let turn = Arc::clone(&self.inner.screen.turns[room as usize]).acquire_owned();
+        let permit = tokio::time::timeout(PATIENCE, turn).await.map_err(|_| busy())?.map_err(|_| failed())?;
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             work()

@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::screen::Wishes;
-use super::shown::{Place, Refused};
+use super::shown::{Place, Refused, Room};
 use super::{HttpState, problem};
 
 pub(super) fn routes() -> Router<HttpState> {
@@ -42,7 +42,8 @@ async fn grant(
         super::alerts::nothing_more(state, headers, body).await?;
         let none = || Box::new(problem(StatusCode::NOT_FOUND, "this cannot be wished here"));
         let wishes = state.inner.screen.wishes.clone().ok_or_else(none)?;
-        let granted: Result<String, String> = state.aside(move || wish(wishes.as_ref())).await?;
+        let granted: Result<String, String> =
+            state.aside(Room::Daemon, move || wish(wishes.as_ref())).await?;
         let refused = |what: String| -> Refused { Box::new(problem(StatusCode::CONFLICT, &what)) };
         granted.map_err(refused).map(|state| Json(json!({ "state": state })).into_response())
     };
