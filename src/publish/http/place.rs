@@ -61,14 +61,14 @@ fn stamped(shown: &Shown, mut response: Response) -> Response {
 }
 
 /// What the client has already is not sent again.
-fn known(headers: &HeaderMap, shown: &Shown, tag: &str) -> Option<Response> {
+pub(super) fn known(headers: &HeaderMap, shown: &Shown, tag: &str) -> Option<Response> {
     let etag = format!("\"{tag}\"");
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag));
     known.then(|| tagged(shown, tag, StatusCode::NOT_MODIFIED.into_response()))
 }
 
 /// An answer with its tag, and with what it is of.
-fn tagged(shown: &Shown, tag: &str, mut response: Response) -> Response {
+pub(super) fn tagged(shown: &Shown, tag: &str, mut response: Response) -> Response {
     if let Ok(value) = format!("\"{tag}\"").parse() {
         response.headers_mut().insert(header::ETAG, value);
     }
@@ -116,13 +116,14 @@ async fn layer(
             return Err(missing());
         }
         if layer == Layer::Od {
-            return image(&state, &headers, &shown, energy).await;
+            return image(&state, &headers, &place, &shown, energy).await;
         }
         let tag = format!("{}-{}", shown.revision, layer.name());
         if let Some(known) = known(&headers, &shown, &tag) {
             return Ok(known);
         }
-        let bytes = layer.bytes(&shown.map).ok_or_else(missing)?;
+        let make = async { layer.bytes(&shown.map).ok_or_else(missing) };
+        let bytes = state.inner.screen.answers.get(&place, &tag, make).await?;
         Ok(tagged(&shown, &tag, binary(layer, bytes)))
     })
     .await
@@ -138,6 +139,7 @@ fn binary(layer: Layer, bytes: Bytes) -> Response {
 async fn image(
     state: &HttpState,
     headers: &HeaderMap,
+    place: &Place,
     shown: &Shown,
     energy: Option<usize>,
 ) -> Result<Response, Refused> {
@@ -150,7 +152,8 @@ async fn image(
     if let Some(known) = known(headers, shown, &tag) {
         return Ok(known);
     }
-    let bytes = state.aside(move || od_image(&stack, &optics, energy)).await?;
+    let make = state.aside(move || od_image(&stack, &optics, energy));
+    let bytes = state.inner.screen.answers.get(place, &tag, make).await?;
     Ok(tagged(shown, &tag, binary(Layer::Od, bytes)))
 }
 
@@ -461,15 +464,22 @@ async fn latent_json(
         if let Some(why) = &shown.why_no_islands {
             return Err(Box::new(problem(StatusCode::NOT_FOUND, why)));
         }
-        let tag = format!("{}-islands-{limit}", shown.revision);
+        let latents = Arc::clone(&state.inner.screen.islands);
+        let model = short_digest(latents.name().as_bytes());
+        let tag = format!("{}-islands-{model}-{limit}", shown.revision);
         if let Some(known) = known(&headers, &shown, &tag) {
             return Ok(known);
         }
-        let (stack, optics) = state.sight(&shown).await?;
-        let (latents, map) = (Arc::clone(&state.inner.screen.islands), Arc::clone(&shown.map));
-        let told = state.aside(move || islands::of(&map, &stack, &optics, latents.as_ref(), limit)).await?;
-        let told = told.map_err(|why| Box::new(problem(StatusCode::NOT_FOUND, &why)))?;
-        Ok(tagged(&shown, &tag, Json(told).into_response()))
+        let make = async {
+            let (stack, optics) = state.sight(&shown).await?;
+            let map = Arc::clone(&shown.map);
+            let told =
+                state.aside(move || islands::of(&map, &stack, &optics, latents.as_ref(), limit)).await?;
+            let told = told.map_err(|why| Box::new(problem(StatusCode::NOT_FOUND, &why)))?;
+            Ok::<_, Refused>(Bytes::from(serde_json::to_vec(&told).unwrap_or_default()))
+        };
+        let body = state.inner.screen.answers.get(&place, &tag, make).await?;
+        Ok(tagged(&shown, &tag, ([(header::CONTENT_TYPE, "application/json")], body).into_response()))
     })
     .await
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Answers;
 use super::events::Streams;
 use super::islands::{Latents, NoLatents};
 use super::shown::READERS;
@@ -62,6 +63,8 @@ pub(super) struct Staged {
     /// Those who read the archive, or work out a spectrum.
     pub readers: Arc<Semaphore>,
     pub streams: Streams,
+    /// What was asked for, for others who ask the same.
+    pub answers: Answers,
     /// The daemon stops: streams end.
     pub closing: CancellationToken,
 }
@@ -78,6 +81,7 @@ impl From<Screen> for Staged {
             wishes,
             readers,
             streams: Streams::default(),
+            answers: Answers::default(),
             closing: CancellationToken::new(),
         }
     }
