@@ -57,6 +57,11 @@ fn a_scan_is_seen_from_its_first_energy_to_the_archive() {
         let [board, archive] = [base, &shelved].map(|base| rig.get(&format!("{base}/layers/{layer}.bin")));
         assert_eq!(board, archive, "{layer}");
     }
+    for asset in ["phase_map.parquet", "phase_map.png", "phase_map.arrow", "spectra.arrow"] {
+        let [board, archive] = [base, &shelved].map(|base| rig.get(&format!("{base}/{asset}")));
+        assert!(!archive.is_empty() && archive[..4] == board[..4], "{asset}");
+    }
+    assert_eq!(http::get(rig.http, &format!("{shelved}/manifest.json")).status, 404, "it is among the files");
     let same = json_of(&rig, &format!("{shelved}/pixel.json?row=1&column=1"));
     assert_eq!(same["spectrum"], later["spectrum"]);
     let files = list["scans"][0]["files"].as_array().unwrap();
