@@ -7,6 +7,7 @@
 //! The page takes nothing from elsewhere, and its content security policy says so.
 
 mod alerts;
+mod answers;
 mod asset;
 mod csv;
 mod door;

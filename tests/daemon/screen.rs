@@ -57,6 +57,11 @@ fn a_scan_is_seen_from_its_first_energy_to_the_archive() {
         let [board, archive] = [base, &shelved].map(|base| rig.get(&format!("{base}/layers/{layer}.bin")));
         assert_eq!(board, archive, "{layer}");
     }
+    for asset in ["phase_map.parquet", "phase_map.png", "phase_map.arrow", "spectra.arrow"] {
+        let [board, archive] = [base, &shelved].map(|base| rig.get(&format!("{base}/{asset}")));
+        assert!(!archive.is_empty() && archive[..4] == board[..4], "{asset}");
+    }
+    assert_eq!(http::get(rig.http, &format!("{shelved}/manifest.json")).status, 404, "it is among the files");
     let same = json_of(&rig, &format!("{shelved}/pixel.json?row=1&column=1"));
     assert_eq!(same["spectrum"], later["spectrum"]);
     let files = list["scans"][0]["files"].as_array().unwrap();
@@ -87,9 +92,7 @@ fn an_operator_has_a_running_scan_archived_and_nothing_is_lost() {
     assert_eq!(http::post(rig.http, path, &[], "{}").status, 401);
     let bearer = bearer(&rig);
     assert_eq!(http::post(rig.http, path, &[&bearer], "{}").status, 200);
-    let early = until("an early archive", || {
-        rig.scan("now").filter(|scan| scan["archive_path"].is_string())
-    });
+    let early = until("an early archive", || rig.scan("now").filter(|scan| scan["archive_path"].is_string()));
     assert_eq!((&early["state"], &early["outcome"]), (&json!("running"), &Value::Null), "{early}");
     let path_of = |scan: &Value| std::path::PathBuf::from(scan["archive_path"].as_str().unwrap());
     let manifest = crate::table::manifest(&path_of(&early));

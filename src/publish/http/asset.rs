@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::publish::{BoardEntry, PublishError, ipc, parquet, picture, table};
+use crate::classify::PhaseMap;
+use crate::publish::{BoardEntry, MeanSpectra, PublishError, ipc, parquet, picture, table};
 
 /// A table or picture of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,10 +67,18 @@ impl Asset {
     pub(super) fn encode(self, entry: &BoardEntry) -> Result<Bytes, AssetError> {
         let gone = AssetError::Gone(self.name());
         if self == Self::SpectraArrow {
-            let spectra = entry.spectra.as_ref().ok_or(gone)?;
-            return Ok(ipc::stream(&spectra.table()?)?);
+            return Self::of_spectra(entry.spectra.as_ref().ok_or(gone)?);
         }
-        let map = entry.map.as_ref().ok_or(gone)?;
+        self.of_map(entry.map.as_ref().ok_or(gone)?)
+    }
+
+    /// The same of spectra alone.
+    pub(super) fn of_spectra(spectra: &MeanSpectra) -> Result<Bytes, AssetError> {
+        Ok(ipc::stream(&spectra.table()?)?)
+    }
+
+    /// The same of a map alone, which has no [`Asset::SpectraArrow`].
+    pub(super) fn of_map(self, map: &PhaseMap) -> Result<Bytes, AssetError> {
         match self {
             Self::MapPng => Ok(picture::png(map)?.into()),
             Self::InpaintedPng => Ok(picture::inpainted_png(map)?.into()),
@@ -78,7 +87,8 @@ impl Asset {
                 parquet::write(&mut bytes, &table::phase_map(map)?)?;
                 Ok(bytes.into())
             }
-            Self::MapArrow | Self::SpectraArrow => Ok(ipc::stream(&table::phase_map(map)?)?),
+            Self::MapArrow => Ok(ipc::stream(&table::phase_map(map)?)?),
+            Self::SpectraArrow => Err(AssetError::Gone(self.name())),
         }
     }
 }

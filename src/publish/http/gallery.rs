@@ -14,10 +14,12 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::shown::{Place, Refused};
+use super::asset::Asset;
+use super::place::{known, tagged};
+use super::shown::{Place, Refused, Room};
 use super::{HttpState, matches, problem};
 use crate::publish::library::{MOST_LISTED, Wanted};
-use crate::publish::picture;
+use crate::publish::{MeanSpectra, picture};
 
 /// Scans in one answer, where nobody says.
 const USUAL: usize = 60;
@@ -34,6 +36,7 @@ pub(super) fn routes() -> Router<HttpState> {
         .route(&format!("{base}/damage.json"), get(damage))
         .route(&format!("{base}/thumbnail.png"), get(thumbnail))
         .route(&format!("{base}/files/{{file}}"), get(file))
+        .route(&format!("{base}/{{asset}}"), get(asset))
 }
 
 fn bad(what: &str) -> Refused {
@@ -116,6 +119,40 @@ async fn thumbnail(State(state): State<HttpState>, headers: HeaderMap, place: Pl
             })
             .await?;
         Ok(([(header::CONTENT_TYPE, "image/png".to_owned()), (header::ETAG, etag)], bytes).into_response())
+    })
+    .await
+}
+
+/// A table or picture, as a scan on the board has it.
+async fn asset(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+    place: Place,
+    path: Result<Path<std::collections::HashMap<String, String>>, PathRejection>,
+) -> Response {
+    answer(async {
+        let name = path.ok().and_then(|Path(mut path)| path.remove("asset")).unwrap_or_default();
+        let missing = || Box::new(problem(StatusCode::NOT_FOUND, "no such table or picture"));
+        let asset = Asset::from_name(&name).ok_or_else(missing)?;
+        let shown = state.shown(&place).await?;
+        let tag = format!("{}-{name}", shown.revision);
+        if let Some(known) = known(&headers, &shown, &tag) {
+            return Ok(known);
+        }
+        let map = std::sync::Arc::clone(&shown.map);
+        let made = if asset == Asset::SpectraArrow {
+            let (stack, optics) = state.sight(&shown).await?;
+            state.aside(Room::Map, move || Asset::of_spectra(&MeanSpectra::of(&optics.view(&stack), &map))).await?
+        } else {
+            state.aside(Room::Map, move || asset.of_map(&map)).await?
+        };
+        let bytes = made.map_err(|error| {
+            tracing::error!(%error, asset = name, "could not be encoded");
+            let what = "could not be encoded; the log says why";
+            Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, what))
+        })?;
+        let kind = asset.content_type().to_owned();
+        Ok(tagged(&shown, &tag, ([(header::CONTENT_TYPE, kind)], bytes).into_response()))
     })
     .await
 }

@@ -13,8 +13,6 @@ use crate::stack::Stack;
 pub(super) const USUAL: usize = 3000;
 /// Most pixels.
 pub(super) const MOST: usize = 20_000;
-/// Answers that are kept.
-pub(super) const KEPT: usize = 4;
 /// Fewest points that make a plane.
 const FEWEST: usize = 3;
 /// Steps of the power iteration for one axis.

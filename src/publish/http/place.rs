@@ -61,14 +61,14 @@ fn stamped(shown: &Shown, mut response: Response) -> Response {
 }
 
 /// What the client has already is not sent again.
-fn known(headers: &HeaderMap, shown: &Shown, tag: &str) -> Option<Response> {
+pub(super) fn known(headers: &HeaderMap, shown: &Shown, tag: &str) -> Option<Response> {
     let etag = format!("\"{tag}\"");
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag));
     known.then(|| tagged(shown, tag, StatusCode::NOT_MODIFIED.into_response()))
 }
 
 /// An answer with its tag, and with what it is of.
-fn tagged(shown: &Shown, tag: &str, mut response: Response) -> Response {
+pub(super) fn tagged(shown: &Shown, tag: &str, mut response: Response) -> Response {
     if let Ok(value) = format!("\"{tag}\"").parse() {
         response.headers_mut().insert(header::ETAG, value);
     }
@@ -116,13 +116,14 @@ async fn layer(
             return Err(missing());
         }
         if layer == Layer::Od {
-            return image(&state, &headers, &shown, energy).await;
+            return image(&state, &headers, &place, &shown, energy).await;
         }
         let tag = format!("{}-{}", shown.revision, layer.name());
         if let Some(known) = known(&headers, &shown, &tag) {
             return Ok(known);
         }
-        let bytes = layer.bytes(&shown.map).ok_or_else(missing)?;
+        let make = async { layer.bytes(&shown.map).ok_or_else(missing) };
+        let bytes = state.inner.screen.answers.get(&place, &tag, make).await?;
         Ok(tagged(&shown, &tag, binary(layer, bytes)))
     })
     .await
@@ -138,6 +139,7 @@ fn binary(layer: Layer, bytes: Bytes) -> Response {
 async fn image(
     state: &HttpState,
     headers: &HeaderMap,
+    place: &Place,
     shown: &Shown,
     energy: Option<usize>,
 ) -> Result<Response, Refused> {
@@ -150,7 +152,8 @@ async fn image(
     if let Some(known) = known(headers, shown, &tag) {
         return Ok(known);
     }
-    let bytes = state.aside(Room::Map, move || od_image(&stack, &optics, energy)).await?;
+    let make = state.aside(Room::Map, move || od_image(&stack, &optics, energy));
+    let bytes = state.inner.screen.answers.get(place, &tag, make).await?;
     Ok(tagged(shown, &tag, binary(Layer::Od, bytes)))
 }
 
@@ -467,30 +470,23 @@ async fn latent_json(
             return Err(Box::new(problem(StatusCode::NOT_FOUND, why)));
         }
         let latents = Arc::clone(&state.inner.screen.islands);
-        let tag = format!("{}-islands-{limit}-{}", shown.revision, latents.version());
+        // Another model under the same name has other islands.
+        let model = latents.version();
+        let tag = format!("{}-islands-{model}-{limit}", shown.revision);
         if let Some(known) = known(&headers, &shown, &tag) {
             return Ok(known);
         }
-        // Ten pages ask for the same: the first works it out, the others wait for it.
-        let mut kept = state.inner.screen.kept_islands.lock().await;
-        let found = kept.iter().find(|(of, _)| *of == tag).map(|(_, told)| Arc::clone(told));
-        let told = match found {
-            Some(told) => told,
-            None => {
-                let (stack, optics) = state.sight(&shown).await?;
-                let map = Arc::clone(&shown.map);
-                let work = move || islands::of(&map, &stack, &optics, latents.as_ref(), limit);
-                let told = state.aside(Room::Map, work).await?;
-                let told = Arc::new(told.map_err(|why| Box::new(problem(StatusCode::NOT_FOUND, &why)))?);
-                kept.push_back((tag.clone(), Arc::clone(&told)));
-                while kept.len() > islands::KEPT {
-                    kept.pop_front();
-                }
-                told
-            }
+        let make = async {
+            let (stack, optics) = state.sight(&shown).await?;
+            let map = Arc::clone(&shown.map);
+            let told = state
+                .aside(Room::Map, move || islands::of(&map, &stack, &optics, latents.as_ref(), limit))
+                .await?;
+            let told = told.map_err(|why| Box::new(problem(StatusCode::NOT_FOUND, &why)))?;
+            Ok::<_, Refused>(Bytes::from(serde_json::to_vec(&told).unwrap_or_default()))
         };
-        drop(kept);
-        Ok(tagged(&shown, &tag, Json(told.as_ref()).into_response()))
+        let body = state.inner.screen.answers.get(&place, &tag, make).await?;
+        Ok(tagged(&shown, &tag, ([(header::CONTENT_TYPE, "application/json")], body).into_response()))
     })
     .await
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Answers;
 use super::events::Streams;
 use super::islands::{Latents, NoLatents};
 use super::shown::TURNS;
@@ -61,9 +62,9 @@ pub(super) struct Staged {
     pub wishes: Option<Arc<dyn Wishes>>,
     /// Turns of each [`super::shown::Room`].
     pub turns: [Arc<Semaphore>; 3],
-    /// Islands that were worked out last, by what they are of; one at a time works them out.
-    pub kept_islands: tokio::sync::Mutex<std::collections::VecDeque<(String, Arc<Value>)>>,
     pub streams: Streams,
+    /// What was asked for, for others who ask the same.
+    pub answers: Answers,
     /// The daemon stops: streams end.
     pub closing: CancellationToken,
 }
@@ -79,8 +80,8 @@ impl From<Screen> for Staged {
             system,
             wishes,
             turns,
-            kept_islands: tokio::sync::Mutex::default(),
             streams: Streams::default(),
+            answers: Answers::default(),
             closing: CancellationToken::new(),
         }
     }

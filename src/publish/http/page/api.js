@@ -38,13 +38,22 @@ export function takeClock(response) {
 /** The daemon's time now, ms. */
 export const now = () => Date.now() + skewMs;
 
+/** A part of an address; as it is where it is not encoded as it should be. @param {string} text */
+export function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /**
  * Takes a token from the address (`#token=...`), and out of it, or what was kept.
  */
 export function takeToken() {
   const match = /(?:^#|&)token=([^&]*)/.exec(location.hash);
   if (match) {
-    token = decodeURIComponent(match[1]);
+    token = decoded(match[1]);
     store(sessionStorage, token);
     const rest = location.hash.replace(/(^#|&)token=[^&]*/, "$1").replace(/^#&?/, "#");
     history.replaceState(null, "", location.pathname + location.search + (rest === "#" ? "" : rest));

@@ -60,7 +60,7 @@ export class Follower {
       } catch (error) {
         if (isWithdrawn(signal)) return;
         this.failed(error);
-        if (!(error instanceof HttpError && error.status === 404)) this.#had = "";
+        if (!(error instanceof HttpError && (error.status === 404 || error.status === 410))) this.#had = "";
       }
     });
   }

@@ -53,10 +53,15 @@ class Pictures {
     }
   }
 
-  close() {
+  /** Lets go of all pictures: others are wanted. */
+  clear() {
     this.#waiting = [];
+    for (const url of this.#urls.splice(0)) URL.revokeObjectURL(url);
+  }
+
+  close() {
+    this.clear();
     this.#abort.abort();
-    for (const url of this.#urls) URL.revokeObjectURL(url);
   }
 }
 
@@ -123,6 +128,7 @@ export class HistoryView {
         const cards = scans.map((scan) => this.#card(scan));
         if (anew) {
           for (const end of this.#ends.splice(1)) end();
+          this.#pictures.clear();
           fill(this.list, ...cards.map((card) => card.element));
         } else this.list.append(...cards.map((card) => card.element));
         for (const card of cards) card.watch();
@@ -139,13 +145,15 @@ export class HistoryView {
   /** @param {Archived} scan */
   #card(scan) {
     const image = h("img", { alt: "", width: 160, height: 160 });
-    const tick = h("input", { type: "checkbox", "aria-label": `Compare ${scan.name}`, on: { change: () => this.#choose(scan, tick) } });
-    tick.checked = this.#chosen.has(scan.base);
+    // Nothing is served out of the quarantine.
+    const { base } = scan;
+    const tick = h("input", { type: "checkbox", "aria-label": `Compare ${scan.name}`, on: { change: () => base !== null && this.#choose(scan, base, tick) } });
+    tick.checked = base !== null && this.#chosen.has(base);
     const tags = [...(scan.simulated ? ["simulated"] : []), ...archiveTags(scan)];
     const element = h("li", { class: "scan-card", data: { test: "scan-card" } },
-      h("a", { class: "picture", href: addressOf(scan.base), "aria-label": `Open ${scan.name}` }, image),
+      base === null ? h("span", { class: "picture" }, image) : h("a", { class: "picture", href: addressOf(base), "aria-label": `Open ${scan.name}` }, image),
       h("div", { class: "scan-about" },
-        h("p", { class: "title-row" }, h("a", { href: addressOf(scan.base), text: scan.name }), h("label", { class: "tick" }, tick, "compare")),
+        h("p", { class: "title-row" }, base === null ? h("span", { text: scan.name }) : h("a", { href: addressOf(base), text: scan.name }), base !== null && h("label", { class: "tick" }, tick, "compare")),
         h("p", { class: "quiet", text: [scan.sample, scan.region].filter(Boolean).join(", ") || "no sample named" }),
         fractionBar(scan.fractions),
         h("p", { class: "quiet value", text: `${moment(scan.started)} · ${scan.shape[1]} × ${scan.shape[0]} · ${scan.energies} energies${scan.coverage < 0.999 ? `, ${percent(scan.coverage, 0)}` : ""}` }),
@@ -155,18 +163,19 @@ export class HistoryView {
       const end = watchSight(image, (seen) => {
         if (!seen) return;
         end();
-        this.#pictures.want(`${scan.base}/thumbnail.png`, image);
+        if (base === null) image.classList.add("none");
+        else this.#pictures.want(`${base}/thumbnail.png`, image);
       });
       this.#ends.push(end);
     };
     return { element, watch };
   }
 
-  /** @param {Archived} scan @param {HTMLInputElement} tick */
-  #choose(scan, tick) {
-    if (!tick.checked) this.#chosen.delete(scan.base);
+  /** @param {Archived} scan @param {string} base @param {HTMLInputElement} tick */
+  #choose(scan, base, tick) {
+    if (!tick.checked) this.#chosen.delete(base);
     else {
-      this.#chosen.set(scan.base, scan.name);
+      this.#chosen.set(base, scan.name);
       const [first] = this.#chosen.keys();
       if (this.#chosen.size > 2) this.#chosen.delete(first);
       for (const box of this.list.querySelectorAll("input")) box.checked = [...this.#chosen.values()].some((name) => box.getAttribute("aria-label") === `Compare ${name}`);

@@ -114,6 +114,8 @@ export class MapCard {
   /** @param {Uint8Array|null} lit */
   light(lit) {
     this.#lit = lit;
+    if (lit) document.body.dataset.lit = String(lit.reduce((sum, one) => sum + one, 0));
+    else delete document.body.dataset.lit;
     this.paint(null);
   }
 

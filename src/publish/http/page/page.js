@@ -1,7 +1,7 @@
 // @ts-check
 // The page: where one is, which view that is, keys, theme, and what is said above everything else.
 
-import { newToken, takeToken } from "./api.js";
+import { decoded, newToken, takeToken } from "./api.js";
 import { showAlarms } from "./alarm.js";
 import { showCriticalBar } from "./alerts.js";
 import { CompareView } from "./compare.js";
@@ -24,7 +24,7 @@ let address = "";
 function archived(parts) {
   document.body.dataset.generation = "0";
   const view = new ScanView(`/api/v1/archive/${parts.join("/")}`, "", [h("a", { class: "button small", href: HistoryView.last, text: "Back to the history" })]);
-  return { element: view.element, name: decodeURIComponent(parts[2]), close: () => view.close(), scanView: view };
+  return { element: view.element, name: decoded(parts[2]), close: () => view.close(), scanView: view };
 }
 
 /** @returns {Screen} */
@@ -33,12 +33,14 @@ function screenOf() {
   const [view, ...rest] = path.split("/");
   if (view === "history") return new HistoryView(new URLSearchParams(query));
   if (view === "archive" && rest.length === 3) return archived(rest);
-  if (view === "compare" && rest.length === 2) return new CompareView(rest.map(decodeURIComponent));
+  if (view === "compare" && rest.length === 2) return new CompareView(rest.map(decoded));
   if (view === "system") return new SystemView();
-  return new LiveView(view === "live" && rest[0] ? decodeURIComponent(rest[0]) : "");
+  return new LiveView(view === "live" && rest[0] ? decoded(rest[0]) : "");
 }
 
 function route() {
+  // One may be pasted into an open tab.
+  if (location.hash.includes("token=")) takeToken();
   // The search of the history writes itself into the address; that is no other place.
   const wanted = location.hash.split("?")[0];
   if (screen && wanted === address) return;

@@ -100,6 +100,7 @@ export class ScanView {
   }
 
   close() {
+    delete document.body.dataset.lit;
     for (const end of this.#ends) end();
     for (const part of [this.data, this.card, this.islands, this.trends, this.damage, this.alerts]) part.close();
   }
@@ -197,7 +198,6 @@ export class ScanView {
     if (!pixels || !view) return this.card.light(null);
     const lit = new Uint8Array(view.shape[0] * view.shape[1]);
     for (const index of pixels) lit[index] = 1;
-    document.body.dataset.lit = String(pixels.length);
     this.card.light(lit);
   }
 

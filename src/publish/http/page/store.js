@@ -101,6 +101,9 @@ export function refreshHealth() {
   });
 }
 
+/** Scans that are kept in mind, as many as the daemon keeps. */
+const MOST_SCANS = 256;
+
 /** @param {string} event @param {any} data */
 function heard(event, data) {
   if (event === "connected") {
@@ -111,6 +114,10 @@ function heard(event, data) {
   }
   if (event === "scan" && data) {
     state.scans.set(data.scan_id, data);
+    // The daemon's board forgets the oldest, too.
+    const ended = [...state.scans.values()].filter((scan) => scan.state === "archived" || scan.state === "ended");
+    ended.sort((a, b) => a.started.localeCompare(b.started));
+    for (const scan of ended.slice(0, Math.max(0, state.scans.size - MOST_SCANS))) state.scans.delete(scan.scan_id);
     state.scansKnown = true;
     emit("scans");
   }

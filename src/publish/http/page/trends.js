@@ -1,7 +1,7 @@
 // @ts-check
 // How it went: fractions by energy, drift, I0, energy offset and dose of this scan; fractions of the scans of the same place.
 
-import { HttpError, Latest, getJson, isWithdrawn, why } from "./api.js";
+import { Latest, getJson, isWithdrawn, why } from "./api.js";
 import { Chart, stacked } from "./chart.js";
 import { fill, h, rgb } from "./dom.js";
 import { Follower } from "./follower.js";
@@ -43,11 +43,13 @@ export class TrendsPanel {
     this.i0 = card("Incident intensity", this.#i0);
     this.grid = h("div", { class: "chart-grid" }, ...this.course, this.drift, this.i0, h("div", { class: "trend" }, this.sameTitle, this.same));
     this.element = h("section", { class: "card trends", "aria-label": "Trends", test: "trends" }, h("header", {}, h("h2", { text: "Trends" })), this.note, this.grid);
-    this.follower = new Follower(this.element, PAUSE_MS, (signal) => this.#load(signal), (error) => {
-      for (const one of this.course) one.hidden = true;
-      const gone = error instanceof HttpError && error.status === 404;
-      this.note.textContent = gone ? "How the fractions came about is kept for scans on the board only." : `No trends: ${why(error)}.`;
-    });
+    this.follower = new Follower(this.element, PAUSE_MS, (signal) => this.#load(signal), (error) => this.#noCourse(`No trends: ${why(error)}.`));
+  }
+
+  /** @param {string} reason */
+  #noCourse(reason) {
+    for (const one of this.course) one.hidden = true;
+    this.note.textContent = reason;
   }
 
   close() {
@@ -65,6 +67,7 @@ export class TrendsPanel {
     const view = this.view();
     if (!view) return;
     this.#energies(view);
+    if (this.base.startsWith("/api/v1/archive/")) return this.#noCourse("How the fractions came about is kept for scans on the board only.");
     /** @type {{ points: TrendPoint[] }} */
     const { points } = await getJson(`${this.base}/trend.json`, { signal });
     for (const one of this.course) one.hidden = false;
@@ -153,7 +156,8 @@ export class TrendsPanel {
 
 /** @param {Archived} scan @param {string} here */
 function row(scan, here) {
-  const link = h("a", { href: `#${scan.base.replace("/api/v1", "")}`, text: scan.name });
+  // Nothing is served out of the quarantine.
+  const link = scan.base === null ? h("span", { text: scan.name }) : h("a", { href: `#${scan.base.replace("/api/v1", "")}`, text: scan.name });
   return h("li", { class: scan.scan_id === here ? "here" : "" }, link, h("span", { class: "quiet", text: moment(scan.started) }), fractionBar(scan.fractions), h("span", { class: "value", text: scan.dose_mgy === null ? "" : `${number(scan.dose_mgy, 2)} MGy` }));
 }
 
