@@ -1,11 +1,12 @@
 //! The archive as the screen reads it: an index of the manifests, and the scans that were opened last.
 //!
-//! The index is brought up to date when somebody asks and it is some seconds old; of a folder only the size and time of its manifest are looked at
+//! The index is brought up to date when somebody asks and it is some seconds old, or the archive grew; of a folder only the size and time of its manifest are looked at
 //! again. What was opened is kept within [`KEPT_BYTES`], the oldest goes first. Nothing is served but what a manifest names, from folders below the root,
 //! and nothing out of the quarantine.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,6 +39,8 @@ pub struct ArchiveLibrary {
     root: PathBuf,
     recipe: Recipe,
     index: Mutex<Index>,
+    /// Whether there is something new since the index was looked at.
+    grew: AtomicBool,
     maps: Mutex<VecDeque<(Shelfmark, Opened)>>,
     stacks: Mutex<VecDeque<Sighted>>,
 }
@@ -69,7 +72,8 @@ impl ArchiveLibrary {
     /// The archive under `root`. `recipe` is the one in use, for colours and for what spectra need.
     #[must_use]
     pub fn new(root: PathBuf, recipe: Recipe) -> Self {
-        Self { root, recipe, index: Mutex::default(), maps: Mutex::default(), stacks: Mutex::default() }
+        let (index, grew, maps, stacks) = Default::default();
+        Self { root, recipe, index, grew, maps, stacks }
     }
 
     /// How many scans there are; `None` where the archive cannot be read.
@@ -81,7 +85,9 @@ impl ArchiveLibrary {
     /// The index, fresh enough.
     fn index(&self) -> Result<MutexGuard<'_, Index>, LibraryError> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if index.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
+        // What is said to be new while this looks is looked for the next time.
+        let grew = self.grew.swap(false, Ordering::AcqRel);
+        if grew || index.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
             let paths = archive::scans(&self.root).map_err(unreadable)?;
             let mut before = std::mem::take(&mut index.scans);
             for path in paths {
@@ -332,5 +338,9 @@ impl Library for ArchiveLibrary {
         let path = ScanPath::below(&self.root, Path::new(folder)).filter(|path| !path.is_quarantined())?;
         let (beamline, date) = path.beamline_and_date();
         Shelfmark::parse(beamline, date, path.name())
+    }
+
+    fn grew(&self) {
+        self.grew.store(true, Ordering::Release);
     }
 }
