@@ -214,6 +214,9 @@ pub trait Library: Send + Sync {
 
     /// Where a folder of the archive stands, as the board names it; `None` where it is none.
     fn shelfmark(&self, folder: &str) -> Option<Shelfmark>;
+
+    /// There is something new: what is listed from now on has it. Takes no time.
+    fn grew(&self);
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The archive as the screen reads it: an index of the manifests, and the scans that were opened last.
 //!
-//! The index is brought up to date when somebody asks and it is some seconds old; of a folder only the size and time of its manifest are looked at
+//! The index is brought up to date when somebody asks and it is some seconds old, or the archive grew; of a folder only the size and time of its manifest are looked at
 //! again. What was opened is kept within [`KEPT_BYTES`], the oldest goes first. Nothing is served but what a manifest names, from folders below the root,
 //! and nothing out of the quarantine.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,6 +46,8 @@ pub struct ArchiveLibrary {
     /// Held by who brings the index up to date, and by who opens a stack: one at a time.
     refreshing: Mutex<()>,
     opening: Mutex<()>,
+    /// Whether there is something new since the index was looked at.
+    grew: AtomicBool,
     maps: Mutex<VecDeque<(Shelfmark, Opened)>>,
     stacks: Mutex<VecDeque<Sighted>>,
 }
@@ -83,6 +86,7 @@ impl ArchiveLibrary {
             index: Mutex::default(),
             refreshing: Mutex::default(),
             opening: Mutex::default(),
+            grew: AtomicBool::new(false),
             maps: Mutex::default(),
             stacks: Mutex::default(),
         }
@@ -102,15 +106,18 @@ impl ArchiveLibrary {
     /// The index, fresh enough. One at a time looks at the folders; who comes meanwhile takes what is known, where anything is.
     fn index(&self) -> Result<MutexGuard<'_, Index>, LibraryError> {
         let looked = self.lock_index().looked;
-        if looked.is_some_and(|looked| looked.elapsed() <= FRESH) {
+        let grew = self.grew.load(Ordering::Acquire);
+        if !grew && looked.is_some_and(|looked| looked.elapsed() <= FRESH) {
             return Ok(self.lock_index());
         }
         let turn = match looked {
-            Some(_) => self.refreshing.try_lock().ok(),
-            None => Some(self.refreshing.lock().unwrap_or_else(PoisonError::into_inner)),
+            Some(_) if !grew => self.refreshing.try_lock().ok(),
+            _ => Some(self.refreshing.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         let Some(_turn) = turn else { return Ok(self.lock_index()) };
-        if self.lock_index().looked != looked {
+        // What is said to be new while this looks is looked for the next time.
+        let grew = self.grew.swap(false, Ordering::AcqRel);
+        if !grew && self.lock_index().looked != looked {
             return Ok(self.lock_index());
         }
         let before = self.lock_index().scans.clone();
@@ -383,5 +390,9 @@ impl Library for ArchiveLibrary {
         let path = ScanPath::below(&self.root, Path::new(folder)).filter(|path| !path.is_quarantined())?;
         let (beamline, date) = path.beamline_and_date();
         Shelfmark::parse(beamline, date, path.name())
+    }
+
+    fn grew(&self) {
+        self.grew.store(true, Ordering::Release);
     }
 }

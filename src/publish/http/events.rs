@@ -169,7 +169,10 @@ impl Teller {
                 && path.is_some()
                 && before.is_none_or(|(before, _)| before.archive_path.as_ref() != path)
             {
-                let mark = path.and_then(|path| inner.screen.library.as_ref()?.shelfmark(path));
+                let library = inner.screen.library.as_ref();
+                // Whoever hears of it looks for it at once.
+                library.inspect(|library| library.grew());
+                let mark = path.and_then(|path| library?.shelfmark(path));
                 let news = json!({ "scan_id": summary.scan_id, "base": mark.map(|mark| mark.base()) });
                 self.waiting.push_back(("archive", news));
             }

@@ -142,7 +142,9 @@ async fn asset(
         let map = std::sync::Arc::clone(&shown.map);
         let made = if asset == Asset::SpectraArrow {
             let (stack, optics) = state.sight(&shown).await?;
-            state.aside(Room::Map, move || Asset::of_spectra(&MeanSpectra::of(&optics.view(&stack), &map))).await?
+            state
+                .aside(Room::Map, move || Asset::of_spectra(&MeanSpectra::of(&optics.view(&stack), &map)))
+                .await?
         } else {
             state.aside(Room::Map, move || asset.of_map(&map)).await?
         };

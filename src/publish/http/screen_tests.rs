@@ -234,6 +234,8 @@ impl Library for Shelf {
     fn shelfmark(&self, folder: &str) -> Option<Shelfmark> {
         folder.ends_with("NVPF_0042").then(|| Shelfmark::parse("hermes", "2026-09-21", "NVPF_0042"))?
     }
+
+    fn grew(&self) {}
 }
 
 async fn with_archive(guard: Guard) -> (Server, tempfile::TempDir) {

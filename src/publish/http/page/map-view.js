@@ -21,6 +21,10 @@ import { MapHand } from "./map-hand.js";
  * @property {(tool: string) => void} [tool]
  */
 
+/** Hatching as it was drawn: `left` and `top` are where the first pixel was then, in pixels of the canvas. @typedef {{ canvas: HTMLCanvasElement, scale: number, ratio: number, left: number, top: number, margin: number }} Hatching */
+
+/** How far the map is moved before its hatching is drawn anew, screen pixels. */
+const MARGIN = 160;
 const LEAST_SCALE = 0.2;
 const MOST_SCALE = 64;
 
@@ -50,6 +54,8 @@ export class MapView {
   /** @type {Map<Hatch, HTMLCanvasElement>} */
   #masks = new Map();
   #veil = document.createElement("canvas");
+  /** @type {Hatching|null} */
+  #hatching = null;
   #painted = false;
   /** @type {(() => void)[]} */
   #whenDrawn = [];
@@ -101,6 +107,7 @@ export class MapView {
       put(canvas, this.shape, mask);
       this.#masks.set(kind, canvas);
     }
+    this.#hatching = null;
     this.#painted = true;
     if (whenDrawn) this.#whenDrawn.push(whenDrawn);
     this.redraw();
@@ -212,6 +219,7 @@ export class MapView {
     const { clientWidth: width, clientHeight: height } = this.host;
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
+    this.#hatching = null;
     if (this.#fitted) this.fit();
     this.redraw();
   }
@@ -229,40 +237,61 @@ export class MapView {
     context.clearRect(0, 0, width, height);
     if (this.#painted && width > 0 && height > 0) {
       this.#place(context, this.#image, ratio);
-      for (const [kind, mask] of this.#masks) this.#hatch(kind, mask, ratio);
+      if (this.#masks.size > 0) this.#drawHatching(ratio);
     }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (this.shape[1] > 0) this.#overlay(context);
     for (const tell of this.#whenDrawn.splice(0)) tell();
   }
 
-  /** @param {CanvasRenderingContext2D} context @param {CanvasImageSource} image @param {number} ratio */
-  #place(context, image, ratio) {
+  /** @param {CanvasRenderingContext2D} context @param {CanvasImageSource} image @param {number} ratio @param {number} [margin] */
+  #place(context, image, ratio, margin = 0) {
     const [sy, sx] = this.#signs();
     const [x, y] = this.toScreen(0, 0);
     const scale = this.camera.scale * ratio;
-    context.setTransform(sx * scale, 0, 0, sy * scale * this.aspect, x * ratio, y * ratio);
+    context.setTransform(sx * scale, 0, 0, sy * scale * this.aspect, x * ratio + margin, y * ratio + margin);
     context.imageSmoothingEnabled = false;
     context.drawImage(image, 0, 0);
   }
 
-  /** Lines over a mask, of one width on the screen whatever the zoom. @param {Hatch} kind @param {HTMLCanvasElement} mask @param {number} ratio */
-  #hatch(kind, mask, ratio) {
+  /** All hatching, which is slow to draw and therefore kept: where the map is moved it moves along. @param {number} ratio */
+  #drawHatching(ratio) {
     const { width, height } = this.canvas;
+    const [left, top] = this.toScreen(0, 0).map((value) => value * ratio);
+    const kept = this.#hatching;
+    const same = kept !== null && kept.scale === this.camera.scale && kept.ratio === ratio;
+    const far = same ? Math.max(Math.abs(left - kept.left), Math.abs(top - kept.top)) : 0;
+    if (!same || far > kept.margin) {
+      // Some more all around, but not while it is zoomed: that is drawn anew each time.
+      const margin = same ? Math.round(MARGIN * ratio) : 0;
+      this.#hatching = { canvas: kept?.canvas ?? document.createElement("canvas"), scale: this.camera.scale, ratio, left, top, margin };
+      const { canvas } = this.#hatching;
+      Object.assign(canvas, { width: width + 2 * margin, height: height + 2 * margin });
+      for (const [kind, mask] of this.#masks) this.#hatch(kind, mask, this.#hatching);
+    }
+    const drawn = /** @type {Hatching} */ (this.#hatching);
+    this.context.setTransform(1, 0, 0, 1, 0, 0);
+    this.context.drawImage(drawn.canvas, Math.round(left - drawn.left) - drawn.margin, Math.round(top - drawn.top) - drawn.margin);
+  }
+
+  /** Lines over a mask, of one width on the screen whatever the zoom. @param {Hatch} kind @param {HTMLCanvasElement} mask @param {Hatching} hatching */
+  #hatch(kind, mask, { canvas, ratio, left, top, margin }) {
+    const { width, height } = canvas;
     const veil = this.#veil;
     if (veil.width !== width || veil.height !== height) Object.assign(veil, { width, height });
     const context = /** @type {CanvasRenderingContext2D} */ (veil.getContext("2d"));
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalCompositeOperation = "source-over";
     context.clearRect(0, 0, width, height);
-    this.#place(context, mask, ratio);
+    this.#place(context, mask, ratio, margin);
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalCompositeOperation = "source-in";
     const pattern = context.createPattern(tile(kind, ratio), "repeat");
+    // Bound to the map, so that lines stay where they are when this is drawn anew.
+    pattern?.setTransform(new DOMMatrix([1, 0, 0, 1, Math.round(left + margin), Math.round(top + margin)]));
     context.fillStyle = pattern ?? "transparent";
     context.fillRect(0, 0, width, height);
-    this.context.setTransform(1, 0, 0, 1, 0, 0);
-    this.context.drawImage(veil, 0, 0);
+    /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(veil, 0, 0);
   }
 
   /** @param {CanvasRenderingContext2D} context */

@@ -81,6 +81,7 @@ export class ScanView {
         this.#showScan();
         if (state.connection.state === "open" && !document.hidden) this.data.refresh(null, state.epoch);
       }),
+      on("archive", () => this.trends.archiveGrew()),
       on("theme", () => {
         this.card.paint(null);
         this.islands.redraw();

@@ -18,6 +18,8 @@ const SCANS = 30;
 export class TrendsPanel {
   #places = new Latest();
   #place = "";
+  /** @type {[string|null, string|null, string]|null} What was asked for last. */
+  #last = null;
   #fractions = new Chart("trend-fractions");
   #doubt = new Chart("trend-status");
   #drift = new Chart("trend-drift");
@@ -131,6 +133,7 @@ export class TrendsPanel {
 
   /** Scans of the same sample and region. @param {string|null} sample @param {string|null} region @param {string} scanId */
   showPlace(sample, region, scanId) {
+    this.#last = [sample, region, scanId];
     const key = `${sample}\n${region}`;
     if (key === this.#place) return;
     this.#place = key;
@@ -151,6 +154,12 @@ export class TrendsPanel {
         fill(this.same, h("p", { class: "quiet", text: `The archive cannot be read: ${why(error)}.` }));
       }
     });
+  }
+
+  /** There is another scan in the archive. */
+  archiveGrew() {
+    this.#place = "";
+    if (this.#last) this.showPlace(...this.#last);
   }
 }
 
