@@ -3,6 +3,7 @@
 Run by scripts/screen-report.sh. Every number is as it was measured, with whatever else the machine did.
 """
 
+import http.client
 import os
 import statistics
 import time
@@ -45,6 +46,22 @@ def used(pid):
     return (int(fields[11]) + int(fields[12])) / TICK, names
 
 
+def family():
+    """Processor time so far of all processes that this one has started, and theirs: the browser, s."""
+    parents, times = {}, {}
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = open(f"/proc/{process}/stat", encoding="utf-8").read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        parents[int(process)], times[int(process)] = int(fields[1]), (int(fields[11]) + int(fields[12])) / TICK
+    mine, grown = {os.getpid()}, True
+    while grown:
+        grown = {process for process, parent in parents.items() if parent in mine} - mine
+        mine |= grown
+    return sum(times.get(process, 0) for process in mine - {os.getpid()})
+
+
 def spread(values, unit):
     values = sorted(values)
     at = lambda share: values[min(len(values) - 1, int(share * len(values)))]
@@ -52,25 +69,25 @@ def spread(values, unit):
 
 
 def panned(page, seconds):
-    """Draws per second while the map is dragged."""
+    """Draws while the map is dragged, in words."""
     box = page.page.locator(".map-canvas").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     mouse = page.page.mouse
     mouse.move(x, y)
     mouse.wheel(0, -400)
     mouse.down()
-    start = time.monotonic()
+    start, spent = time.monotonic(), family()
     before = page.page.evaluate("() => window.draws")
     step = 0
     while time.monotonic() < start + seconds:
         step += 1
         mouse.move(x + 100 * ((step % 80) / 40 - 1) * (1 if (step // 80) % 2 else -1), y + step % 40)
     draws = page.page.evaluate("() => window.draws") - before
-    took = time.monotonic() - start
+    took, spent = time.monotonic() - start, family() - spent
     mouse.up()
     page.page.keyboard.press("m")
     page.page.keyboard.press("0")
-    return draws / took, step / took
+    return f"{draws / took:.1f} draws/s, {1000 * spent / max(1, draws):.0f} ms of processor time of the browser (all its processes) for each"
 
 
 def shown(chromium):
@@ -99,13 +116,28 @@ def shown(chromium):
         print("from the making of the map to painted:", spread(since, "ms"))
         gaps = [later["at"] - earlier["at"] for earlier, later in zip(painted, painted[1:])]
         print("between two maps:", spread(gaps, "ms"))
-        print(f"panning while maps come: {moving[0]:.1f} draws/s at {moving[1]:.0f} moves/s")
+        print(f"panning while maps come: {moving}")
         beamline("stop")
-        still = panned(page, 6)
-        print(f"panning while none come: {still[0]:.1f} draws/s at {still[1]:.0f} moves/s")
+        print(f"panning while none come: {panned(page, 6)}")
         page.page.click('[data-test="layers"] [data-layer="confidence"]')
         page.dataset(layer="confidence")
-        print(f"the same with a layer of numbers: {panned(page, 6)[0]:.1f} draws/s")
+        print(f"the same with a layer of numbers: {panned(page, 6)}")
+
+
+def requests(scan):
+    """What one answer costs the daemon when nothing else is asked of it; what is kept is asked for again and again."""
+    host = told["base"].removeprefix("http://")
+    line = http.client.HTTPConnection(host)
+    times = {}
+    for name in ["view.json", "layers/phase.bin", "layers/status.bin", "trend.json", "damage.json", "latent.json?limit=4000"]:
+        def ask():
+            line.request("GET", f"/api/v1/scans/{scan}/{name}")
+            return len(line.getresponse().read())
+        size, before = ask(), used(told["pid"])[0]
+        for _ in range(200):
+            ask()
+        times[f"{name} ({size / 1000:.0f} kB)"] = 1000 * (used(told["pid"])[0] - before) / 200
+    print("processor time of the daemon for an answer, ms:", ", ".join(f"{name} {value:.1f}" for name, value in times.items()))
 
 
 def generation(page, scan):
@@ -144,6 +176,8 @@ def cost(chromium):
             context.close()
         runs.append(("none", *interval(page, "cost", 40)))
         beamline("stop")
+        page.page.wait_for_timeout(5000)
+        requests("cost")
         for name, total, by_name, rate in runs:
             threads = ", ".join(f"{thread} {100 * share:.1f} %" for thread, share in sorted(by_name.items(), key=lambda item: -item[1]) if share > 0.002)
             print(f"browsers {name}: {100 * total:.1f} % of a core, {rate:.2f} maps/s ({threads})")
