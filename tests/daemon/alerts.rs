@@ -273,7 +273,9 @@ fn outputs_can_be_tried_by_hand() {
     let rig = setup("").start();
     let daemon = format!("http://{}", rig.http);
     let through = ["--through-daemon", "--daemon", &daemon, "--level", "notice"];
-    let (code, said) = run("", &through);
+    assert_eq!(run("", &through).0, Some(69), "it has no token of that daemon");
+    let own = format!("[daemon]\nstate_dir = {:?}\n", rig.dir().join("state"));
+    let (code, said) = run(&own, &through);
     assert_eq!(code, Some(0), "{said}");
     let alert = &alerts(&rig, "")[0];
     assert!(said.contains(alert["id"].as_str().unwrap()) && alert["level"] == "notice", "{said}");
