@@ -93,11 +93,14 @@ struct Teller {
     _seat: Seat,
 }
 
+/// Who is troubled, by what, and whether values are at risk.
+type Line = (String, String, bool);
+
 #[derive(Default)]
 struct Told {
     scans: BTreeMap<String, (Arc<ScanSummary>, Option<u64>)>,
     alerts: Option<Arc<ShownAlerts>>,
-    health: Option<(&'static str, Vec<(String, String, bool)>)>,
+    health: Option<(&'static str, Vec<Line>)>,
 }
 
 impl Teller {
