@@ -1,6 +1,7 @@
 //! Masks and rows of a detector's regions in the order of a stream's blocks.
 //!
 //! Blocks are multiples of eight pixels, not of 64: so each block has words of its own, filled up with zeros to whole groups.
+//! With the usual blocks that is a bit a pixel and region; with the smallest that a stream may announce, eight bytes.
 
 use std::ops::Range;
 

@@ -88,7 +88,7 @@ impl FrameReducer {
         }
     }
 
-    /// Sums frames on the threads of rayon's pool, each where it lies.
+    /// Sums frames on the threads of rayon's pool, each where it lies. Without regions none is read.
     pub fn reduce<F: AsRef<[u8]> + Sync>(&self, encoding: Encoding, frames: &[F], into: &mut Reduced) {
         let regions = self.regions.count();
         into.regions = regions;
