@@ -5,6 +5,8 @@
 
 #[path = "figures/daemon.rs"]
 mod daemon;
+#[path = "figures/frames.rs"]
+mod frames;
 #[path = "figures/ingest.rs"]
 mod ingest;
 #[path = "figures/kernel.rs"]
@@ -45,6 +47,9 @@ fn main() {
         if wants("journal") {
             journalled(&metrics);
         }
+    }
+    if wants("frames") {
+        summed();
     }
     if wants("memory") {
         resident();
@@ -214,6 +219,33 @@ fn journalled(metrics: &MetricsHandle) {
             ratios[ROUNDS / 2],
             ratios[0],
             ratios[ROUNDS - 1],
+        );
+    }
+}
+
+/// Compressed frames, on one thread each way; set `PHASEWATCH_PYTHON` to have Python's beside ours (`scripts/frames.sh`).
+fn summed() {
+    let mut python = frames::Python::start();
+    for set in frames::sets() {
+        println!("6. {}", set.name);
+        println!(
+            "   | way | µs a frame | frames/s | GB/s decoded | over LZ4 alone (quartiles) | Python over it |"
+        );
+        println!("   | --- | ---: | ---: | ---: | ---: | ---: |");
+        for taken in frames::measure(&set, python.as_mut()) {
+            let [low, median, high] = taken.over_floor;
+            println!(
+                "   | {} | {:.2} | {:.0} | {:.2} | {median:.2} ({low:.2} to {high:.2}) | {:.1} |",
+                taken.name,
+                taken.frame_us,
+                1e6 / taken.frame_us,
+                taken.gb_per_s,
+                taken.under_python,
+            );
+        }
+        let (frames_per_s, threads) = frames::on_all_threads(&set);
+        println!(
+            "   bright and dark field and moments on {threads} threads at once, the best of 50 runs: {frames_per_s:.0} frames/s"
         );
     }
 }

@@ -9,6 +9,7 @@
 //! still; what is known beforehand belongs into the mask.
 
 mod bad_pixels;
+pub mod compressed;
 
 use serde::{Deserialize, Serialize};
 
