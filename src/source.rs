@@ -1,5 +1,10 @@
 //! Wire adapters: bytes in, [`crate::scan::ScanEvent`] out. They trust nothing.
 
+pub mod adapter;
+mod axis;
 pub mod frames;
+mod identity;
+pub mod pickle;
+pub mod pystxmcontrol;
 pub mod raw_log;
 pub mod stxm_stream;

@@ -92,7 +92,7 @@ impl Socket {
         options.connect_timeout(CONNECT_TIMEOUT);
         match kind {
             SocketKind::Push => Self::Push(PushSocket::with_options(options)),
-            SocketKind::Pub => Self::Pub(PubSocket::with_options(options)),
+            SocketKind::Pub | SocketKind::PubAsIs => Self::Pub(PubSocket::with_options(options)),
         }
     }
 
@@ -121,6 +121,8 @@ impl Socket {
 
 pub(super) struct Sender {
     socket: Socket,
+    /// Whether a topic goes before every message.
+    with_topic: bool,
     endpoint: Endpoint,
     in_flight: Arc<InFlight>,
 }
@@ -162,7 +164,8 @@ impl Sender {
             on_progress(PublishEvent::Waiting);
             unless_cancelled(cancel, subscribed).await;
         }
-        Ok(Self { socket, endpoint, in_flight: Arc::default() })
+        let with_topic = settings.socket == SocketKind::Pub;
+        Ok(Self { socket, with_topic, endpoint, in_flight: Arc::default() })
     }
 
     /// Sends; returns whether it was not cancelled before.
@@ -177,7 +180,7 @@ impl Sender {
         }
         let mut told = false;
         loop {
-            let topic = matches!(self.socket, Socket::Pub(_)).then(|| Bytes::from_static(STREAM.as_bytes()));
+            let topic = self.with_topic.then(|| Bytes::from_static(STREAM.as_bytes()));
             let all: Vec<_> =
                 topic.into_iter().chain(parts.iter().map(|part| self.in_flight.track(part))).collect();
             // Every message has a header, so that there is at least one part.
