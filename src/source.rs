@@ -5,6 +5,7 @@ mod axis;
 pub mod frames;
 mod identity;
 pub mod pickle;
+pub mod pixelator;
 pub mod pystxmcontrol;
 pub mod raw_log;
 pub mod stxm_stream;

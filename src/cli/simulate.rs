@@ -153,12 +153,15 @@ struct FaultArgs {
 enum FormatArg {
     /// pystxmcontrol (ALS): pickles on tcp://…:9998.
     Pystxmcontrol,
+    /// Pixelator (PSI): texts on tcp://…:56561.
+    Pixelator,
 }
 
 impl FormatArg {
     fn format(self) -> Format {
         match self {
             Self::Pystxmcontrol => Format::Pystxmcontrol,
+            Self::Pixelator => Format::Pixelator,
         }
     }
 }

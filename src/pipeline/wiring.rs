@@ -27,6 +27,7 @@ use crate::reference::{Reference, ReferenceSet};
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceKind, SourceSettings};
 use crate::source::adapter::{Adapter, Naming};
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
+use crate::source::pixelator::Pixelator;
 use crate::source::pystxmcontrol::Pystxmcontrol;
 use crate::source::raw_log::RawLog;
 use crate::source::stxm_stream::Framing;
@@ -94,6 +95,7 @@ pub(super) fn source_parts(
         (SourceKind::StxmStream, Socket::Pull) => "stxm_stream, PULL",
         (SourceKind::StxmStream, Socket::Sub) => "stxm_stream, SUB",
         (SourceKind::Pystxmcontrol, _) => "pystxmcontrol, SUB",
+        (SourceKind::Pixelator, _) => "pixelator, SUB",
     };
     let all = settings.sources.iter().zip(sources).zip(addresses);
     all.map(|((source, (_, status)), address)| {
@@ -168,6 +170,7 @@ fn adapter(source: &SourceSettings) -> Adapter {
             beamline: source.beamline.clone(),
         },
         SourceKind::Pystxmcontrol => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(naming))),
+        SourceKind::Pixelator => Adapter::Pixelator(Box::new(Pixelator::new(naming))),
     }
 }
 

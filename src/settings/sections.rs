@@ -43,6 +43,9 @@ pub enum SourceKind {
     /// What pystxmcontrol publishes.
     #[serde(rename = "pystxmcontrol")]
     Pystxmcontrol,
+    /// What Pixelator publishes.
+    #[serde(rename = "pixelator")]
+    Pixelator,
 }
 
 /// Kinds of receiving socket.

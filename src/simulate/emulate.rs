@@ -3,6 +3,7 @@
 //! All is told from the plan and its lines; what a format has no words for (I0 and ring current, dark and gain of the detector, a second
 //! pass) is not told. The whole plan is announced at once. Simulated scans say so in a field of our own, which others ignore.
 
+mod pixelator;
 mod pystxmcontrol;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use super::messages::sums_as_points;
 use super::{MessageKind, MessageSettings, ScanSource, WireMessage};
 use crate::scan::{SampleBatch, ScanPlan};
 use crate::source::stxm_stream::encode::EncodeError;
+use pixelator::Pixelator;
 use pystxmcontrol::Pystxmcontrol;
 
 /// A format that can be spoken.
@@ -20,6 +22,8 @@ use pystxmcontrol::Pystxmcontrol;
 pub enum Format {
     /// pystxmcontrol: pickles.
     Pystxmcontrol,
+    /// Pixelator: texts.
+    Pixelator,
 }
 
 /// The parts of messages.
@@ -62,8 +66,9 @@ impl Emulated {
             ScanSource::Microscope(microscope) => microscope.plan().clone(),
             ScanSource::Recording(recording) => recording.plan.clone(),
         };
-        let tongue = match format {
+        let tongue: Box<dyn Tongue> = match format {
             Format::Pystxmcontrol => Box::new(Pystxmcontrol::default()),
+            Format::Pixelator => Box::new(Pixelator),
         };
         let plan = sums_as_points(plan);
         Self { source, plan, tongue, settings, next: Next::Start, queue: VecDeque::new() }

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound as _, Utc};
 
+use super::pixelator::Pixelator;
 use super::pystxmcontrol::Pystxmcontrol;
 use super::stxm_stream::{self, Framing};
 use crate::scan::{PlanError, Remark, ScanEvent, ScanUpdate};
@@ -79,6 +80,8 @@ pub enum Adapter {
     },
     /// What pystxmcontrol publishes.
     Pystxmcontrol(Box<Pystxmcontrol>),
+    /// What Pixelator publishes.
+    Pixelator(Box<Pixelator>),
 }
 
 impl Adapter {
@@ -99,6 +102,7 @@ impl Adapter {
             }
             // As far as journal and tables keep it.
             Self::Pystxmcontrol(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
+            Self::Pixelator(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
         }
     }
 }
