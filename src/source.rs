@@ -2,6 +2,7 @@
 
 pub mod adapter;
 mod axis;
+pub mod bluesky;
 pub mod frames;
 mod identity;
 pub mod pickle;
@@ -9,3 +10,4 @@ pub mod pixelator;
 pub mod pystxmcontrol;
 pub mod raw_log;
 pub mod stxm_stream;
+mod text;

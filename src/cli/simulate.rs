@@ -17,8 +17,8 @@ use crate::recording::{Recording, select_energies};
 use crate::scan::{DetectorKind, is_valid_id};
 use crate::simulate::{
     Emulated, Endpoint, Faults, Faulty, Format, Keeping, MessageKind, MessageSettings, Microscope, Offer,
-    PublishError, PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario, SocketKind,
-    WireMessage, nvpf, publish_offering,
+    PublishError, PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario,
+    SocketKind, WireMessage, nvpf, publish_offering,
 };
 use crate::source::stxm_stream::encode::EncodeError;
 
@@ -155,6 +155,8 @@ enum FormatArg {
     Pystxmcontrol,
     /// Pixelator (PSI): texts on tcp://…:56561.
     Pixelator,
+    /// Bluesky documents (ALS lightfall and others): JSON, as a proxy hands it on at tcp://…:5578.
+    Bluesky,
 }
 
 impl FormatArg {
@@ -162,6 +164,7 @@ impl FormatArg {
         match self {
             Self::Pystxmcontrol => Format::Pystxmcontrol,
             Self::Pixelator => Format::Pixelator,
+            Self::Bluesky => Format::Bluesky,
         }
     }
 }

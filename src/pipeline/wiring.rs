@@ -26,6 +26,7 @@ use crate::publish::zmq::PublisherHandle;
 use crate::reference::{Reference, ReferenceSet};
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceKind, SourceSettings};
 use crate::source::adapter::{Adapter, Naming};
+use crate::source::bluesky::Bluesky;
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
 use crate::source::pixelator::Pixelator;
 use crate::source::pystxmcontrol::Pystxmcontrol;
@@ -96,6 +97,7 @@ pub(super) fn source_parts(
         (SourceKind::StxmStream, Socket::Sub) => "stxm_stream, SUB",
         (SourceKind::Pystxmcontrol, _) => "pystxmcontrol, SUB",
         (SourceKind::Pixelator, _) => "pixelator, SUB",
+        (SourceKind::Bluesky, _) => "bluesky, SUB",
     };
     let all = settings.sources.iter().zip(sources).zip(addresses);
     all.map(|((source, (_, status)), address)| {
@@ -162,8 +164,11 @@ pub(super) fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
 
 /// What reads the format of a source.
 fn adapter(source: &SourceSettings) -> Adapter {
-    let naming =
-        Naming { beamline: source.beamline.clone(), source: source.name.clone(), channel: source.channel.clone() };
+    let naming = Naming {
+        beamline: source.beamline.clone(),
+        source: source.name.clone(),
+        channel: source.channel.clone(),
+    };
     match source.kind {
         SourceKind::StxmStream => Adapter::StxmStream {
             framing: if source.socket == Socket::Sub { Framing::Topic } else { Framing::Bare },
@@ -171,14 +176,12 @@ fn adapter(source: &SourceSettings) -> Adapter {
         },
         SourceKind::Pystxmcontrol => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(naming))),
         SourceKind::Pixelator => Adapter::Pixelator(Box::new(Pixelator::new(naming))),
+        SourceKind::Bluesky => Adapter::Bluesky(Box::new(Bluesky::new(naming))),
     }
 }
 
 pub(super) fn lines(settings: &Settings) -> Vec<SourceLine> {
-    let line = |source: &SourceSettings| SourceLine {
-        name: source.name.clone(),
-        adapter: adapter(source),
-    };
+    let line = |source: &SourceSettings| SourceLine { name: source.name.clone(), adapter: adapter(source) };
     settings.sources.iter().map(line).collect()
 }
 

@@ -46,6 +46,9 @@ pub enum SourceKind {
     /// What Pixelator publishes.
     #[serde(rename = "pixelator")]
     Pixelator,
+    /// Bluesky documents under the lightfall contract.
+    #[serde(rename = "bluesky")]
+    Bluesky,
 }
 
 /// Kinds of receiving socket.

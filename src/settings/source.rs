@@ -14,10 +14,10 @@ use crate::scan::is_valid_id;
 type Result<T> = std::result::Result<T, SettingsError>;
 
 /// Kinds that are planned but cannot be listened to yet.
-const LATER_KINDS: [&str; 3] = ["dectris", "bluesky", "desy"];
+const LATER_KINDS: [&str; 2] = ["dectris", "desy"];
 
 /// Those that can.
-const KINDS: &str = "\"stxm-stream\", \"pystxmcontrol\" or \"pixelator\"";
+const KINDS: &str = "\"stxm-stream\", \"pystxmcontrol\", \"pixelator\" or \"bluesky\"";
 
 /// Checks all sources, and says what is in effect for each.
 pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<Effective>)> {
@@ -130,6 +130,7 @@ fn kind(reader: &mut Reader) -> Result<SourceKind> {
         Some("stxm-stream") => Ok(SourceKind::StxmStream),
         Some("pystxmcontrol") => Ok(SourceKind::Pystxmcontrol),
         Some("pixelator") => Ok(SourceKind::Pixelator),
+        Some("bluesky") => Ok(SourceKind::Bluesky),
         Some(later) if LATER_KINDS.contains(&later) => {
             Err(reader.refuse("kind", &format!("not supported in this version; it must be {KINDS}")))
         }

@@ -3,6 +3,7 @@
 //! All is told from the plan and its lines; what a format has no words for (I0 and ring current, dark and gain of the detector, a second
 //! pass) is not told. The whole plan is announced at once. Simulated scans say so in a field of our own, which others ignore.
 
+mod bluesky;
 mod pixelator;
 mod pystxmcontrol;
 
@@ -14,6 +15,7 @@ use super::messages::sums_as_points;
 use super::{MessageKind, MessageSettings, ScanSource, WireMessage};
 use crate::scan::{SampleBatch, ScanPlan};
 use crate::source::stxm_stream::encode::EncodeError;
+use bluesky::Bluesky;
 use pixelator::Pixelator;
 use pystxmcontrol::Pystxmcontrol;
 
@@ -24,6 +26,8 @@ pub enum Format {
     Pystxmcontrol,
     /// Pixelator: texts.
     Pixelator,
+    /// Bluesky documents, JSON.
+    Bluesky,
 }
 
 /// The parts of messages.
@@ -69,6 +73,7 @@ impl Emulated {
         let tongue: Box<dyn Tongue> = match format {
             Format::Pystxmcontrol => Box::new(Pystxmcontrol::default()),
             Format::Pixelator => Box::new(Pixelator),
+            Format::Bluesky => Box::new(Bluesky),
         };
         let plan = sums_as_points(plan);
         Self { source, plan, tongue, settings, next: Next::Start, queue: VecDeque::new() }

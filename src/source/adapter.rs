@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound as _, Utc};
 
+use super::bluesky::Bluesky;
 use super::pixelator::Pixelator;
 use super::pystxmcontrol::Pystxmcontrol;
 use super::stxm_stream::{self, Framing};
@@ -82,6 +83,8 @@ pub enum Adapter {
     Pystxmcontrol(Box<Pystxmcontrol>),
     /// What Pixelator publishes.
     Pixelator(Box<Pixelator>),
+    /// Bluesky documents.
+    Bluesky(Box<Bluesky>),
 }
 
 impl Adapter {
@@ -103,6 +106,7 @@ impl Adapter {
             // As far as journal and tables keep it.
             Self::Pystxmcontrol(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
             Self::Pixelator(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
+            Self::Bluesky(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
         }
     }
 }

@@ -46,7 +46,8 @@ pub(super) fn from_ends(name: &str, start: f64, stop: f64, points: usize, step: 
 /// `points` set-points from `start` to `stop`, both included.
 pub(super) fn set_points(start: f64, stop: f64, points: usize) -> impl Iterator<Item = f64> {
     let step = if points > 1 { (stop - start) / (points - 1) as f64 } else { 0.0 };
-    (0..points).map(move |index| if index + 1 == points && points > 1 { stop } else { start + step * index as f64 })
+    (0..points)
+        .map(move |index| if index + 1 == points && points > 1 { stop } else { start + step * index as f64 })
 }
 
 fn close(a: f64, b: f64) -> bool {

@@ -33,7 +33,8 @@ pub(super) fn stem(path: &str) -> &str {
 pub(super) fn stamp(text: &str) -> String {
     const FORMATS: [&str; 3] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%a %b %e %H:%M:%S %Y"];
     let known = FORMATS.iter().find_map(|format| NaiveDateTime::parse_from_str(text.trim(), format).ok());
-    let known = known.or_else(|| DateTime::parse_from_rfc3339(text.trim()).ok().map(|time| time.naive_local()));
+    let known =
+        known.or_else(|| DateTime::parse_from_rfc3339(text.trim()).ok().map(|time| time.naive_local()));
     // Two scans may begin in one second.
     known.map_or_else(|| digest(text), |time| time.format("%Y%m%dT%H%M%S%.3f").to_string().replace('.', "-"))
 }

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 pub use array::{Array, DType};
 pub use machine::load;
 pub use view::View;
+pub(super) use view::nested;
 
 /// Most values of one pickle.
 pub const MAX_NODES: usize = 1 << 20;

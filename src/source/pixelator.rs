@@ -15,7 +15,6 @@ pub mod encode;
 mod line;
 mod region;
 mod request;
-mod text;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,11 +22,11 @@ use serde_json::Value;
 
 use super::adapter::{AdapterRefusal, Naming, Read, event};
 use super::identity::{identifier, moment};
+use super::text::json;
 use crate::scan::{Outcome, ScanEvent, ScanUpdate};
 use line::Line;
 use region::Region;
 use request::Request;
-use text::json;
 
 /// Longest JSON that is read, bytes.
 const MAX_JSON: usize = 1 << 20;
@@ -115,7 +114,9 @@ impl Pixelator {
         self.last = (scan_id.clone(), number);
         let scan_id = if number > 1 { format!("{scan_id}-{number}") } else { scan_id };
         // Where no map can be made of it there is nothing to follow, either.
-        let Some(request) = Request::read(&body, scan_id, &self.naming, received)? else { return Ok(Read::Idle) };
+        let Some(request) = Request::read(&body, scan_id, &self.naming, received)? else {
+            return Ok(Read::Idle);
+        };
         let status = Status::default();
         self.scan = Some(OpenScan { text: text.clone(), request, regions: Vec::new(), status, ended: None });
         Ok(Read::Taken)
@@ -191,7 +192,10 @@ impl Pixelator {
         events: &mut Vec<ScanEvent>,
     ) -> Result<Read, AdapterRefusal> {
         let [indices, starts, shape, values] = parts else {
-            return Err(AdapterRefusal::new("parts", format_args!("{} parts of a line where 5 belong", parts.len() + 1)));
+            return Err(AdapterRefusal::new(
+                "parts",
+                format_args!("{} parts of a line where 5 belong", parts.len() + 1),
+            ));
         };
         let line = Line::read(indices, starts, shape, values)?;
         if !self.is_wanted(line.channel)? {

@@ -67,7 +67,10 @@ impl Pystxmcontrol {
         events: &mut Vec<ScanEvent>,
     ) -> Result<Read, AdapterRefusal> {
         let [message] = parts else {
-            return Err(AdapterRefusal::new("parts", format_args!("{} message parts where 1 belongs", parts.len())));
+            return Err(AdapterRefusal::new(
+                "parts",
+                format_args!("{} message parts where 1 belongs", parts.len()),
+            ));
         };
         match message.first() {
             // The port of events mixes both; what it says in JSON names files.
@@ -101,7 +104,10 @@ impl Pystxmcontrol {
         }
         let missing = |key: &str| AdapterRefusal::new("header", format_args!("no {key:?} that can be read"));
         let id = text("scanID").ok_or_else(|| missing("scanID"))?;
-        let scan = root.get("scan").filter(|scan| matches!(scan.node(), Node::Dict(_))).ok_or_else(|| missing("scan"))?;
+        let scan = root
+            .get("scan")
+            .filter(|scan| matches!(scan.node(), Node::Dict(_)))
+            .ok_or_else(|| missing("scan"))?;
         let start_time = scan.get("start_time").or_else(|| root.get("start_time"));
         let start_time = match start_time.map(View::node) {
             Some(Node::Text(text)) => text.to_string(),

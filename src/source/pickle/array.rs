@@ -17,6 +17,16 @@ pub struct DType {
 }
 
 impl DType {
+    /// As numpy names it, for those who have it from elsewhere.
+    pub(in crate::source) fn named(name: &str) -> Self {
+        Self::parse(name)
+    }
+
+    /// The number that these bytes are.
+    pub(in crate::source) fn number(self, bytes: &[u8]) -> Option<f64> {
+        self.read(bytes).filter(|_| bytes.len() == self.size)
+    }
+
     /// As numpy names it, such as `f8` or `>u2`.
     pub(super) fn parse(name: &str) -> Self {
         let (big_endian, name) = match name.as_bytes().first() {
@@ -27,10 +37,7 @@ impl DType {
         let name = name.unwrap_or_default();
         let kind = name.bytes().next().unwrap_or(b'?');
         let size = name.get(1..).and_then(|size| size.parse().ok()).unwrap_or(0);
-        let known = matches!(
-            (kind, size),
-            (b'b', 1) | (b'i' | b'u', 1 | 2 | 4 | 8) | (b'f', 2 | 4 | 8)
-        );
+        let known = matches!((kind, size), (b'b', 1) | (b'i' | b'u', 1 | 2 | 4 | 8) | (b'f', 2 | 4 | 8));
         Self { kind, size: if known { size } else { 0 }, big_endian }
     }
 
@@ -76,6 +83,16 @@ pub struct Array {
 }
 
 impl Array {
+    /// An array of which the bytes lie elsewhere, last index fastest.
+    pub(in crate::source) fn of(dtype: DType, shape: Vec<usize>) -> Self {
+        Self { dtype, shape, fortran: false, data: None }
+    }
+
+    /// Its numbers in these bytes, which have to be as many as shape and dtype say.
+    pub(in crate::source) fn read(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+        self.numbers(bytes)
+    }
+
     /// Number of elements.
     pub(super) fn len(shape: &[usize]) -> Option<usize> {
         if shape.len() > MAX_DIMENSIONS {

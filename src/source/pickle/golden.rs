@@ -46,7 +46,11 @@ fn what_cpython_and_numpy_write_is_read() {
         assert_eq!(get("tuple").to_json().unwrap().to_string(), "[1,[2,3],[4,5,6],[7,8,9,10],[]]");
         assert_eq!(get("ordered").get("a").and_then(View::index), Some(1));
         for opaque in ["synch_event", "deque", "objects"] {
-            assert!(matches!(get(opaque).node(), Node::Opaque(_)), "{name}: {opaque} {:?}", get(opaque).node());
+            assert!(
+                matches!(get(opaque).node(), Node::Opaque(_)),
+                "{name}: {opaque} {:?}",
+                get(opaque).node()
+            );
         }
         assert_eq!(get("complex").numbers(), None);
         let image = (vec![4, 6], numbers(0..24));

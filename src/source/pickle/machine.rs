@@ -102,7 +102,12 @@ impl<'a> Machine<'a> {
                 let bytes = self.sized(opcode == op::SHORT_BINUNICODE, opcode == op::BINUNICODE8)?;
                 self.push(Node::Text(String::from_utf8_lossy(bytes)))
             }
-            op::SHORT_BINBYTES | op::SHORT_BINSTRING | op::BINBYTES | op::BINSTRING | op::BINBYTES8 | op::BYTEARRAY8 => {
+            op::SHORT_BINBYTES
+            | op::SHORT_BINSTRING
+            | op::BINBYTES
+            | op::BINSTRING
+            | op::BINBYTES8
+            | op::BYTEARRAY8 => {
                 let short = matches!(opcode, op::SHORT_BINBYTES | op::SHORT_BINSTRING);
                 let bytes = self.sized(short, matches!(opcode, op::BINBYTES8 | op::BYTEARRAY8))?;
                 self.push(Node::Bytes(Cow::Borrowed(bytes)))
@@ -185,9 +190,16 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             op::BINGET | op::LONG_BINGET => {
-                let index =
-                    if opcode == op::BINGET { u32::from(self.byte()?) } else { u32::from_le_bytes(self.array()?) };
-                let id = self.memo.get(&index).copied().ok_or_else(|| format!("nothing is memoised as {index}"))?;
+                let index = if opcode == op::BINGET {
+                    u32::from(self.byte()?)
+                } else {
+                    u32::from_le_bytes(self.array()?)
+                };
+                let id = self
+                    .memo
+                    .get(&index)
+                    .copied()
+                    .ok_or_else(|| format!("nothing is memoised as {index}"))?;
                 self.push_id(id)
             }
             _ => self.call(opcode),
@@ -242,17 +254,25 @@ impl<'a> Machine<'a> {
                 Some(Node::Text(name)) => Some(Node::DType(DType::parse(name))),
                 _ => None,
             },
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Some(Node::Array(Array::default())),
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => match (argument(0), argument(1)) {
-                (Some(Node::DType(dtype)), Some(Node::Bytes(bytes))) if bytes.len() == dtype.size => {
-                    dtype.read(bytes).map(|value| number(*dtype, value))
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
+                Some(Node::Array(Array::default()))
+            }
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => {
+                match (argument(0), argument(1)) {
+                    (Some(Node::DType(dtype)), Some(Node::Bytes(bytes))) if bytes.len() == dtype.size => {
+                        dtype.read(bytes).map(|value| number(*dtype, value))
+                    }
+                    _ => None,
                 }
-                _ => None,
-            },
-            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Some(self.from_buffer(arguments)?),
+            }
+            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => {
+                Some(self.from_buffer(arguments)?)
+            }
             ("_codecs", "encode") => match (argument(0), argument(1)) {
                 (Some(Node::Text(text)), Some(Node::Text(codec))) if &**codec == "latin1" => {
-                    let byte = |c: char| u8::try_from(u32::from(c)).map_err(|_| "a text that is no latin1".to_owned());
+                    let byte = |c: char| {
+                        u8::try_from(u32::from(c)).map_err(|_| "a text that is no latin1".to_owned())
+                    };
                     Some(Node::Bytes(Cow::Owned(text.chars().map(byte).collect::<Result<_>>()?)))
                 }
                 _ => None,
@@ -409,7 +429,9 @@ impl<'a> Machine<'a> {
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest.get(..length).ok_or_else(|| format!("it breaks off: {length} bytes where {} are left", rest.len()))?;
+        let taken = rest
+            .get(..length)
+            .ok_or_else(|| format!("it breaks off: {length} bytes where {} are left", rest.len()))?;
         self.at += length;
         Ok(taken)
     }
@@ -419,7 +441,8 @@ impl<'a> Machine<'a> {
     }
 
     fn length8(&mut self) -> Result<usize> {
-        usize::try_from(u64::from_le_bytes(self.array()?)).map_err(|_| "a length beyond any memory".to_owned())
+        usize::try_from(u64::from_le_bytes(self.array()?))
+            .map_err(|_| "a length beyond any memory".to_owned())
     }
 
     fn sized(&mut self, short: bool, long: bool) -> Result<&'a [u8]> {
@@ -442,7 +465,11 @@ impl<'a> Machine<'a> {
         let value = i64::from_le_bytes(word);
         let fits = high.iter().all(|byte| *byte == fill) && (value < 0) == negative;
         // Beyond 64 bits only its size matters.
-        self.push(if fits { Node::Int(value) } else { Node::Float(if negative { f64::MIN } else { f64::MAX }) })
+        self.push(if fits {
+            Node::Int(value)
+        } else {
+            Node::Float(if negative { f64::MIN } else { f64::MAX })
+        })
     }
 
     fn text_line(&mut self) -> Result<Cow<'a, str>> {

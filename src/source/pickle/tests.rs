@@ -15,7 +15,8 @@ fn a_call_is_not_made() {
     let pickle = load(bytes).unwrap();
     assert_eq!(*pickle.root().node(), Node::Opaque("posix.system".to_owned()));
     // Nor one through what a call made, or through a dictionary of attributes.
-    let bytes = b"\x80\x02cbuiltins\ngetattr\ncos\nsystem\nX\x01\x00\x00\x00a\x86R)R}X\x01\x00\x00\x00xK\x01sb.";
+    let bytes =
+        b"\x80\x02cbuiltins\ngetattr\ncos\nsystem\nX\x01\x00\x00\x00a\x86R)R}X\x01\x00\x00\x00xK\x01sb.";
     assert!(matches!(load(bytes).unwrap().root().node(), Node::Opaque(_)));
 }
 

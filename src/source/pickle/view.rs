@@ -58,7 +58,9 @@ impl<'p, 'a> View<'p, 'a> {
     pub fn index(self) -> Option<usize> {
         match self.node() {
             Node::Int(value) => usize::try_from(*value).ok(),
-            Node::Float(value) if value.fract() == 0.0 && (0.0..9e15).contains(value) => Some(*value as usize),
+            Node::Float(value) if value.fract() == 0.0 && (0.0..9e15).contains(value) => {
+                Some(*value as usize)
+            }
             _ => None,
         }
     }
@@ -127,7 +129,10 @@ impl<'p, 'a> View<'p, 'a> {
         *left = left.checked_sub(1)?;
         let depth = depth.checked_sub(1)?;
         let mut list = |ids: &[Id]| -> Option<Value> {
-            ids.iter().map(|id| Self::new(self.pickle, *id).json(depth, left)).collect::<Option<Vec<_>>>().map(Value::from)
+            ids.iter()
+                .map(|id| Self::new(self.pickle, *id).json(depth, left))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::from)
         };
         Some(match self.node() {
             Node::None | Node::Global(..) | Node::DType(_) | Node::Opaque(_) | Node::Bytes(_) => Value::Null,
@@ -153,7 +158,7 @@ impl<'p, 'a> View<'p, 'a> {
 }
 
 /// Numbers of an array as lists of lists.
-fn nested(shape: &[usize], numbers: &[f32]) -> Value {
+pub(in crate::source) fn nested(shape: &[usize], numbers: &[f32]) -> Value {
     let value = |number: &f32| Value::from(f64::from(*number));
     match shape {
         [] => numbers.first().map_or(Value::Null, value),

@@ -71,7 +71,8 @@ pub fn status(status: &str, outer: usize, line: usize, plan: &ScanPlan) -> Vec<B
 /// A row: `indices` are polarisation, outer region, inner region and channel.
 #[must_use]
 pub fn line(indices: [usize; 4], start: [usize; 2], shape: [usize; 2], values: &[f32]) -> Vec<Bytes> {
-    let integers = |numbers: &[usize]| numbers.iter().fold(String::new(), |text, number| text + &format!("{number} "));
+    let integers =
+        |numbers: &[usize]| numbers.iter().fold(String::new(), |text, number| text + &format!("{number} "));
     let mut list = String::from("[");
     for (index, value) in values.iter().enumerate() {
         let comma = if index > 0 { ", " } else { "" };

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::text::integers;
 use crate::scan::MAX_AXIS;
 use crate::source::adapter::AdapterRefusal;
+use crate::source::text::integers;
 
 /// What `scanLineData` says.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ fn numbers(text: &Bytes, count: usize) -> Result<Vec<f32>, AdapterRefusal> {
     }
     let wrong = |what: &str| AdapterRefusal::new("values", format_args!("values of a line: {what}"));
     let text = std::str::from_utf8(text).map_err(|_| wrong("no UTF-8"))?.trim();
-    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).ok_or_else(|| wrong("no [list]"))?;
+    let inside =
+        text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).ok_or_else(|| wrong("no [list]"))?;
     let number = |text: &str| match text.trim().parse::<f32>() {
         Ok(number) if number.is_infinite() => Err(wrong("one is infinite")),
         Ok(number) => Ok(number),

@@ -74,7 +74,8 @@ impl Region {
             Order::ColumnsFirst => [nx, ny],
         };
         if first + h > extent[0] || second + w > extent[1] {
-            let cause = format!("a block of {:?} at {:?} where the grid is {extent:?}", line.shape, line.start);
+            let cause =
+                format!("a block of {:?} at {:?} where the grid is {extent:?}", line.shape, line.start);
             return Err(AdapterRefusal::new("pixel", cause));
         }
         let pixels = match self.order {

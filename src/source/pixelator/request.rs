@@ -61,8 +61,10 @@ impl Request {
         }
         let regions = list(&request["innerRegions"]).take(MAX_REGIONS).map(grid).collect::<Result<_, _>>()?;
         let polarization = &request["polarization"];
-        let types = list(&polarization["types"]).map(|kind| kind.as_str().map_or_else(|| kind.to_string(), str::to_owned));
-        let polarizations = if is_set(&polarization["active"]) { types.take(16).collect() } else { Vec::new() };
+        let types = list(&polarization["types"])
+            .map(|kind| kind.as_str().map_or_else(|| kind.to_string(), str::to_owned));
+        let polarizations =
+            if is_set(&polarization["active"]) { types.take(16).collect() } else { Vec::new() };
         let mut context = json!({ "format": "pixelator" });
         if request.to_string().len() <= MAX_CONTEXT {
             context["scanRequest"] = request.clone();
@@ -90,7 +92,8 @@ impl Request {
             return Err(AdapterRefusal::new("region", cause));
         };
         if polarization >= self.polarizations.len().max(1) {
-            let cause = format!("polarisation {polarization} where the request has {}", self.polarizations.len());
+            let cause =
+                format!("polarisation {polarization} where the request has {}", self.polarizations.len());
             return Err(AdapterRefusal::new("region", cause));
         }
         let mut scan_id = self.scan_id.clone();
@@ -151,7 +154,8 @@ fn energies(request: &Value) -> Result<Energies, AdapterRefusal> {
             let count = points(axis)?;
             if let Some(energy) = trajectory(axis, |name| name == "Energy").filter(|_| of_region.is_empty()) {
                 let number = |key: &str| energy[key].as_f64();
-                let start = number("start").ok_or_else(|| AdapterRefusal::new("header", "energies without a start"))?;
+                let start = number("start")
+                    .ok_or_else(|| AdapterRefusal::new("header", "energies without a start"))?;
                 let end = number("end")
                     .or_else(|| Some(start + number("range")?))
                     .or_else(|| Some(start + number("step")? * (count.max(1) - 1) as f64))
@@ -179,7 +183,10 @@ fn energies(request: &Value) -> Result<Energies, AdapterRefusal> {
 fn grid(region: &Value) -> Result<(Grid, Order), AdapterRefusal> {
     let axes: Vec<&Value> = list(&region["axes"]).take(3).collect();
     let [first, second] = axes[..] else {
-        return Err(AdapterRefusal::new("header", format_args!("an inner region of {} axes, not 2", axes.len())));
+        return Err(AdapterRefusal::new(
+            "header",
+            format_args!("an inner region of {} axes, not 2", axes.len()),
+        ));
     };
     let along = |axis: &Value, letter: char| trajectory(axis, |name| name.ends_with(letter)).cloned();
     let (order, y, x) = match (along(first, 'Y'), along(second, 'X'), along(first, 'X'), along(second, 'Y')) {
@@ -198,7 +205,10 @@ fn axis(trajectory: &Value, points: usize) -> Axis {
     let gaps = points.max(2) as f64 - 1.0;
     let start = number("start");
     let range = number("range").or_else(|| Some(number("end")? - start?));
-    let step = number("step").filter(|step| *step != 0.0).or_else(|| Some(range? / gaps)).filter(|step| *step != 0.0);
+    let step = number("step")
+        .filter(|step| *step != 0.0)
+        .or_else(|| Some(range? / gaps))
+        .filter(|step| *step != 0.0);
     let step = step.unwrap_or(1.0);
     // A descending axis may have a step without a sign.
     let step = if range.is_some_and(|range| range < 0.0) { -step.abs() } else { step };

@@ -32,8 +32,12 @@ fn lines() -> Vec<Vec<Bytes>> {
 }
 
 fn whole() -> Vec<Vec<Bytes>> {
-    let mut all = vec![encode::started(&encode::request(&plan())), encode::status("running", 0, 0, &plan())];
-    all.extend(lines());
+    let mut all = vec![encode::started(&encode::request(&plan()))];
+    for energy in 0..ENERGIES {
+        // The status follows the scan.
+        all.push(encode::status("running", energy, 0, &plan()));
+        all.extend((0..NY).map(|row| line(energy, row)));
+    }
     all.push(encode::finished(&plan()));
     all
 }
@@ -99,7 +103,10 @@ fn a_scan_is_read_as_it_was_asked_for() {
     for (found, wanted) in [(found.grid.x, wanted.grid.x), (found.grid.y, wanted.grid.y)] {
         assert!((found.start - wanted.start).abs() < 1e-9 && (found.step - wanted.step).abs() < 1e-9);
     }
-    assert!(found.dwell_ms.iter().all(|dwell_ms| (dwell_ms - 2.5).abs() < 1e-9), "seconds become milliseconds");
+    assert!(
+        found.dwell_ms.iter().all(|dwell_ms| (dwell_ms - 2.5).abs() < 1e-9),
+        "seconds become milliseconds"
+    );
     assert!(found.simulated);
     assert_eq!(heard.values.len(), ENERGIES * NY * NX);
     assert!(heard.values.iter().all(|((_, energy, pixel), found)| *found == value(*energy as usize, *pixel)));
@@ -138,7 +145,10 @@ fn the_status_pauses_resumes_and_stands_in_for_an_end() {
     let mut adapter = new();
     let heard = listen(&mut adapter, &all);
     assert_eq!(heard.states, ["paused", "resumed"]);
-    assert!(matches!(&heard.outcomes[..], [Outcome::Partial { reason }] if reason.contains("idle")), "{heard:?}");
+    assert!(
+        matches!(&heard.outcomes[..], [Outcome::Partial { reason }] if reason.contains("idle")),
+        "{heard:?}"
+    );
     let later = DateTime::from_timestamp(60, 0).unwrap();
     let heard = listen_at(&mut adapter, &[encode::status("running", 3, 0, &plan), line(3, 0)], later);
     assert_eq!((heard.refused, heard.values.len()), (vec!["no_start"], 0));
@@ -166,7 +176,10 @@ fn where_index_and_status_disagree_nothing_is_guessed() {
     }
     // An axis beside the energy.
     let mut request = encode::request(&plan());
-    request["outerRegions"][0]["axes"].as_array_mut().unwrap().push(json!({ "nPoints": 3, "trajectories": [] }));
+    request["outerRegions"][0]["axes"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "nPoints": 3, "trajectories": [] }));
     let heard = listen(&mut new(), &[vec![encode::started(&request)], lines()].concat());
     assert!(heard.untrusted[0].contains("an axis beside the energy") && heard.values.is_empty(), "{heard:?}");
 }
@@ -206,11 +219,13 @@ fn regions_polarisations_and_channels_are_told_apart() {
         encode::finished(&plan()),
     ];
     let named = |channel: &str| {
-        let naming = Naming { source: "a".to_owned(), channel: Some(channel.to_owned()), ..Naming::default() };
+        let naming =
+            Naming { source: "a".to_owned(), channel: Some(channel.to_owned()), ..Naming::default() };
         listen(&mut Pixelator::new(naming), &all)
     };
     for heard in [named("PMT"), named("1")] {
-        let ids: Vec<_> = heard.plans.iter().map(|plan| plan.scan_id.trim_start_matches("a-19700101T000000-000")).collect();
+        let ids: Vec<_> =
+            heard.plans.iter().map(|plan| plan.scan_id.trim_start_matches("a-19700101T000000-000")).collect();
         assert_eq!(ids, ["-r1-p1", "-r2-p2"]);
         assert!(heard.plans.iter().all(|plan| plan.group.as_deref() == Some("a-19700101T000000-000")));
         assert_eq!(heard.plans[1].context.as_ref().unwrap()["polarization"], "C-");
@@ -223,7 +238,9 @@ fn regions_polarisations_and_channels_are_told_apart() {
 
 #[test]
 fn what_is_no_stack_of_images_is_left_alone() {
-    for (field, other) in [("spatialType", json!("Line")), ("spatialType", json!("Point")), ("outerRegions", json!([]))] {
+    for (field, other) in
+        [("spatialType", json!("Line")), ("spatialType", json!("Point")), ("outerRegions", json!([]))]
+    {
         let mut request = encode::request(&plan());
         request[field] = other;
         let heard = listen(&mut new(), &[vec![encode::started(&request)], lines()].concat());
@@ -238,9 +255,18 @@ fn what_is_no_stack_of_images_is_left_alone() {
 #[test]
 fn topics_are_matched_whole() {
     let text = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let heard = listen(&mut new(), &[vec![text("scanStartedAgain"), text("{")], vec![text("positionerStatus"), text("x")]]);
+    let heard = listen(
+        &mut new(),
+        &[vec![text("scanStartedAgain"), text("{")], vec![text("positionerStatus"), text("x")]],
+    );
     assert!(heard.refused.is_empty());
-    let bad = [vec![], vec![text("")], vec![text("\u{1}\u{2}")], vec![text("scanStarted")], vec![text("scanStarted"), text("{")]];
+    let bad = [
+        vec![],
+        vec![text("")],
+        vec![text("\u{1}\u{2}")],
+        vec![text("scanStarted")],
+        vec![text("scanStarted"), text("{")],
+    ];
     assert_eq!(listen(&mut new(), &bad).refused, ["parts", "topic", "topic", "parts", "header"]);
 }
 
@@ -255,7 +281,7 @@ proptest! {
             wanted += usize::from(*times > 0) * NX;
             all.extend(std::iter::repeat_n(line, *times));
         }
-        // The status follows the scan, as it does.
+        // Without a status there is nothing to hold it against.
         all.remove(1);
         let heard = listen(&mut new(), &all);
         prop_assert_eq!(heard.values.len(), wanted);

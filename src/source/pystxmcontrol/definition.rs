@@ -130,7 +130,8 @@ fn energies(scan: View<'_, '_>) -> Result<(Vec<f64>, Vec<f64>), AdapterRefusal> 
     let (mut energies_ev, mut dwell_ms) = (Vec::new(), Vec::new());
     for (name, region) in numbered(scan, "energy_regions")? {
         let number = |key: &str| region.get(key).and_then(View::number).filter(|value| value.is_finite());
-        let wrong = |key: &str| AdapterRefusal::new("header", format_args!("energy_regions: {name} has no {key}"));
+        let wrong =
+            |key: &str| AdapterRefusal::new("header", format_args!("energy_regions: {name} has no {key}"));
         let start = number("start").ok_or_else(|| wrong("start"))?;
         let stop = number("stop").unwrap_or(start);
         let count = region.get("n_energies").and_then(View::index).ok_or_else(|| wrong("n_energies"))?;
@@ -161,7 +162,8 @@ fn regions(scan: View<'_, '_>) -> Result<Vec<(String, Ends)>, AdapterRefusal> {
 
 /// The regions under `key`, by the number at the end of their names: `Region10` comes after `Region9`.
 fn numbered<'p, 'a>(scan: View<'p, 'a>, key: &str) -> Result<Vec<(&'p str, View<'p, 'a>)>, AdapterRefusal> {
-    let table = scan.get(key).ok_or_else(|| AdapterRefusal::new("header", format_args!("no {key} in scan")))?;
+    let table =
+        scan.get(key).ok_or_else(|| AdapterRefusal::new("header", format_args!("no {key} in scan")))?;
     let mut regions: Vec<_> = table.entries().take(MAX_ENERGIES).collect();
     let number = |name: &str| {
         let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());

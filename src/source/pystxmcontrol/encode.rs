@@ -10,8 +10,10 @@ const CHANNEL: &str = "default";
 #[must_use]
 pub fn definition(plan: &ScanPlan) -> Pickled {
     let [ny, nx] = plan.grid.shape;
-    let ends = |axis: Axis, points: usize| (axis.start, axis.centre(points.saturating_sub(1)), axis.step.abs());
-    let ((x_start, x_stop, x_step), (y_start, y_stop, y_step)) = (ends(plan.grid.x, nx), ends(plan.grid.y, ny));
+    let ends =
+        |axis: Axis, points: usize| (axis.start, axis.centre(points.saturating_sub(1)), axis.step.abs());
+    let ((x_start, x_stop, x_step), (y_start, y_stop, y_step)) =
+        (ends(plan.grid.x, nx), ends(plan.grid.y, ny));
     let region = Pickled::dict([
         ("xStart", Pickled::Float(x_start)),
         ("xStop", Pickled::Float(x_stop)),
@@ -55,7 +57,11 @@ fn even_runs(plan: &ScanPlan) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for index in 0..energies.len() {
         let fits = runs.last().is_some_and(|&(first, count)| {
-            let step = if count > 1 { energies[first + 1] - energies[first] } else { energies[index] - energies[first] };
+            let step = if count > 1 {
+                energies[first + 1] - energies[first]
+            } else {
+                energies[index] - energies[first]
+            };
             let wanted = energies[first] + step * count as f64;
             dwells[index] == dwells[first] && (energies[index] - wanted).abs() < 1e-9
         });

@@ -1,5 +1,7 @@
 //! One region of a scan: what of it was measured, and what of that was told.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::scan::{Channel, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
@@ -30,8 +32,8 @@ impl Line {
     /// Reads it; `channel` is the detector that is wanted.
     pub(super) fn read(root: View<'_, '_>, channel: Option<&str>) -> Result<Self, AdapterRefusal> {
         let index = |key: &str| root.get(key).and_then(View::index);
-        let energy_index =
-            index("energyIndex").ok_or_else(|| AdapterRefusal::new("header", "no energyIndex that can be read"))?;
+        let energy_index = index("energyIndex")
+            .ok_or_else(|| AdapterRefusal::new("header", "no energyIndex that can be read"))?;
         let detector = |key: &str| {
             let table = root.get(key)?;
             let first = || table.entries().map(|(_, values)| values).find(|values| values.shape().is_some());
@@ -71,8 +73,8 @@ pub(super) struct Region {
     doubts: Vec<String>,
     /// The energy of `told`.
     energy: usize,
-    /// What was told of that energy; NaN: nothing.
-    told: Vec<f32>,
+    /// What was told of the rows of that energy; NaN: nothing. Rows that have not come take no memory, whatever the plan says.
+    told: BTreeMap<usize, Vec<f32>>,
     /// The highest energy heard of.
     reached: Option<usize>,
     /// Whether an energy was told that is another index's.
@@ -81,7 +83,7 @@ pub(super) struct Region {
 
 impl Region {
     pub(super) fn new(plan: ScanPlan, doubts: Vec<String>) -> Self {
-        Self { plan, doubts, energy: 0, told: Vec::new(), reached: None, energy_doubted: false }
+        Self { plan, doubts, energy: 0, told: BTreeMap::new(), reached: None, energy_doubted: false }
     }
 
     pub(super) fn scan_id(&self) -> &str {
@@ -127,9 +129,9 @@ impl Region {
         };
         self.doubt_energy(line, set_point_ev, events);
         let [ny, nx] = self.plan.grid.shape;
-        if self.told.is_empty() || self.energy != line.energy_index {
-            // Another energy: what was told of this one before, if anything, is told again, to the same effect.
-            self.told = vec![f32::NAN; ny * nx];
+        if self.energy != line.energy_index {
+            // What was told of this one before, if anything, is told again, to the same effect.
+            self.told.clear();
             self.energy = line.energy_index;
         }
         self.reached = self.reached.max(Some(line.energy_index));
@@ -139,7 +141,8 @@ impl Region {
         if let (Some((shape, _)), None) = (&line.image, image) {
             refused = Some(format!("an image of {shape:?} where {:?} belongs", [ny, nx]));
         } else if let (Some(values), None, None) = (&line.values, own, image) {
-            refused = Some(format!("{} values of row {} where the grid is {:?}", values.len(), line.row, [ny, nx]));
+            refused =
+                Some(format!("{} values of row {} where the grid is {:?}", values.len(), line.row, [ny, nx]));
         }
         if let Some(image) = image {
             for row in 0..ny {
@@ -148,7 +151,7 @@ impl Region {
             }
         }
         // An image that lacks the row that its own message is about.
-        let untold = own.is_some() && self.told[line.row * nx..(line.row + 1) * nx].iter().all(|told| told.is_nan());
+        let untold = own.is_some() && !self.told.contains_key(&line.row);
         if let Some(values) = own.filter(|_| untold) {
             self.tell_row(line.row, values, line.by_points, line, received, events);
         }
@@ -173,7 +176,7 @@ impl Region {
         // Of a row that is measured pixel by pixel nothing is known behind its last value.
         let values = if by_points { &values[..=last] } else { values };
         let nx = self.plan.grid.nx();
-        let told = &mut self.told[row * nx..row * nx + values.len()];
+        let told = &mut self.told.entry(row).or_insert_with(|| vec![f32::NAN; nx])[..values.len()];
         let is_new = |(told, value): (&f32, &f32)| value.is_finite() && told.to_bits() != value.to_bits();
         let Some(first) = told.iter().zip(values).position(is_new) else { return };
         let last = told.iter().zip(values).rposition(is_new).unwrap_or(first);

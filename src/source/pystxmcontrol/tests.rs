@@ -31,8 +31,9 @@ fn messages(plan: &ScanPlan) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     for energy in 0..ENERGIES {
         for row in 0..NY {
-            let image: Vec<f64> =
-                (0..NY * NX).map(|pixel| if pixel / NX <= row { counts(energy, pixel) } else { 0.0 }).collect();
+            let image: Vec<f64> = (0..NY * NX)
+                .map(|pixel| if pixel / NX <= row { counts(energy, pixel) } else { 0.0 })
+                .collect();
             messages.push(encode::line(plan, &definition, energy, row, &image));
         }
     }
@@ -128,7 +129,9 @@ fn an_end_before_the_last_energy_is_an_abort() {
     let mut cut = all[..NY * 2].to_vec();
     cut.push(encode::complete());
     let heard = listen(&mut new(), &cut);
-    assert!(matches!(&heard.outcomes[0].1, Outcome::Aborted { reason: Some(reason) } if reason.contains("2 of 5")));
+    assert!(
+        matches!(&heard.outcomes[0].1, Outcome::Aborted { reason: Some(reason) } if reason.contains("2 of 5"))
+    );
     // An end that nothing came before is nobody's, and one told twice is told once.
     assert!(listen(&mut new(), &[encode::complete()]).outcomes.is_empty());
     let heard = listen(&mut new(), &[all, vec![encode::complete()]].concat());
@@ -219,7 +222,10 @@ fn a_line_counts_where_the_image_is_of_another_shape_or_lacks_it() {
             ("image", Pickled::dict([("default", image)])),
         ])
     };
-    for image in [Pickled::Array(vec![NY, NX + 1], vec![1.0; NY * (NX + 1)]), Pickled::Array(vec![NY, NX], vec![0.0; NY * NX])] {
+    for image in [
+        Pickled::Array(vec![NY, NX + 1], vec![1.0; NY * (NX + 1)]),
+        Pickled::Array(vec![NY, NX], vec![0.0; NY * NX]),
+    ] {
         let heard = listen(&mut new(), &[line(image)]);
         assert_eq!(heard.values.values().collect::<Vec<_>>(), [&7.0; NX]);
         assert!(heard.values.keys().all(|(.., pixel)| pixel / NX == 2));

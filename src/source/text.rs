@@ -6,9 +6,12 @@ use serde_json::Value;
 use crate::source::adapter::AdapterRefusal;
 
 /// JSON, in which bare `NaN` and `Infinity` are null.
-pub(super) fn json(text: &Bytes, limit: usize) -> Result<Value, AdapterRefusal> {
+pub(in crate::source) fn json(text: &Bytes, limit: usize) -> Result<Value, AdapterRefusal> {
     if text.len() > limit {
-        return Err(AdapterRefusal::new("header_size", format_args!("JSON of {} bytes; the limit is {limit}", text.len())));
+        return Err(AdapterRefusal::new(
+            "header_size",
+            format_args!("JSON of {} bytes; the limit is {limit}", text.len()),
+        ));
     }
     let read = |text: &[u8]| serde_json::from_slice(text);
     read(text)
@@ -41,13 +44,17 @@ fn without_nan(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// `N` whole numbers with blanks between and behind them.
-pub(super) fn integers<const N: usize>(what: &str, text: &Bytes) -> Result<[usize; N], AdapterRefusal> {
+pub(in crate::source) fn integers<const N: usize>(
+    what: &str,
+    text: &Bytes,
+) -> Result<[usize; N], AdapterRefusal> {
     let wrong = || {
         let shown = String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned();
         AdapterRefusal::new("header", format_args!("{what}: {N} whole numbers belong where {shown:?} came"))
     };
     let numbers = std::str::from_utf8(text).map_err(|_| wrong())?.split_ascii_whitespace();
-    let numbers: Vec<usize> = numbers.take(N + 1).map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let numbers: Vec<usize> =
+        numbers.take(N + 1).map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
     numbers.try_into().map_err(|_| wrong())
 }
 
