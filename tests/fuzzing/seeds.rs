@@ -134,7 +134,7 @@ fn formats(to: &Path, project: &Path) -> Outcomes {
         pixelator::status("paused", 1, 0, &plan),
         pixelator::aborted(),
     ];
-    let bytes = |parts: &Vec<Bytes>| parts.iter().map(|part| part.to_vec()).collect();
+    let bytes = |parts: &Vec<Bytes>| -> Vec<Vec<u8>> { parts.iter().map(|part| part.to_vec()).collect() };
     whole("pixelator", texts.iter().map(bytes).collect())?;
     let document = |name: &str, body: &serde_json::Value| bluesky::message(name, body.to_string().as_bytes());
     let documents = [

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use chrono::DateTime;
 use phasewatch::journal;
 use phasewatch::model::{BackendChoice, Metadata, Model};
 use phasewatch::recording::Recording;
@@ -109,7 +108,7 @@ fn formats(data: &[u8]) {
     for message in messages {
         let parts: Vec<Bytes> = split(message).into_iter().map(Bytes::copy_from_slice).collect();
         let mut events = Vec::new();
-        if let Err(refusal) = adapter.push(&parts, DateTime::UNIX_EPOCH, &mut events) {
+        if let Err(refusal) = adapter.push(&parts, Default::default(), &mut events) {
             told(&refusal);
         }
         for event in events {

@@ -17,9 +17,8 @@ impl Tongue for Pixelator {
     }
 
     fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, values: &[f32]) -> Said {
-        let status = (row == 0).then(|| encode::status("running", energy, row, plan));
         let line = encode::line([0, energy, 0, 0], [row, 0], [1, plan.grid.nx()], values);
-        status.into_iter().chain([line]).collect()
+        vec![encode::status("running", energy, row, plan), line]
     }
 
     fn end(&mut self, plan: &ScanPlan, aborted: bool) -> Said {

@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_millis(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A subscription reaches PUB a moment after the connection, and PUB does not tell when.
 const SUBSCRIPTION_DELAY: Duration = Duration::from_millis(300);
+/// The same where a start is told once: what is lost then is lost for good.
+const UNREPEATED_DELAY: Duration = Duration::from_millis(1000);
 
 /// Waits; returns whether it was not cancelled before.
 async fn unless_cancelled(cancel: &CancellationToken, future: impl Future) -> bool {
@@ -159,7 +161,8 @@ impl Sender {
                 while bound && !matches!(monitor.try_recv(), Ok(SocketEvent::Accepted(..))) {
                     tokio::time::sleep(RETRY).await;
                 }
-                tokio::time::sleep(SUBSCRIPTION_DELAY).await;
+                let repeats = settings.socket != SocketKind::PubAsIs;
+                tokio::time::sleep(if repeats { SUBSCRIPTION_DELAY } else { UNREPEATED_DELAY }).await;
             };
             on_progress(PublishEvent::Waiting);
             unless_cancelled(cancel, subscribed).await;

@@ -127,7 +127,10 @@ impl Region {
             let cause = format!("energyIndex {} where there are {energies} energies", line.energy_index);
             return Err(AdapterRefusal::new("energy_index", cause));
         };
-        self.doubt_energy(line, set_point_ev, events);
+        if self.is_of_another_energy(line, set_point_ev, events) {
+            let cause = "a line that came with the energy of another energyIndex";
+            return Err(AdapterRefusal::new("untrusted", cause));
+        }
         let [ny, nx] = self.plan.grid.shape;
         if self.energy != line.energy_index {
             // What was told of this one before, if anything, is told again, to the same effect.
@@ -200,13 +203,13 @@ impl Region {
         events.push(event(&self.plan.scan_id, ScanUpdate::Samples(batch)));
     }
 
-    /// Says once where the energy that is told is that of another index.
-    fn doubt_energy(&mut self, line: &Line, set_point_ev: f64, events: &mut Vec<ScanEvent>) {
-        let Some(energy_ev) = line.energy_ev.filter(|_| !self.energy_doubted) else { return };
+    /// Whether the energy that is told is that of another index; says so once.
+    fn is_of_another_energy(&mut self, line: &Line, set_point_ev: f64, events: &mut Vec<ScanEvent>) -> bool {
+        let Some(energy_ev) = line.energy_ev else { return false };
         let off = |other: f64| (other - energy_ev).abs();
-        let nearest = self.plan.energies_ev.iter().copied().min_by(|a, b| off(*a).total_cmp(&off(*b)));
-        if nearest.is_some_and(|nearest| off(nearest) + SAME_EV < off(set_point_ev)) {
-            self.energy_doubted = true;
+        let nearest = self.plan.energies_ev.iter().copied().map(off).fold(f64::INFINITY, f64::min);
+        let doubted = nearest + SAME_EV < off(set_point_ev);
+        if doubted && !std::mem::replace(&mut self.energy_doubted, true) {
             let text = format!(
                 "energyIndex {} is {set_point_ev:.3} eV by the scan's definition, and came with {energy_ev:.3} eV: \
                  lines may lie at wrong energies",
@@ -214,5 +217,6 @@ impl Region {
             );
             events.push(remark(&self.plan.scan_id, text, true));
         }
+        doubted
     }
 }

@@ -197,6 +197,7 @@ fn an_energy_that_is_another_ones_makes_the_scan_untrusted_once() {
     let heard = listen(&mut new(), &[wrong.clone(), wrong]);
     assert_eq!(heard.remarks.len(), 1);
     assert!(heard.remarks[0].contains("energyIndex 0 is 510.000 eV"), "{:?}", heard.remarks);
+    assert!(heard.values.is_empty(), "and nothing is put where it may not belong");
 }
 
 #[test]
