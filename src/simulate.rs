@@ -6,6 +6,7 @@
 
 mod damage;
 mod drift;
+mod emulate;
 mod faults;
 mod flaws;
 mod kept;
@@ -21,6 +22,7 @@ mod scenario;
 mod specimen;
 
 pub use damage::DamageTruth;
+pub use emulate::{Emulated, Format};
 pub use faults::{FaultCounters, Faults, Faulty};
 pub use kept::{Keeper, Keeping, Kept};
 pub use messages::{MessageKind, MessageSettings, ScanMessages, ScanSource, WireMessage};

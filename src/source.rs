@@ -1,5 +1,13 @@
 //! Wire adapters: bytes in, [`crate::scan::ScanEvent`] out. They trust nothing.
 
+pub mod adapter;
+mod axis;
+pub mod bluesky;
 pub mod frames;
+mod identity;
+pub mod pickle;
+pub mod pixelator;
+pub mod pystxmcontrol;
 pub mod raw_log;
 pub mod stxm_stream;
+mod text;

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use plane::{Displaced, Plane, PlaneI0};
 pub use sequence::{SeqRange, Sequence};
 
-use crate::scan::{MAX_ENERGIES, PixelSet, PlanError, SampleBatch, ScanPlan};
+use crate::scan::{MAX_ENERGIES, PixelSet, PlanError, Remark, SampleBatch, ScanPlan};
 
 /// Why a batch was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +101,7 @@ pub struct Stack {
     planes: Vec<Arc<Plane>>,
     sequence: Sequence,
     counters: StackCounters,
+    remarks: Vec<Remark>,
 }
 
 impl Stack {
@@ -114,7 +115,19 @@ impl Stack {
             planes,
             sequence: Sequence::default(),
             counters: StackCounters::default(),
+            remarks: Vec::new(),
         }
+    }
+
+    /// Keeps a remark about the scan.
+    pub fn note_remark(&mut self, remark: Remark) {
+        self.remarks.push(remark);
+    }
+
+    /// What was remarked about the scan.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
     }
 
     /// The plan as it is now.
@@ -159,6 +172,7 @@ impl Stack {
             planes,
             sequence: self.sequence.clone(),
             counters: self.counters,
+            remarks: self.remarks.clone(),
         }
     }
 

@@ -139,4 +139,4 @@ macro_rules! replayed {
     };
 }
 
-replayed!(stxm_stream, zmtp, journal, settings, references, als, hdf5, metadata, model, raw_log);
+replayed!(stxm_stream, formats, zmtp, journal, settings, references, als, hdf5, metadata, model, raw_log);

@@ -59,6 +59,12 @@ const PACKAGES: [&str; 12] = [
 /// Without what they depend on: a window system and its widgets, which reading a file does not take.
 const ALONE: [&str; 1] = ["mantis-xray"];
 
+/// For pickles as numpy wrote them before its version 2.
+const OLD_PACKAGES: [&str; 2] = ["numpy<2", "pyzmq"];
+
+static OLD_PYTHON: LazyLock<Result<PathBuf, String>> =
+    LazyLock::new(|| venv::environment("python-numpy1", &OLD_PACKAGES, &[]));
+
 static PYTHON: LazyLock<Result<PathBuf, String>> =
     LazyLock::new(|| venv::environment("python", &PACKAGES, &ALONE));
 
@@ -417,4 +423,45 @@ fn the_api_is_as_it_is_described() {
     let said =
         run(python, "tests/python/openapi.py", &[&format!("http://{}", rig.http), token.trim(), "described"]);
     assert!(said.contains("paths"), "{said}");
+}
+
+/// CPython's own pickles, of numpy 1 and 2, over libzmq: into the archive, value by value.
+#[test]
+fn pickles_of_a_sender_in_python_become_a_scan() {
+    let (Some(new), Some(old)) = (python(), venv::interpreter(&OLD_PYTHON, &OLD_PACKAGES)) else { return };
+    for (python, protocol) in [(new, "4"), (new, "5"), (old, "4"), (old, "5"), (old, "2")] {
+        let mut peer = Command::new(python)
+            .arg(repository().join("tests/python/speak_pystxmcontrol.py"))
+            .arg(protocol)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let address = BufReader::new(peer.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        let rig = Setup::bare().source_of("pystxmcontrol", "stxm", &format!("connect = {address:?}")).start();
+        let scan = rig.archived("NS_1-20260504T030201-500");
+        assert_eq!(scan["outcome"]["status"], "complete", "{scan}");
+        // One line of the six images was missed.
+        assert_eq!((&scan["measured_values"], &scan["sample"]), (&json!(6 * 20 - 5), &json!("from Python")));
+        assert_eq!((&scan["simulated"], &scan["untrusted"]), (&json!(false), &Value::Null), "{scan}");
+        let folder = table::folder(&scan);
+        let plan = &table::manifest(&folder)["plan"];
+        assert_eq!(plan["energies_ev"], json!([510.0, 512.0, 514.0, 516.0, 518.0, 523.0]));
+        assert_eq!(plan["dwell_ms"], json!([1.5, 1.5, 1.5, 1.5, 2.5, 2.5]));
+        assert_eq!(plan["grid"]["y"]["start"], 0.15);
+        assert!((plan["grid"]["y"]["step"].as_f64().unwrap() + 0.1).abs() < 1e-9, "{plan}");
+        let stack = table::read(&folder.join("stack.parquet"));
+        let counts = stack.column_by_name("counts").unwrap().as_list::<i32>();
+        for pixel in 0..20 {
+            let found: Vec<_> = counts.value(pixel).as_primitive::<Float32Type>().iter().collect();
+            let (row, column) = (pixel / 5, pixel % 5);
+            let wanted = |energy: usize| {
+                ((energy, row) != (3, 1)).then_some((1000 * (energy + 1) + 10 * row + column) as f32)
+            };
+            assert_eq!(found, (0..6).map(wanted).collect::<Vec<_>>(), "pixel {pixel}");
+        }
+        assert_eq!(rig.metric("phasewatch_messages_refused_total", &[]), 0.0);
+        drop(rig);
+        peer.kill().unwrap();
+        peer.wait().unwrap();
+    }
 }

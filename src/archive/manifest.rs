@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::sha256;
 use super::{ArchiveError, MANIFEST};
 use crate::classify::{DoseSummary, PhaseMap, Status};
-use crate::scan::{Outcome, ScanPlan};
+use crate::scan::{Outcome, Remark, ScanPlan};
 use crate::stack::SeqRange;
 
 /// Most bytes of a manifest that are read: far above what [`crate::scan::MAX_ENERGIES`] energies need.
@@ -91,6 +91,9 @@ pub struct Manifest {
     pub map: MapSummary,
     /// Message numbers that did not come.
     pub gaps: Vec<SeqRange>,
+    /// What people should know about the scan, such as why it is not to be trusted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
     /// What happened to the values: stored, replaced, late, …
     pub counters: serde_json::Value,
     /// The settings that mattered.

@@ -164,6 +164,7 @@ fn manifest(job: &ArchiveJob<'_>, files: BTreeMap<String, FileEntry>) -> Manifes
         plan: job.stack.plan().as_ref().clone(),
         map: MapSummary::of(job.map),
         gaps: job.stack.sequence().gaps(),
+        remarks: job.stack.remarks().to_vec(),
         counters,
         settings: job.settings.clone(),
         versions: BTreeMap::from([("phasewatch".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),

@@ -16,10 +16,11 @@ use super::{Failure, load_recording, print, say};
 use crate::recording::{Recording, select_energies};
 use crate::scan::{DetectorKind, is_valid_id};
 use crate::simulate::{
-    Endpoint, Faults, Faulty, Keeping, MessageKind, MessageSettings, Microscope, Offer, PublishError,
-    PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario, SocketKind, nvpf,
-    publish_offering,
+    Emulated, Endpoint, Faults, Faulty, Format, Keeping, MessageKind, MessageSettings, Microscope, Offer,
+    PublishError, PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario,
+    SocketKind, WireMessage, nvpf, publish_offering,
 };
+use crate::source::stxm_stream::encode::EncodeError;
 
 /// Real time between two repeats of `scan_start` on PUB; the format wants one every 5 s at least.
 const REPEAT_START_MS: f64 = 2000.0;
@@ -45,6 +46,9 @@ pub struct SimulateArgs {
     /// Use PUB instead of PUSH.
     #[arg(long = "pub")]
     publish: bool,
+    /// Speak as this does instead, over PUB, binding as it does; see docs/formats.
+    #[arg(long = "as", value_enum, value_name = "FORMAT", conflicts_with = "resend")]
+    speak_as: Option<FormatArg>,
     /// 1: as fast as the microscope; X: so many times faster; 0: as fast as possible.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
@@ -142,6 +146,27 @@ struct FaultArgs {
     /// So many messages of garbage for each real one.
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     garbage: f64,
+}
+
+/// Formats of others.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArg {
+    /// pystxmcontrol (ALS): pickles on tcp://…:9998.
+    Pystxmcontrol,
+    /// Pixelator (PSI): texts on tcp://…:56561.
+    Pixelator,
+    /// Bluesky documents (ALS lightfall and others): JSON, as a proxy hands it on at tcp://…:5578.
+    Bluesky,
+}
+
+impl FormatArg {
+    fn format(self) -> Format {
+        match self {
+            Self::Pystxmcontrol => Format::Pystxmcontrol,
+            Self::Pixelator => Format::Pixelator,
+            Self::Bluesky => Format::Bluesky,
+        }
+    }
 }
 
 /// Detectors of the simulated microscope.
@@ -306,7 +331,7 @@ async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure>
     });
     let offer = args.offer.bind().await?;
     let resend = offer.as_ref().map(|offer| offer.address().to_owned());
-    let mut messages = Vec::new();
+    let (mut messages, mut ids, mut all_energies) = (Vec::new(), Vec::new(), 0);
     let mut started = Utc::now();
     for number in 1..=args.repeat {
         let scan_id = scans.scan_id(args, number, started)?;
@@ -318,10 +343,11 @@ async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure>
             let scan_ms = microscope.line_start_ms(microscope.plan().energies_ev.len(), 0) / args.speed;
             started += TimeDelta::milliseconds(scan_ms as i64);
         }
-        messages.push(scan_messages(args, source).with_resend(resend.clone()));
+        ids.push(scan_id);
+        let (energies, scan) = scan_messages(args, source, resend.clone());
+        all_energies += energies;
+        messages.push(scan);
     }
-    let energies: usize = messages.iter().map(ScanMessages::energies).sum();
-    let ids: Vec<_> = messages.iter().map(|messages| messages.plan().scan_id.clone()).collect();
     let seed = args.seed.unwrap_or_default();
     let faults = args.faults.faults();
     let keeper = offer.as_ref().map(Offer::keeper);
@@ -329,7 +355,7 @@ async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure>
     let with_faults = (0..).zip(messages).flat_map(move |(number, scan)| {
         Faulty::new(Keeping::new(scan, keeper.clone()), faults, seed.wrapping_add(number))
     });
-    let mut progress = Progress::new(energies);
+    let mut progress = Progress::new(all_energies);
     let settings = publish_settings(args);
     let on_progress = move |event| progress.note(&event);
     let report = publish_offering(settings, with_faults, offer, cancel, on_progress).await;
@@ -337,7 +363,11 @@ async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure>
     Ok(())
 }
 
-fn scan_messages(args: &SimulateArgs, source: ScanSource) -> ScanMessages {
+/// The messages of one scan, without faults.
+type Messages = Box<dyn Iterator<Item = Result<WireMessage, EncodeError>> + Send>;
+
+/// The number of energies that will be sent, and all messages.
+fn scan_messages(args: &SimulateArgs, source: ScanSource, resend: Option<String>) -> (usize, Messages) {
     // As fast as possible, exposure tells nothing of real time: repeat with every ten thousand dwells.
     let speed = if args.speed > 0.0 { args.speed } else { 5.0 };
     let settings = MessageSettings {
@@ -345,7 +375,16 @@ fn scan_messages(args: &SimulateArgs, source: ScanSource) -> ScanMessages {
         abort_after: args.faults.abort_after,
         no_end: args.faults.no_end,
     };
-    ScanMessages::new(source, settings)
+    match args.speak_as {
+        Some(format) => {
+            let messages = Emulated::new(source, format.format(), settings);
+            (messages.energies(), Box::new(messages))
+        }
+        None => {
+            let messages = ScanMessages::new(source, settings).with_resend(resend);
+            (messages.energies(), Box::new(messages))
+        }
+    }
 }
 
 fn publish_settings(args: &SimulateArgs) -> PublishSettings {
@@ -355,7 +394,11 @@ fn publish_settings(args: &SimulateArgs) -> PublishSettings {
     };
     PublishSettings {
         endpoint,
-        socket: if args.publish { SocketKind::Pub } else { SocketKind::Push },
+        socket: match (args.speak_as, args.publish) {
+            (Some(_), _) => SocketKind::PubAsIs,
+            (None, true) => SocketKind::Pub,
+            (None, false) => SocketKind::Push,
+        },
         speed: args.speed,
         wait_for_peer: true,
         linger: LINGER,

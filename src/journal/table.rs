@@ -42,7 +42,7 @@ pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("text", DataType::Utf8, true),
         Field::new("payload", DataType::Binary, true),
     ];
-    let meaning = "0 started, 1 samples, 2 reduced from frames, 3 frames, 4 extended, 5 paused, 6 resumed, 7 ended, 8 skipped, 9 closed";
+    let meaning = "0 started, 1 samples, 2 reduced from frames, 3 frames, 4 extended, 5 paused, 6 resumed, 7 ended, 8 skipped, 9 closed, 10 remarked";
     let metadata = [("phasewatch.format", super::FORMAT), ("phasewatch.kind", meaning)];
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     Arc::new(Schema::new(fields).with_metadata(metadata))
@@ -61,10 +61,11 @@ enum Kind {
     Ended,
     Skipped,
     Closed,
+    Remarked,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Started,
         Self::Samples,
         Self::Reduced,
@@ -75,6 +76,7 @@ impl Kind {
         Self::Ended,
         Self::Skipped,
         Self::Closed,
+        Self::Remarked,
     ];
 }
 
@@ -214,6 +216,7 @@ impl Columns {
             What::Update(ScanUpdate::Resumed) => (Kind::Resumed, None),
             What::Update(ScanUpdate::Skipped) => (Kind::Skipped, None),
             What::Update(ScanUpdate::Ended(outcome)) => (Kind::Ended, Some(json(outcome))),
+            What::Update(ScanUpdate::Remarked(remark)) => (Kind::Remarked, Some(json(remark))),
             What::Closed(outcome) => (Kind::Closed, Some(json(outcome))),
         };
         self.bytes += text.as_ref().map_or(0, String::len);
@@ -377,6 +380,7 @@ impl Rows<'_> {
             Kind::Resumed => ScanUpdate::Resumed,
             Kind::Ended => ScanUpdate::Ended(serde_json::from_str(parsed()?).ok()?),
             Kind::Skipped => ScanUpdate::Skipped,
+            Kind::Remarked => ScanUpdate::Remarked(serde_json::from_str(parsed()?).ok()?),
             Kind::Closed => {
                 let outcome: Outcome = serde_json::from_str(parsed()?).ok()?;
                 return self.stamped(row, What::Closed(outcome));

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::scan::{
-    BadPixels, Channel, DType, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanUpdate, test_plan,
+    BadPixels, Channel, DType, FrameBatch, I0, Outcome, Pixels, Remark, SampleBatch, ScanUpdate, test_plan,
 };
 
 fn pinned() -> Pinned {
@@ -79,6 +79,7 @@ fn every_kind() -> Vec<Line> {
         ScanUpdate::Resumed,
         ScanUpdate::Ended(Outcome::Aborted { reason: Some("beam dump \"quoted\"".to_owned()) }),
         ScanUpdate::Skipped,
+        ScanUpdate::Remarked(Remark { text: "lines by order of arrival".to_owned(), untrusted: true }),
     ];
     let updates = updates.into_iter().map(What::Update);
     let all = updates.chain([What::Closed(Outcome::Partial { reason: "silent".to_owned() })]);
@@ -144,7 +145,7 @@ fn lines_behind_a_closing_open_the_scan_again() {
     lines.push(samples(40));
     let (_dir, folder) = journal(&lines, 3);
     let (_, contents) = read_all(&folder);
-    assert_eq!((contents.closings, contents.closed), (10, None));
+    assert_eq!((contents.closings, contents.closed), (11, None));
 }
 
 #[test]

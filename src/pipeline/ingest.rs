@@ -19,20 +19,18 @@ use super::resume::Resumer;
 use super::scans::{Accepted, EventRefusal, ScanNotice, Scans, lock};
 use super::workboard::Workboard;
 use crate::scan::{ScanEvent, ScanUpdate};
+use crate::source::adapter::{Adapter, Read};
 use crate::source::frames::RawMessage;
 use crate::source::raw_log::RawLog;
-use crate::source::stxm_stream::{self, Framing};
 use crate::telemetry::names;
 
 /// One source, as the receiving thread needs it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SourceLine {
     /// Name in logs and metrics.
     pub name: String,
-    /// What stands before the header.
-    pub framing: Framing,
-    /// Beamline that wins over the stream's.
-    pub beamline: Option<String>,
+    /// What reads its format.
+    pub adapter: Adapter,
 }
 
 /// Books of one source.
@@ -94,6 +92,8 @@ pub struct Ingest {
     errands: Option<std::sync::mpsc::Receiver<Errand>>,
     queue_waited_us: u64,
     last_watched: Option<Instant>,
+    /// What a message says; empty between messages.
+    events: Vec<ScanEvent>,
 }
 
 impl std::fmt::Debug for Ingest {
@@ -119,6 +119,7 @@ impl Ingest {
             errands: None,
             queue_waited_us: 0,
             last_watched: None,
+            events: Vec::new(),
         }
     }
 
@@ -306,23 +307,35 @@ impl Ingest {
                 self.flush_raw();
             }
         }
-        let line = &self.lines[source];
         let books = &mut self.books[source];
         books.messages += 1;
         books.uncounted.0 += 1;
         books.uncounted.1 += message.parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        let event = match stxm_stream::decode(&message.parts, line.framing, line.beamline.as_deref()) {
-            Ok(event) => event,
-            Err(refusal) => return self.refuse(source, refusal.reason(), &refusal, None),
-        };
+        let mut events = std::mem::take(&mut self.events);
+        let adapter = &mut self.lines[source].adapter;
+        let read = adapter.push(&message.parts, message.received_at, &mut events);
+        // What was said before a message broke a rule counts.
+        for event in events.drain(..) {
+            self.event(source, event, cost, message.received);
+        }
+        self.events = events;
+        match read {
+            Ok(Read::Taken) => {}
+            Ok(Read::Idle) => self.books[source].skipped.increment(1),
+            Err(refusal) => self.refuse(source, refusal.reason(), &refusal, None),
+        }
+    }
+
+    /// Takes in one thing that a message says.
+    fn event(&mut self, source: usize, event: ScanEvent, cost: usize, received: Instant) {
         let scan_id = event.scan_id.clone();
         let seq = event.seq;
-        self.revive(source, &event, message.received);
-        match self.scans.push(source, event, cost, message.received) {
+        self.revive(source, &event, received);
+        match self.scans.push(source, event, cost, received) {
             Ok(Accepted::Used) => {}
             Ok(Accepted::Held) => {
                 if let (Some(office), Some(seq)) = (&mut self.resend, seq) {
-                    office.held(source, &scan_id, seq, message.received);
+                    office.held(source, &scan_id, seq, received);
                 }
             }
             Ok(Accepted::Duplicate) => self.books[source].duplicate.increment(1),

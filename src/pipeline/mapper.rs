@@ -31,7 +31,7 @@ use crate::journal::{Place, Store};
 use crate::publish::board::{Board, ScanState, ScanSummary};
 use crate::publish::message::ScanNews;
 use crate::publish::zmq::PublisherHandle;
-use crate::scan::Outcome;
+use crate::scan::{Outcome, Remark};
 use crate::stack::Stack;
 use crate::telemetry::names;
 
@@ -199,6 +199,7 @@ impl Mapper {
             ScanNotice::Paused(scan_id) => self.set_state(&scan_id, ScanState::Paused),
             ScanNotice::Resumed(scan_id) => self.set_state(&scan_id, ScanState::Running),
             ScanNotice::Wanted(scan_id) => self.snapshot(&scan_id),
+            ScanNotice::Remarked { scan_id, remark } => self.remarked(&scan_id, remark),
             ScanNotice::Reopened { scan_id, stack } => {
                 if let Some(scan) = self.scans.get_mut(&scan_id) {
                     scan.reopen(stack);
@@ -211,6 +212,27 @@ impl Mapper {
                 self.ended(&scan_id, outcome, provisional, reopened, closing);
             }
         }
+    }
+
+    fn remarked(&mut self, scan_id: &str, Remark { text, untrusted }: Remark) {
+        match untrusted {
+            true => tracing::warn!(scan_id, "scan is not to be trusted: {text}"),
+            false => tracing::info!(scan_id, "{text}"),
+        }
+        let text = if untrusted { format!("not to be trusted: {text}") } else { text };
+        let mut summary = match (self.scans.get(scan_id), self.outlet.board.get(scan_id)) {
+            (Some(scan), _) => scan.summary.clone(),
+            (None, Some(entry)) => ScanSummary::clone(&entry.summary),
+            (None, None) => return,
+        };
+        summary.untrusted |= untrusted;
+        if !summary.notes.contains(&text) {
+            summary.notes.push(text);
+        }
+        if let Some(scan) = self.scans.get_mut(scan_id) {
+            scan.summary = summary.clone();
+        }
+        self.outlet.board.update(summary);
     }
 
     /// How maps of a scan are made.

@@ -241,7 +241,8 @@ impl Scans {
         check_seq(seq.unwrap_or(0))?;
         // A scan that is back for a late message only is no reason to end another.
         if !matches!(origin, ScanOrigin::Archived(_) | ScanOrigin::Late) {
-            for other in self.scans.values_mut().filter(|other| other.source() == source) {
+            let is_another = |other: &&mut Scan| other.source() == source && !other.is_sibling_of(&plan);
+            for other in self.scans.values_mut().filter(is_another) {
                 other.supersede(&plan.scan_id, now);
             }
         }

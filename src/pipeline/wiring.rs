@@ -24,8 +24,12 @@ use crate::publish::Board;
 use crate::publish::http::{Alerting, Guard, HttpState, Screen};
 use crate::publish::zmq::PublisherHandle;
 use crate::reference::{Reference, ReferenceSet};
-use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceSettings};
+use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceKind, SourceSettings};
+use crate::source::adapter::{Adapter, Naming};
+use crate::source::bluesky::Bluesky;
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
+use crate::source::pixelator::Pixelator;
+use crate::source::pystxmcontrol::Pystxmcontrol;
 use crate::source::raw_log::RawLog;
 use crate::source::stxm_stream::Framing;
 use crate::telemetry::Health;
@@ -89,9 +93,12 @@ pub(super) fn source_parts(
     sources: &[(ZmqFrameSource, Arc<SourceStatus>)],
     addresses: &[String],
 ) -> Vec<(String, &'static str, String, Arc<SourceStatus>)> {
-    let socket = |source: &SourceSettings| match source.socket {
-        Socket::Pull => "stxm_stream, PULL",
-        Socket::Sub => "stxm_stream, SUB",
+    let socket = |source: &SourceSettings| match (source.kind, source.socket) {
+        (SourceKind::StxmStream, Socket::Pull) => "stxm_stream, PULL",
+        (SourceKind::StxmStream, Socket::Sub) => "stxm_stream, SUB",
+        (SourceKind::Pystxmcontrol, _) => "pystxmcontrol, SUB",
+        (SourceKind::Pixelator, _) => "pixelator, SUB",
+        (SourceKind::Bluesky, _) => "bluesky, SUB",
     };
     let all = settings.sources.iter().zip(sources).zip(addresses);
     all.map(|((source, (_, status)), address)| {
@@ -147,19 +154,35 @@ pub(super) fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
     let folder = settings.daemon.state_dir.join("raw");
     let log = |source: &SourceSettings| {
         let limit = settings.journal.record_bytes as u64;
-        let log = RawLog::create(&folder, &source.name, source.socket == Socket::Sub, limit);
+        // Only this format has a topic of which nothing else is wanted.
+        let has_topic = source.socket == Socket::Sub && source.kind == SourceKind::StxmStream;
+        let log = RawLog::create(&folder, &source.name, has_topic, limit);
         log.inspect_err(|error| tracing::error!(source = source.name, "the wire is not recorded: {error}"))
             .ok()
     };
     settings.sources.iter().map(log).collect()
 }
 
-pub(super) fn lines(settings: &Settings) -> Vec<SourceLine> {
-    let line = |source: &SourceSettings| SourceLine {
-        name: source.name.clone(),
-        framing: if source.socket == Socket::Sub { Framing::Topic } else { Framing::Bare },
+/// What reads the format of a source.
+fn adapter(source: &SourceSettings) -> Adapter {
+    let naming = Naming {
         beamline: source.beamline.clone(),
+        source: source.name.clone(),
+        channel: source.channel.clone(),
     };
+    match source.kind {
+        SourceKind::StxmStream => Adapter::StxmStream {
+            framing: if source.socket == Socket::Sub { Framing::Topic } else { Framing::Bare },
+            beamline: source.beamline.clone(),
+        },
+        SourceKind::Pystxmcontrol => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(naming))),
+        SourceKind::Pixelator => Adapter::Pixelator(Box::new(Pixelator::new(naming))),
+        SourceKind::Bluesky => Adapter::Bluesky(Box::new(Bluesky::new(naming))),
+    }
+}
+
+pub(super) fn lines(settings: &Settings) -> Vec<SourceLine> {
+    let line = |source: &SourceSettings| SourceLine { name: source.name.clone(), adapter: adapter(source) };
     settings.sources.iter().map(line).collect()
 }
 

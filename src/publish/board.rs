@@ -102,6 +102,9 @@ pub struct ScanSummary {
     pub last_update: DateTime<Utc>,
     /// Folder of its archive, once it is archived.
     pub archive_path: Option<String>,
+    /// Whether values may lie at a wrong pixel or energy: the notes say why.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
     /// What people should know: warnings and remarks.
     pub notes: Vec<String>,
 }
@@ -149,6 +152,7 @@ impl ScanSummary {
             started: plan.started,
             last_update: now,
             archive_path: None,
+            untrusted: false,
             notes: Vec::new(),
         }
     }

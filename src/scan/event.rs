@@ -45,6 +45,8 @@ pub enum ScanUpdate {
     Resumed,
     /// The scan is over.
     Ended(Outcome),
+    /// What people should know about it, from the adapter that reads its format; counts in no sequence.
+    Remarked(Remark),
     /// A message that carries nothing for the map but counts in the sequence (an unknown type).
     Skipped,
 }
@@ -59,6 +61,15 @@ impl ScanUpdate {
             _ => 0,
         }
     }
+}
+
+/// What people should know about a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// What it is.
+    pub text: String,
+    /// Whether values may lie at a wrong pixel or energy, so that nobody should rely on the map.
+    pub untrusted: bool,
 }
 
 /// How a scan ended.

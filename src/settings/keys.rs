@@ -108,13 +108,14 @@ pub(super) const KEYS: [(&str, &str, Kind); 92] = [
 ];
 
 /// Keys of a `[[source]]`.
-pub(super) const SOURCE_KEYS: [&str; 17] = [
+pub(super) const SOURCE_KEYS: [&str; 18] = [
     "kind",
     "socket",
     "connect",
     "bind",
     "allow_open_bind",
     "topic",
+    "channel",
     "beamline",
     "name",
     "silence_s",

@@ -40,6 +40,15 @@ pub enum SourceKind {
     /// `stxm-stream/1`.
     #[serde(rename = "stxm-stream")]
     StxmStream,
+    /// What pystxmcontrol publishes.
+    #[serde(rename = "pystxmcontrol")]
+    Pystxmcontrol,
+    /// What Pixelator publishes.
+    #[serde(rename = "pixelator")]
+    Pixelator,
+    /// Bluesky documents under the lightfall contract.
+    #[serde(rename = "bluesky")]
+    Bluesky,
 }
 
 /// Kinds of receiving socket.
@@ -79,6 +88,8 @@ pub struct SourceSettings {
     pub topic: String,
     /// Beamline that wins over the stream's.
     pub beamline: Option<String>,
+    /// Which of several detectors or channels that the stream carries; `None`: its first.
+    pub channel: Option<String>,
     /// Silence after which an open scan is archived as partial, s.
     pub silence_s: f64,
     /// Wait for late messages after an end or another start, s.

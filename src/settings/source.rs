@@ -14,7 +14,10 @@ use crate::scan::is_valid_id;
 type Result<T> = std::result::Result<T, SettingsError>;
 
 /// Kinds that are planned but cannot be listened to yet.
-const LATER_KINDS: [&str; 5] = ["dectris", "pixelator", "pystxmcontrol", "bluesky", "desy"];
+const LATER_KINDS: [&str; 2] = ["dectris", "desy"];
+
+/// Those that can.
+const KINDS: &str = "\"stxm-stream\", \"pystxmcontrol\", \"pixelator\" or \"bluesky\"";
 
 /// Checks all sources, and says what is in effect for each.
 pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<Effective>)> {
@@ -52,11 +55,15 @@ pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<
 
 fn source(reader: &mut Reader) -> Result<SourceSettings> {
     let kind = kind(reader)?;
-    let socket = reader.choice("socket", &[("pull", SocketKind::Pull), ("sub", SocketKind::Sub)])?;
+    let socket = socket(reader, kind)?;
     let endpoint = endpoint(reader)?;
     let topic = reader.text("topic")?.unwrap_or_default();
     if socket == SocketKind::Pull && !topic.is_empty() {
         return Err(reader.refuse("topic", "only socket = \"sub\" has topics"));
+    }
+    let channel = reader.text("channel")?.filter(|channel| !channel.is_empty());
+    if channel.is_some() && kind == SourceKind::StxmStream {
+        return Err(reader.refuse("channel", "stxm-stream carries one signal"));
     }
     let beamline = reader.text("beamline")?;
     if beamline.as_deref().is_some_and(|beamline| !is_valid_id(beamline)) {
@@ -74,6 +81,7 @@ fn source(reader: &mut Reader) -> Result<SourceSettings> {
         socket,
         endpoint,
         topic,
+        channel,
         beamline,
         silence_s: reader.seconds("silence_s")?,
         grace_s: reader.seconds("grace_s")?,
@@ -120,10 +128,26 @@ fn kind(reader: &mut Reader) -> Result<SourceKind> {
     let kind = reader.text("kind")?;
     match kind.as_deref() {
         Some("stxm-stream") => Ok(SourceKind::StxmStream),
+        Some("pystxmcontrol") => Ok(SourceKind::Pystxmcontrol),
+        Some("pixelator") => Ok(SourceKind::Pixelator),
+        Some("bluesky") => Ok(SourceKind::Bluesky),
         Some(later) if LATER_KINDS.contains(&later) => {
-            Err(reader.refuse("kind", "not supported in this version; it must be \"stxm-stream\""))
+            Err(reader.refuse("kind", &format!("not supported in this version; it must be {KINDS}")))
         }
-        _ => Err(reader.refuse("kind", "it must be \"stxm-stream\"")),
+        _ => Err(reader.refuse("kind", &format!("it must be {KINDS}"))),
+    }
+}
+
+/// Only `stxm-stream` may be pushed; all others publish.
+fn socket(reader: &mut Reader, kind: SourceKind) -> Result<SocketKind> {
+    let given = reader.origin("socket") != Origin::Default;
+    let socket = reader.choice("socket", &[("pull", SocketKind::Pull), ("sub", SocketKind::Sub)])?;
+    match (kind, socket) {
+        (SourceKind::StxmStream, socket) => Ok(socket),
+        (_, SocketKind::Pull) if given => {
+            Err(reader.refuse("socket", "what speaks this format publishes: leave it out, or \"sub\""))
+        }
+        _ => Ok(SocketKind::Sub),
     }
 }
 

@@ -105,7 +105,7 @@ impl Playback {
             }
             // A repeat of the plan, or of a type that nobody knew: it counts in seq all the same.
             ScanUpdate::Skipped => (MessageKind::Start, encode::scan_start(&self.first_plan, line.seq)),
-            ScanUpdate::Started(_) | ScanUpdate::Frames(_) => return None,
+            ScanUpdate::Started(_) | ScanUpdate::Frames(_) | ScanUpdate::Remarked(_) => return None,
         };
         self.last = Some(line.received);
         let exposure_ms = exposure_ms.max(0.0);

@@ -42,8 +42,10 @@ pub enum SocketKind {
     /// PUSH: lossless.
     #[default]
     Push,
-    /// PUB: with a topic, [`STREAM`], before every message.
+    /// PUB: with a topic, [`STREAM`](crate::source::stxm_stream::STREAM), before every message.
     Pub,
+    /// PUB: messages go as they are.
+    PubAsIs,
 }
 
 /// How to publish.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use zeromq::{PubSocket, PushSocket, RepSocket, Socket, SocketRecv, SocketSend, ZmqError, ZmqMessage};
 
-use crate::rig::PATIENCE;
+use crate::rig::{PATIENCE, Rig, until};
 use crate::script::Message;
 
 static RUNTIME: LazyLock<Runtime> =
@@ -16,6 +16,8 @@ static RUNTIME: LazyLock<Runtime> =
 enum Wire {
     Push(PushSocket),
     Pub(PubSocket),
+    /// PUB without a topic of ours.
+    AsIs(PubSocket),
 }
 
 /// A sender.
@@ -62,10 +64,29 @@ impl Feed {
         (Self { wire: Some(Wire::Pub(socket)) }, address)
     }
 
+    /// PUB that binds and sends messages as they are; also returns where.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn as_is_at(address: &str) -> (Self, String) {
+        let (socket, address) = bound(address);
+        (Self { wire: Some(Wire::AsIs(socket)) }, address)
+    }
+
+    /// Sends a message that says nothing until one of them has come: what is sent before a subscription is lost.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn greet(&mut self, rig: &Rig, message: &Message) {
+        until("a subscription", || {
+            self.send(message);
+            (rig.metric("phasewatch_messages_received_total", &[]) > 0.0).then_some(())
+        });
+    }
+
     /// Sends one message. PUSH waits for a receiver; PUB puts the topic before it.
     pub fn send(&mut self, message: &Message) {
         let parts = message.parts.clone();
         match self.wire.as_mut().unwrap() {
+            Wire::AsIs(socket) => {
+                RUNTIME.block_on(socket.send(ZmqMessage::try_from(parts).unwrap())).unwrap()
+            }
             Wire::Pub(socket) => {
                 let parts = [vec![Bytes::from_static(b"stxm")], parts].concat();
                 RUNTIME.block_on(socket.send(ZmqMessage::try_from(parts).unwrap())).unwrap();

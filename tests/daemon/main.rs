@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod dose;
 mod feed;
+mod formats;
 mod http;
 mod lifecycle;
 mod listener;

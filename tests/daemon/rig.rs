@@ -74,8 +74,13 @@ impl Setup {
     }
 
     /// Another source.
-    pub fn source(mut self, name: &str, lines: &str) -> Self {
-        writeln!(self.sources, "[[source]]\nkind = \"stxm-stream\"\nname = \"{name}\"\n{lines}").unwrap();
+    pub fn source(self, name: &str, lines: &str) -> Self {
+        self.source_of("stxm-stream", name, lines)
+    }
+
+    /// Another source that speaks another format.
+    pub fn source_of(mut self, kind: &str, name: &str, lines: &str) -> Self {
+        writeln!(self.sources, "[[source]]\nkind = \"{kind}\"\nname = \"{name}\"\n{lines}").unwrap();
         self
     }
 

@@ -9,6 +9,9 @@ use phasewatch::journal::{EVENTS, FORMAT, LEDGER, Line, Pinned, ScanWriter, What
 use phasewatch::scan::{
     Axis, BadPixels, Channel, DType, FrameBatch, Grid, I0, Outcome, Pixels, SampleBatch, ScanPlan, ScanUpdate,
 };
+use phasewatch::source::bluesky::encode as bluesky;
+use phasewatch::source::pixelator::encode as pixelator;
+use phasewatch::source::pystxmcontrol::encode as pystxmcontrol;
 use phasewatch::source::raw_log::RawLog;
 use prost::Message as _;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -26,6 +29,7 @@ type Outcomes = std::io::Result<()>;
 pub fn write(to: &Path, project: &Path) -> Outcomes {
     let scratch = tempfile::tempdir()?;
     messages(to, project)?;
+    formats(to, project)?;
     zmtp(to, project)?;
     journal(to, scratch.path())?;
     settings(to, project)?;
@@ -105,6 +109,48 @@ fn messages(to: &Path, project: &Path) -> Outcomes {
     put(to, "stxm_stream", "resend-request", &request)?;
     put(to, "stxm_stream", "resend-sent", &[&b"bare"[..], br#"{"sent": 7}"#].join(PART))?;
     put(to, "stxm_stream", "resend-refused", &[&b"bare"[..], br#"{"error": "unknown scan"}"#].join(PART))
+}
+
+/// A small scan in each of the formats of others, and what CPython writes.
+fn formats(to: &Path, project: &Path) -> Outcomes {
+    let axis = Axis { start: 0.0, step: 0.1 };
+    let grid = Grid { shape: [2, 3], x: axis, y: axis, unit: "um".to_owned() };
+    let plan = ScanPlan::of_stack("seed".to_owned(), grid, vec![510.0, 512.0], 1.0);
+    let whole = |format: &str, messages: Vec<Vec<Vec<u8>>>| {
+        let messages = messages.into_iter().map(|parts| parts.join(PART));
+        let all: Vec<_> = std::iter::once(format.as_bytes().to_vec()).chain(messages).collect();
+        put(to, "formats", format, &all.join(MESSAGE))
+    };
+    let definition = pystxmcontrol::definition(&plan);
+    let line = |energy: usize, row: usize| pystxmcontrol::line(&plan, &definition, energy, row, &[7.0; 6]);
+    let pickles = [pystxmcontrol::idle(), line(0, 0), line(1, 1), pystxmcontrol::complete()];
+    whole("pystxmcontrol", pickles.into_iter().map(|pickle| vec![pickle]).collect())?;
+    let texts = [
+        pixelator::channels(&["Counter1"]),
+        pixelator::started(&pixelator::request(&plan)),
+        pixelator::status("running", 0, 0, &plan),
+        pixelator::line([0, 0, 0, 0], [0, 0], [1, 3], &[1.0, f32::NAN, 3.0]),
+        pixelator::line([0, 1, 0, 0], [0, 1], [2, 2], &[1.0; 4]),
+        pixelator::status("paused", 1, 0, &plan),
+        pixelator::aborted(),
+    ];
+    let bytes = |parts: &Vec<Bytes>| -> Vec<Vec<u8>> { parts.iter().map(|part| part.to_vec()).collect() };
+    whole("pixelator", texts.iter().map(bytes).collect())?;
+    let document = |name: &str, body: &serde_json::Value| bluesky::message(name, body.to_string().as_bytes());
+    let documents = [
+        document("start", &bluesky::start(&plan)),
+        document("descriptor", &bluesky::descriptor(&plan)),
+        bluesky::message("event", &bluesky::event(&plan, 0, 1, &[1.0, f32::NAN, 3.0], DateTime::UNIX_EPOCH)),
+        document("stop", &bluesky::stop(&plan, "success")),
+    ];
+    whole("bluesky", documents.into_iter().map(|document| vec![document]).collect())?;
+    for entry in std::fs::read_dir(project.join("tests/fixtures/pickle"))? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let all = [b"pystxmcontrol".to_vec(), std::fs::read(&path)?].join(MESSAGE);
+        put(to, "formats", &name, &all)?;
+    }
+    Ok(())
 }
 
 /// What a peer of `socket_type` says first.

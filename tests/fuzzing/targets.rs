@@ -15,6 +15,10 @@ use phasewatch::recording::Recording;
 use phasewatch::reference::ReferenceSet;
 use phasewatch::scan::{ScanPlan, ScanUpdate};
 use phasewatch::settings::Settings;
+use phasewatch::source::adapter::{Adapter, Naming};
+use phasewatch::source::bluesky::Bluesky;
+use phasewatch::source::pixelator::Pixelator;
+use phasewatch::source::pystxmcontrol::Pystxmcontrol;
 use phasewatch::source::raw_log::read_raw;
 use phasewatch::source::stxm_stream::{Framing, ResendAnswer, ResendRequest, decode, encode};
 use phasewatch::stack::Stack;
@@ -38,6 +42,8 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "stxm_stream", run: stxm_stream, most_bytes: |_| 1 << 24 },
+    // What a list of MessagePack makes room for before it reads it.
+    Target { name: "formats", run: formats, most_bytes: |bytes| 64 * bytes + (1 << 22) },
     Target { name: "zmtp", run: zmtp, most_bytes: |_| 1 << 22 },
     Target { name: "journal", run: journal, most_bytes: |bytes| 64 * bytes + (1 << 20) },
     Target { name: "settings", run: settings, most_bytes: |bytes| 64 * bytes + (1 << 20) },
@@ -88,6 +94,43 @@ fn with_files<T>(files: &[(&str, &[u8])], read: impl FnOnce(&Path) -> T) -> T {
 /// An error has to be tellable, in one piece that an operator can be shown.
 fn told(error: &dyn std::error::Error) {
     assert!(!error.to_string().is_empty());
+}
+
+/// The name of a format, and messages in it. What is said of a scan has to fit what was said of it before.
+fn formats(data: &[u8]) {
+    let mut messages = split_at(data, MESSAGE).into_iter();
+    let mut adapter = match messages.next() {
+        Some(b"pixelator") => Adapter::Pixelator(Box::new(Pixelator::new(Naming::default()))),
+        Some(b"bluesky") => Adapter::Bluesky(Box::new(Bluesky::new(Naming::default()))),
+        _ => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(Naming::default()))),
+    };
+    let mut plans: BTreeMap<String, ScanPlan> = BTreeMap::new();
+    for message in messages {
+        let parts: Vec<Bytes> = split(message).into_iter().map(Bytes::copy_from_slice).collect();
+        let mut events = Vec::new();
+        if let Err(refusal) = adapter.push(&parts, Default::default(), &mut events) {
+            told(&refusal);
+        }
+        for event in events {
+            match event.update {
+                ScanUpdate::Started(plan) => {
+                    plan.validate().unwrap();
+                    plans.insert(event.scan_id, *plan);
+                }
+                ScanUpdate::Samples(batch) => {
+                    let plan = &plans[&event.scan_id];
+                    assert!((batch.energy_index as usize) < plan.energies_ev.len());
+                    assert!(batch.pixels.last().unwrap() < plan.grid.pixels() as u64);
+                    assert_eq!(batch.values.len(), batch.pixels.len());
+                    assert!(batch.values.iter().all(|value| !value.is_infinite()));
+                }
+                ScanUpdate::Remarked(_) | ScanUpdate::Ended(_) | ScanUpdate::Paused | ScanUpdate::Resumed => {
+                    assert!(plans.contains_key(&event.scan_id));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 /// Messages, each of parts: the first is `topic` or anything else, for a PUB or a PUSH; then header and payloads. What is accepted goes

@@ -8,12 +8,14 @@ use super::{
 };
 use crate::detector::{FrameSettings, Tally};
 use crate::journal::What;
-use crate::scan::{Outcome, ScanEvent, ScanPlan, ScanUpdate};
+use crate::scan::{Outcome, Remark, ScanEvent, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackError, check_seq};
 
 /// Most messages of one scan that wait for one before them, and most bytes of them.
 const MAX_WAITING: usize = 4096;
 const MAX_WAITING_BYTES: usize = 256 << 20;
+/// Most remarks about one scan.
+const MAX_REMARKS: usize = 32;
 
 /// Why a scan is partial that was open when the daemon was stopped: it goes on with the next start.
 pub const STOPPED: &str = "the daemon was stopped";
@@ -79,6 +81,8 @@ pub struct Scan {
     bad_pixels: Tally,
     /// Whether messages that are missing may be sent again.
     hope: bool,
+    /// What was remarked about it.
+    remarks: Vec<Remark>,
 }
 
 impl Scan {
@@ -104,6 +108,7 @@ impl Scan {
             frames: Arc::default(),
             bad_pixels: Tally::default(),
             hope: false,
+            remarks: Vec::new(),
         }
     }
 
@@ -148,6 +153,9 @@ impl Scan {
         patience: Patience,
         out: &mut Output,
     ) -> Result<Accepted, EventRefusal> {
+        if let ScanUpdate::Remarked(remark) = event.update {
+            return Ok(self.remark(remark, now, out));
+        }
         let Some(stack) = self.stack.clone() else {
             if let ScanUpdate::Ended(outcome) = event.update
                 && self.is_open()
@@ -161,7 +169,11 @@ impl Scan {
                 EventRefusal::NotMapped
             });
         };
-        let seq = event.seq.unwrap_or(self.arrivals);
+        // A format without numbers: the next that is free, also after a restart.
+        let seq = event.seq.unwrap_or_else(|| {
+            let free = lock(&stack).sequence().highest().map_or(0, |highest| highest.saturating_add(1));
+            free.max(self.arrivals)
+        });
         check_seq(seq)?;
         self.arrivals += 1;
         if lock(&stack).sequence().contains(seq) {
@@ -183,6 +195,21 @@ impl Scan {
             self.hasten(now, &stack);
         }
         result
+    }
+
+    /// Takes a remark; one that was made before says nothing new.
+    fn remark(&mut self, remark: Remark, now: Instant, out: &mut Output) -> Accepted {
+        if self.remarks.contains(&remark) || self.remarks.len() >= MAX_REMARKS {
+            return Accepted::Duplicate;
+        }
+        self.remarks.push(remark.clone());
+        if let Some(stack) = &self.stack {
+            lock(stack).note_remark(remark.clone());
+        }
+        out.notices.push(ScanNotice::Remarked { scan_id: self.id.to_string(), remark: remark.clone() });
+        let seq = self.stack.as_ref().and_then(|stack| lock(stack).sequence().highest()).unwrap_or(0);
+        self.keep(now, seq, What::Update(ScanUpdate::Remarked(remark)), out);
+        Accepted::Used
     }
 
     fn apply(
@@ -228,7 +255,7 @@ impl Scan {
                 self.keep(now, seq, What::Update(event.update), out);
                 return Ok(Accepted::Used);
             }
-            ScanUpdate::Skipped | ScanUpdate::Started(_) => {
+            ScanUpdate::Skipped | ScanUpdate::Started(_) | ScanUpdate::Remarked(_) => {
                 self.keep(now, seq, What::Update(ScanUpdate::Skipped), out);
                 return Ok(Accepted::Skipped);
             }
@@ -348,6 +375,12 @@ impl Scan {
                 self.hope = false;
             }
         }
+    }
+
+    /// Whether both are regions of one request: told by their group and, to the microsecond, by the start that they share.
+    pub(super) fn is_sibling_of(&self, plan: &ScanPlan) -> bool {
+        let own = &self.first_plan;
+        own.group.is_some() && own.group == plan.group && own.started == plan.started
     }
 
     pub(super) fn supersede(&mut self, by: &str, now: Instant) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::SharedStack;
 use crate::journal::What;
-use crate::scan::{Outcome, ScanPlan};
+use crate::scan::{Outcome, Remark, ScanPlan};
 
 /// What the rest of the pipeline is told.
 #[derive(Clone, Debug)]
@@ -29,6 +29,13 @@ pub enum ScanNotice {
     Paused(String),
     /// The sender goes on.
     Resumed(String),
+    /// There is something to know about it.
+    Remarked {
+        /// The scan.
+        scan_id: String,
+        /// What.
+        remark: Remark,
+    },
     /// No more values are expected.
     Ended {
         /// The scan.

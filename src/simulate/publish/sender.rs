@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_millis(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A subscription reaches PUB a moment after the connection, and PUB does not tell when.
 const SUBSCRIPTION_DELAY: Duration = Duration::from_millis(300);
+/// The same where a start is told once: what is lost then is lost for good.
+const UNREPEATED_DELAY: Duration = Duration::from_millis(1000);
 
 /// Waits; returns whether it was not cancelled before.
 async fn unless_cancelled(cancel: &CancellationToken, future: impl Future) -> bool {
@@ -92,7 +94,7 @@ impl Socket {
         options.connect_timeout(CONNECT_TIMEOUT);
         match kind {
             SocketKind::Push => Self::Push(PushSocket::with_options(options)),
-            SocketKind::Pub => Self::Pub(PubSocket::with_options(options)),
+            SocketKind::Pub | SocketKind::PubAsIs => Self::Pub(PubSocket::with_options(options)),
         }
     }
 
@@ -121,6 +123,8 @@ impl Socket {
 
 pub(super) struct Sender {
     socket: Socket,
+    /// Whether a topic goes before every message.
+    with_topic: bool,
     endpoint: Endpoint,
     in_flight: Arc<InFlight>,
 }
@@ -157,12 +161,14 @@ impl Sender {
                 while bound && !matches!(monitor.try_recv(), Ok(SocketEvent::Accepted(..))) {
                     tokio::time::sleep(RETRY).await;
                 }
-                tokio::time::sleep(SUBSCRIPTION_DELAY).await;
+                let repeats = settings.socket != SocketKind::PubAsIs;
+                tokio::time::sleep(if repeats { SUBSCRIPTION_DELAY } else { UNREPEATED_DELAY }).await;
             };
             on_progress(PublishEvent::Waiting);
             unless_cancelled(cancel, subscribed).await;
         }
-        Ok(Self { socket, endpoint, in_flight: Arc::default() })
+        let with_topic = settings.socket == SocketKind::Pub;
+        Ok(Self { socket, with_topic, endpoint, in_flight: Arc::default() })
     }
 
     /// Sends; returns whether it was not cancelled before.
@@ -177,7 +183,7 @@ impl Sender {
         }
         let mut told = false;
         loop {
-            let topic = matches!(self.socket, Socket::Pub(_)).then(|| Bytes::from_static(STREAM.as_bytes()));
+            let topic = self.with_topic.then(|| Bytes::from_static(STREAM.as_bytes()));
             let all: Vec<_> =
                 topic.into_iter().chain(parts.iter().map(|part| self.in_flight.track(part))).collect();
             // Every message has a header, so that there is at least one part.

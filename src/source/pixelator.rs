@@ -1,0 +1,244 @@
+//! What PSI's Pixelator publishes (PolLux and others), `docs/formats/pixelator.md`: texts under exact topics.
+//!
+//! `scanStarted` carries the request of a scan, `scanLineData` blocks of values by index, `scanStatus` where the scan is,
+//! `recordedChannels` which channel is which, `scanFinished` and `scanAborted` the end. There is no id: a scan is named by the time at
+//! which its start was heard. The same request told again while its scan runs is the same scan (`initialize` makes the server say it
+//! again, which we never ask for).
+//!
+//! Assumptions: the outer index of a line counts the energies of all outer regions, one behind the other. That is held against what
+//! `scanStatus` says; where the two disagree nothing is guessed: the scan is marked as not to be trusted, and takes no further lines. The
+//! first inner axis is the first index of a block, whatever its positioner, and lines of a meander come sorted.
+//!
+//! Bad input: JSON may hold bare NaN, which says nothing. Lines whose start was not heard are refused: they could be of any scan.
+
+pub mod encode;
+mod line;
+mod region;
+mod request;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::adapter::{AdapterRefusal, Naming, Read, event};
+use super::identity::{identifier, moment};
+use super::text::json;
+use crate::scan::{Outcome, ScanEvent, ScanUpdate};
+use line::Line;
+use region::Region;
+use request::Request;
+
+/// Longest JSON that is read, bytes.
+const MAX_JSON: usize = 1 << 20;
+/// Most inner regions and polarisations of one scan.
+const MAX_REGIONS: usize = 256;
+/// How long after an end lines are taken as late ones of the same scan.
+const LATE_S: i64 = 10;
+
+/// The adapter.
+#[derive(Debug)]
+pub struct Pixelator {
+    naming: Naming,
+    channels: Vec<String>,
+    scan: Option<OpenScan>,
+    /// Name of the last scan, and how many began in that moment.
+    last: (String, u32),
+}
+
+/// The scan that was heard last.
+#[derive(Debug)]
+struct OpenScan {
+    text: Bytes,
+    request: Request,
+    /// By inner region and polarisation.
+    regions: Vec<([usize; 2], Region)>,
+    /// What `scanStatus` said since the start.
+    status: Status,
+    ended: Option<DateTime<Utc>>,
+}
+
+/// Where the server says that the scan is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Status {
+    running: bool,
+    paused: bool,
+    /// Current outer index, and the number of them.
+    outer: Option<usize>,
+    outers: Option<usize>,
+}
+
+impl Pixelator {
+    /// An adapter that has heard nothing yet.
+    #[must_use]
+    pub fn new(naming: Naming) -> Self {
+        Self { naming, channels: Vec::new(), scan: None, last: (String::new(), 0) }
+    }
+
+    /// Reads one message; what it says is put behind `events`.
+    ///
+    /// # Errors
+    /// The rule that the message breaks.
+    pub fn push(
+        &mut self,
+        parts: &[Bytes],
+        received: DateTime<Utc>,
+        events: &mut Vec<ScanEvent>,
+    ) -> Result<Read, AdapterRefusal> {
+        let [topic, parts @ ..] = parts else {
+            return Err(AdapterRefusal::new("parts", "a message without parts"));
+        };
+        match &topic[..] {
+            b"scanLineData" => self.line(parts, received, events),
+            b"scanStarted" => self.start(parts, received),
+            b"scanStatus" => self.status(&json(one(parts)?, MAX_JSON)?, received, events),
+            b"recordedChannels" => self.channels(&json(one(parts)?, MAX_JSON)?),
+            b"scanFinished" => Ok(self.end(Outcome::Complete, received, events)),
+            b"scanAborted" => Ok(self.end(Outcome::Aborted { reason: None }, received, events)),
+            topic if !topic.is_empty() && topic.iter().all(u8::is_ascii_alphanumeric) => Ok(Read::Idle),
+            _ => Err(AdapterRefusal::new("topic", "the first part is no topic")),
+        }
+    }
+
+    fn start(&mut self, parts: &[Bytes], received: DateTime<Utc>) -> Result<Read, AdapterRefusal> {
+        let text = one(parts)?;
+        if self.scan.as_ref().is_some_and(|scan| scan.ended.is_none() && scan.text == *text) {
+            return Ok(Read::Idle);
+        }
+        // Whatever it is, what was running is over.
+        self.scan = None;
+        let body = json(text, MAX_JSON)?;
+        let site = self.naming.beamline.as_deref().unwrap_or(&self.naming.source);
+        let site = if site.is_empty() { "pixelator" } else { site };
+        let scan_id = format!("{}-{}", identifier(site), moment(received));
+        let number = if self.last.0 == scan_id { self.last.1 + 1 } else { 1 };
+        self.last = (scan_id.clone(), number);
+        let scan_id = if number > 1 { format!("{scan_id}-{number}") } else { scan_id };
+        // Where no map can be made of it there is nothing to follow, either.
+        let Some(request) = Request::read(&body, scan_id, &self.naming, received)? else {
+            return Ok(Read::Idle);
+        };
+        let status = Status::default();
+        self.scan = Some(OpenScan { text: text.clone(), request, regions: Vec::new(), status, ended: None });
+        Ok(Read::Taken)
+    }
+
+    fn status(
+        &mut self,
+        body: &Value,
+        received: DateTime<Utc>,
+        events: &mut Vec<ScanEvent>,
+    ) -> Result<Read, AdapterRefusal> {
+        let Some(said) = body["status"].as_str() else {
+            return Err(AdapterRefusal::new("header", "scanStatus without a status"));
+        };
+        let Some(scan) = &mut self.scan else { return Ok(Read::Idle) };
+        if let Some(ended) = scan.ended {
+            // A scan is running whose start was not heard.
+            if said == "running" && received - ended > TimeDelta::zero() {
+                self.scan = None;
+            }
+            return Ok(Read::Idle);
+        }
+        let index = |of: &str| body[of]["outerRegion"].as_u64().and_then(|index| usize::try_from(index).ok());
+        scan.status.outer = index("current").or(scan.status.outer);
+        scan.status.outers = index("total").or(scan.status.outers);
+        let update = match said {
+            "running" if scan.status.paused => Some(ScanUpdate::Resumed),
+            "paused" if !scan.status.paused => Some(ScanUpdate::Paused),
+            _ => None,
+        };
+        let was_running = scan.status.running;
+        scan.status.paused = said == "paused";
+        scan.status.running |= said == "running";
+        if said == "idle" && was_running {
+            let reason = "the server is idle, and no end was heard".to_owned();
+            return Ok(self.end(Outcome::Partial { reason }, received, events));
+        }
+        let Some(update) = update else { return Ok(Read::Idle) };
+        events.extend(scan.regions.iter().map(|(_, region)| event(region.scan_id(), update.clone())));
+        Ok(Read::Taken)
+    }
+
+    fn channels(&mut self, body: &Value) -> Result<Read, AdapterRefusal> {
+        let Value::Array(list) = body else {
+            return Err(AdapterRefusal::new("header", "recordedChannels is no list"));
+        };
+        let name = |channel: &Value| {
+            channel.as_str().or_else(|| channel["name"].as_str()).unwrap_or_default().to_owned()
+        };
+        self.channels = list.iter().take(MAX_REGIONS).map(name).collect();
+        Ok(Read::Idle)
+    }
+
+    /// Whether this channel is the one to be mapped.
+    fn is_wanted(&self, channel: usize) -> Result<bool, AdapterRefusal> {
+        let Some(wanted) = &self.naming.channel else { return Ok(channel == 0) };
+        if let Some(index) = self.channels.iter().position(|name| name == wanted) {
+            return Ok(index == channel);
+        }
+        match wanted.parse::<usize>() {
+            Ok(index) => Ok(index == channel),
+            Err(_) => {
+                let cause = format!("no channel {wanted:?} among the recorded ones: {:?}", self.channels);
+                Err(AdapterRefusal::new("channel", cause))
+            }
+        }
+    }
+
+    fn line(
+        &mut self,
+        parts: &[Bytes],
+        received: DateTime<Utc>,
+        events: &mut Vec<ScanEvent>,
+    ) -> Result<Read, AdapterRefusal> {
+        let [indices, starts, shape, values] = parts else {
+            return Err(AdapterRefusal::new(
+                "parts",
+                format_args!("{} parts of a line where 5 belong", parts.len() + 1),
+            ));
+        };
+        let line = Line::read(indices, starts, shape, values)?;
+        if !self.is_wanted(line.channel)? {
+            return Ok(Read::Idle);
+        }
+        let late = TimeDelta::seconds(LATE_S);
+        let scan = self.scan.as_mut().filter(|scan| scan.ended.is_none_or(|ended| received - ended <= late));
+        let Some(scan) = scan else {
+            return Err(AdapterRefusal::new("no_start", "a line of a scan whose scanStarted was not heard"));
+        };
+        let key = [line.inner, line.polarization];
+        let index = match scan.regions.iter().position(|(known, _)| *known == key) {
+            Some(index) => index,
+            None if scan.regions.len() >= MAX_REGIONS => {
+                return Err(AdapterRefusal::new("region", "too many regions"));
+            }
+            None => {
+                let region = scan.request.region(key)?;
+                region.start(events);
+                scan.regions.push((key, region));
+                scan.regions.len() - 1
+            }
+        };
+        let (_, region) = &mut scan.regions[index];
+        region.take(&line, scan.status, received, events)?;
+        Ok(Read::Taken)
+    }
+
+    fn end(&mut self, outcome: Outcome, received: DateTime<Utc>, events: &mut Vec<ScanEvent>) -> Read {
+        let Some(scan) = self.scan.as_mut().filter(|scan| scan.ended.is_none()) else { return Read::Idle };
+        scan.ended = Some(received);
+        let ended = |region: &Region| event(region.scan_id(), ScanUpdate::Ended(outcome.clone()));
+        events.extend(scan.regions.iter().map(|(_, region)| ended(region)));
+        Read::Taken
+    }
+}
+
+fn one(parts: &[Bytes]) -> Result<&Bytes, AdapterRefusal> {
+    match parts {
+        [part] => Ok(part),
+        _ => Err(AdapterRefusal::new("parts", format_args!("{} parts where 2 belong", parts.len() + 1))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
