@@ -132,9 +132,9 @@ fn kind(reader: &mut Reader) -> Result<SourceKind> {
         Some("pixelator") => Ok(SourceKind::Pixelator),
         Some("bluesky") => Ok(SourceKind::Bluesky),
         Some(later) if LATER_KINDS.contains(&later) => {
-            Err(reader.refuse("kind", &format!("not supported in this version; it must be {KINDS}")))
+            Err(reader.refuse("kind", format!("not supported in this version; it must be {KINDS}")))
         }
-        _ => Err(reader.refuse("kind", &format!("it must be {KINDS}"))),
+        _ => Err(reader.refuse("kind", format!("it must be {KINDS}"))),
     }
 }
 

@@ -266,7 +266,7 @@ impl<'a> Machine<'a> {
                 }
             }
             ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => {
-                Some(self.from_buffer(arguments)?)
+                Some(self.buffer_of(arguments)?)
             }
             ("_codecs", "encode") => match (argument(0), argument(1)) {
                 (Some(Node::Text(text)), Some(Node::Text(codec))) if &**codec == "latin1" => {
@@ -290,7 +290,7 @@ impl<'a> Machine<'a> {
     }
 
     /// numpy's array as protocol 5 writes it: buffer, dtype, shape, order.
-    fn from_buffer(&self, arguments: &[Id]) -> Result<Node<'a>> {
+    fn buffer_of(&self, arguments: &[Id]) -> Result<Node<'a>> {
         let [data, dtype, shape, order] = arguments else {
             return Err("an array from a buffer takes four arguments".to_owned());
         };

@@ -134,7 +134,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The trajectory of an axis whose positioner is wanted.
-fn trajectory<'a>(axis: &'a Value, wanted: impl Fn(&str) -> bool) -> Option<&'a Value> {
+fn trajectory(axis: &Value, wanted: impl Fn(&str) -> bool) -> Option<&Value> {
     list(&axis["trajectories"]).find(|trajectory| trajectory["positionerName"].as_str().is_some_and(&wanted))
 }
 

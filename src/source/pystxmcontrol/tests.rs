@@ -143,7 +143,7 @@ fn another_id_or_start_time_is_another_scan() {
     let first = plan();
     let other_id = ScanPlan { scan_id: "NS_2".to_owned(), ..plan() };
     let again = ScanPlan { started: DateTime::from_timestamp(60, 0).unwrap(), ..plan() };
-    let all = [&first, &other_id, &again].map(|plan| messages(plan)).concat();
+    let all = [&first, &other_id, &again].map(messages).concat();
     let heard = listen(&mut new(), &all);
     let ids: Vec<_> = heard.plans.iter().map(|plan| plan.scan_id.as_str()).collect();
     assert_eq!(ids, ["NS_1-19700101T000000-000", "NS_2-19700101T000000-000", "NS_1-19700101T000100-000"]);
