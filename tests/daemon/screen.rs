@@ -115,7 +115,7 @@ fn news_end_when_the_daemon_stops() {
     let rig = Setup::new().start();
     let mut stream = TcpStream::connect(rig.http).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
     // Where the process ends right behind it, the connection may be reset.
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("event: health")));
