@@ -265,9 +265,7 @@ impl<'a> Machine<'a> {
                     _ => None,
                 }
             }
-            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => {
-                Some(self.buffer_of(arguments)?)
-            }
+            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Some(self.buffer_of(arguments)?),
             ("_codecs", "encode") => match (argument(0), argument(1)) {
                 (Some(Node::Text(text)), Some(Node::Text(codec))) if &**codec == "latin1" => {
                     let byte = |c: char| {
