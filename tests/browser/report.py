@@ -184,7 +184,7 @@ def cost(chromium):
         print("generations that each browser went through:", [b - a for a, b in zip(seen, later)])
         none = [run for run in runs if run[0] == "none"]
         without = statistics.mean(run[1] for run in none)
-        by_map = lambda run: run[1] / run[3]
+        by_map = lambda run: run[1] / run[3] if run[3] else float("nan")
         print(f"processor time per map: {by_map(runs[1]):.2f} s with browsers, {statistics.mean(map(by_map, none)):.2f} s without")
         print(f"per browser: {100 * (runs[1][1] - without) / BROWSERS:.2f} % of a core in all")
         # Maps are made by threads of their own; what serves is known by its name.
