@@ -419,9 +419,8 @@ fn the_api_is_as_it_is_described() {
     let mut feed = Feed::push(rig.source());
     feed.send_all(&Script::new("described").whole());
     rig.archived("described");
-    let token = std::fs::read_to_string(rig.dir().join("state/http-token")).unwrap();
     let said =
-        run(python, "tests/python/openapi.py", &[&format!("http://{}", rig.http), token.trim(), "described"]);
+        run(python, "tests/python/openapi.py", &[&format!("http://{}", rig.http), &rig.token(), "described"]);
     assert!(said.contains("paths"), "{said}");
 }
 

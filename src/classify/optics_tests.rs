@@ -1,21 +1,8 @@
 use super::*;
-use crate::absorption::AbsorptionSettings;
-use crate::classify::correlation::Baseline;
-use crate::classify::{LiveMap, OffsetMode, Recipe, TriageSettings};
+use crate::classify::LiveMap;
+use crate::classify::tests::recipe;
 use crate::scan::{Channel, I0, Pixels, SampleBatch, Signal, test_plan};
 use crate::simulate::nvpf;
-
-fn recipe() -> Recipe {
-    Recipe {
-        references: Arc::new(nvpf::reference_set()),
-        absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
-        baseline: Baseline::None,
-        triage: TriageSettings::default(),
-        offset: OffsetMode::Report,
-        calibration: None,
-        registration: crate::registration::RegistrationMode::Off,
-    }
-}
 
 /// Four pixels of optical densities: 0.6 of the first reference, 0.4 of the third, both, and nothing.
 fn stack(energies: usize) -> Stack {

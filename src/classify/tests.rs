@@ -1,13 +1,29 @@
 //! The running sums against the two-pass values.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
-use super::Targets;
 use super::correlation::{Baseline, Correlator};
 use super::evidence::{Evidence, Values};
 use super::spectrum::Spectrum;
+use super::{OffsetMode, Recipe, Targets, TriageSettings};
+use crate::absorption::AbsorptionSettings;
 use crate::classify::PhaseLabel;
 use crate::reference::{Composition, Provenance, Reference, ReferenceSet, Window};
+
+/// How maps of the built-in references are made: nothing corrected, nothing registered.
+pub(crate) fn recipe() -> Recipe {
+    Recipe {
+        references: Arc::new(crate::simulate::nvpf::reference_set()),
+        absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
+        baseline: Baseline::None,
+        triage: TriageSettings::default(),
+        offset: OffsetMode::Report,
+        calibration: None,
+        registration: crate::registration::RegistrationMode::Off,
+    }
+}
 
 /// Three references with an edge at 515 eV and peaks 0.8 eV apart.
 pub(crate) fn references() -> ReferenceSet {

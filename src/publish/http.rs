@@ -344,8 +344,7 @@ async fn asset(
         return problem(StatusCode::NOT_FOUND, "this scan has none yet");
     }
     let etag = state.inner.encoder.etag(&entry, asset);
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag));
-    if known {
+    if has(&headers, &etag) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
     }
     match state.inner.encoder.get(entry, asset).await {
@@ -356,6 +355,16 @@ async fn asset(
             problem(StatusCode::INTERNAL_SERVER_ERROR, "could not be encoded; the log says why")
         }
     }
+}
+
+/// An answer, or why there is none.
+async fn answer(work: impl Future<Output = Result<Response, Box<Response>>>) -> Response {
+    work.await.unwrap_or_else(|refused| *refused)
+}
+
+/// Whether a client has what `etag` names already.
+fn has(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, etag))
 }
 
 /// Whether an `If-None-Match` header names `etag`: a list of tags, weak ones too, or `*`.

@@ -10,12 +10,10 @@ use crate::rig::Setup;
 fn an_alarm_is_seen_and_acknowledged_with_the_token() {
     let Some(operator) = Operator::here() else { return };
     let rig = Setup::new().start();
-    let token = std::fs::read_to_string(rig.dir().join("state/http-token")).unwrap();
-    let facts = json!({ "base": format!("http://{}", rig.http), "token": token.trim() });
+    let facts = json!({ "base": format!("http://{}", rig.http), "token": rig.token() });
     operator.plays("alarms.py", &facts, |level| {
-        let bearer = format!("Authorization: Bearer {}", token.trim());
         let body = json!({ "level": level, "name": format!("test-{level}") }).to_string();
-        let answer = http::post(rig.http, "/api/v1/alerts/test", &[&bearer], &body);
+        let answer = http::post(rig.http, "/api/v1/alerts/test", &[&rig.bearer()], &body);
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
         String::new()
     });

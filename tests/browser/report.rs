@@ -53,10 +53,11 @@ fn sends<'a>(rig: &'a Rig, senders: &'a mut Vec<Sender>) -> impl FnMut(&str) -> 
             ["stop"] => senders.clear(),
             ["archived", scan_id] => drop(rig.archived(scan_id)),
             ["test", level] => {
-                let token = std::fs::read_to_string(rig.dir().join("state/http-token")).unwrap();
-                let bearer = format!("Authorization: Bearer {}", token.trim());
                 let body = json!({ "level": level }).to_string();
-                assert_eq!(crate::http::post(rig.http, "/api/v1/alerts/test", &[&bearer], &body).status, 200);
+                assert_eq!(
+                    crate::http::post(rig.http, "/api/v1/alerts/test", &[&rig.bearer()], &body).status,
+                    200
+                );
             }
             _ => panic!("{order}"),
         }

@@ -289,6 +289,18 @@ impl Rig {
         self.dir.path()
     }
 
+    /// The header with the token that the daemon made for itself.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn bearer(&self) -> String {
+        format!("Authorization: Bearer {}", self.token())
+    }
+
+    /// That token.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.dir().join("state/http-token")).unwrap().trim().to_owned()
+    }
+
     /// Address of the only source.
     pub fn source(&self) -> &str {
         assert_eq!(self.sources.len(), 1);

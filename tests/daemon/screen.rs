@@ -15,12 +15,6 @@ fn json_of(rig: &Rig, path: &str) -> Value {
     serde_json::from_slice(&rig.get(path)).unwrap()
 }
 
-/// The token that the daemon made for itself.
-fn bearer(rig: &Rig) -> String {
-    let token = std::fs::read_to_string(rig.dir().join("state/http-token")).unwrap();
-    format!("Authorization: Bearer {}", token.trim())
-}
-
 #[test]
 fn a_scan_is_seen_from_its_first_energy_to_the_archive() {
     let rig = Setup::new().start();
@@ -90,7 +84,7 @@ fn an_operator_has_a_running_scan_archived_and_nothing_is_lost() {
     rig.received(some.len() as u64);
     let path = "/api/v1/scans/now/archive";
     assert_eq!(http::post(rig.http, path, &[], "{}").status, 401);
-    let bearer = bearer(&rig);
+    let bearer = rig.bearer();
     assert_eq!(http::post(rig.http, path, &[&bearer], "{}").status, 200);
     let early = until("an early archive", || rig.scan("now").filter(|scan| scan["archive_path"].is_string()));
     assert_eq!((&early["state"], &early["outcome"]), (&json!("running"), &Value::Null), "{early}");

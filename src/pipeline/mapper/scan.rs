@@ -356,27 +356,15 @@ impl MappedScan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::absorption::AbsorptionSettings;
-    use crate::classify::correlation::Baseline;
-    use crate::classify::{OffsetMode, TriageSettings};
+    use crate::classify::tests::recipe;
     use crate::scan::test_plan;
-    use crate::simulate::nvpf;
 
     fn scan(stack: &SharedStack) -> MappedScan {
-        let recipe = Recipe {
-            references: Arc::new(nvpf::reference_set()),
-            absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
-            baseline: Baseline::None,
-            triage: TriageSettings::default(),
-            offset: OffsetMode::Report,
-            calibration: None,
-            registration: crate::registration::RegistrationMode::Off,
-        };
         let advice = AdviceSettings { enabled: false, move_ms_per_ev: 0.0, settle_ms: 0.0, stop_below: 0.0 };
         let summary = ScanSummary::started(lock(stack).plan(), chrono::DateTime::UNIX_EPOCH);
         MappedScan::new(
             Arc::clone(stack),
-            recipe,
+            recipe(),
             advice,
             (DoseSettings::default(), MonitorSettings::default()),
             summary,

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{HttpState, problem};
+use super::{HttpState, answer, problem};
 use crate::damage::Level;
 use crate::damage::desk::{AlertView, DeskError, Matcher};
 use crate::publish::alerts::{Granted, Wish};
@@ -202,10 +202,6 @@ async fn test(State(state): State<HttpState>, headers: HeaderMap, body: Body) ->
         grant(&state, Wish::Test { level: wish.level, name }).await
     })
     .await
-}
-
-async fn answer(work: impl Future<Output = Result<Response, Refused>>) -> Response {
-    work.await.unwrap_or_else(|refused| *refused)
 }
 
 fn find(state: &HttpState, id: AnId) -> Result<AlertView, Refused> {

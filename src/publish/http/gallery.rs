@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use super::asset::Asset;
 use super::place::{known, tagged};
 use super::shown::{Place, Refused, Room};
-use super::{HttpState, matches, problem};
+use super::{HttpState, answer, has, problem};
 use crate::publish::library::{MOST_LISTED, Wanted};
 use crate::publish::{MeanSpectra, picture};
 
@@ -41,10 +41,6 @@ pub(super) fn routes() -> Router<HttpState> {
 
 fn bad(what: &str) -> Refused {
     Box::new(problem(StatusCode::BAD_REQUEST, what))
-}
-
-async fn answer(work: impl Future<Output = Result<Response, Refused>>) -> Response {
-    work.await.unwrap_or_else(|refused| *refused)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,7 +104,7 @@ async fn thumbnail(State(state): State<HttpState>, headers: HeaderMap, place: Pl
             state.read(move |library| library.digest(&mark)).await?
         };
         let etag = format!("\"{}-thumbnail\"", digest.chars().take(16).collect::<String>());
-        if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag)) {
+        if has(&headers, &etag) {
             return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
         }
         let bytes = state

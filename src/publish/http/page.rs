@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
-use super::{matches, problem};
+use super::{has, problem};
 
 /// Nothing but what this server itself serves; pictures also from what the page has already got.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
@@ -44,7 +44,7 @@ fn serve(name: &str, headers: &HeaderMap) -> Response {
     let digest = file.metadata.sha256_hash();
     let etag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let etag = format!("\"{etag}\"");
-    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag)) {
+    if has(headers, &etag) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
     }
     ([(header::CONTENT_TYPE, kind.to_owned()), (header::ETAG, etag)], file.data.into_owned()).into_response()

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::layers::{Layer, floats};
 use super::polygon::Polygon;
 use super::shown::{Place, Refused, Room, Shown};
-use super::{HttpState, csv, islands, matches, problem, view};
+use super::{HttpState, answer, csv, has, islands, problem, view};
 use crate::classify::{NO_PHASE, NO_READINGS, Optics, PhaseMap, PlaceSpectrum, Status};
 use crate::publish::MeanSpectra;
 use crate::stack::Stack;
@@ -40,10 +40,6 @@ pub(super) fn routes() -> Router<HttpState> {
     router
 }
 
-async fn answer(work: impl Future<Output = Result<Response, Refused>>) -> Response {
-    work.await.unwrap_or_else(|refused| *refused)
-}
-
 fn bad(what: &str) -> Refused {
     Box::new(problem(StatusCode::BAD_REQUEST, what))
 }
@@ -63,8 +59,7 @@ fn stamped(shown: &Shown, mut response: Response) -> Response {
 /// What the client has already is not sent again.
 pub(super) fn known(headers: &HeaderMap, shown: &Shown, tag: &str) -> Option<Response> {
     let etag = format!("\"{tag}\"");
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &etag));
-    known.then(|| tagged(shown, tag, StatusCode::NOT_MODIFIED.into_response()))
+    has(headers, &etag).then(|| tagged(shown, tag, StatusCode::NOT_MODIFIED.into_response()))
 }
 
 /// An answer with its tag, and with what it is of.

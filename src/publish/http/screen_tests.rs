@@ -8,9 +8,8 @@ use tokio::net::TcpStream;
 
 use super::tests::{Answer, Server, ask, serve_state, server, show};
 use super::*;
-use crate::absorption::AbsorptionSettings;
-use crate::classify::correlation::Baseline;
-use crate::classify::{LiveMap, OffsetMode, Optics, PhaseMap, Recipe, RevisionReason, TriageSettings};
+use crate::classify::tests::recipe;
+use crate::classify::{LiveMap, Optics, PhaseMap, RevisionReason};
 use crate::publish::Sight;
 use crate::publish::library::{
     Library, LibraryError, Listing, Opened, Shelfmark, Shelved, ShelvedFile, Wanted,
@@ -20,18 +19,6 @@ use crate::simulate::nvpf;
 use crate::stack::Stack;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn recipe() -> Recipe {
-    Recipe {
-        references: Arc::new(nvpf::reference_set()),
-        absorption: AbsorptionSettings { max_od: 4.0, ..AbsorptionSettings::default() },
-        baseline: Baseline::None,
-        triage: TriageSettings::default(),
-        offset: OffsetMode::Report,
-        calibration: None,
-        registration: crate::registration::RegistrationMode::Off,
-    }
-}
 
 /// 4 × 5 pixels of optical densities: the first reference, but for the last row of the third.
 fn stack() -> Stack {
