@@ -25,7 +25,7 @@ mod tests;
 mod walk;
 
 pub use decode::decode;
-pub use encode::{bslz4, lz4};
+pub use encode::{bslz4, lz4, packed};
 pub use kernel::Kernel;
 pub use reducer::{FrameReducer, Reduced};
 pub use regions::{PixelMask, Region, RegionSum, Regions, RegionsError};

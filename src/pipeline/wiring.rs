@@ -27,11 +27,14 @@ use crate::reference::{Reference, ReferenceSet};
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceKind, SourceSettings};
 use crate::source::adapter::{Adapter, Naming};
 use crate::source::bluesky::Bluesky;
+use crate::source::dectris::{Dectris, Knowledge};
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
+use crate::source::join::Join;
 use crate::source::pixelator::Pixelator;
 use crate::source::pystxmcontrol::Pystxmcontrol;
 use crate::source::raw_log::RawLog;
 use crate::source::stxm_stream::Framing;
+use crate::source::told::Told;
 use crate::telemetry::Health;
 
 /// Opens the state directory, and keeps what scans are going to need of what is in use.
@@ -99,6 +102,7 @@ pub(super) fn source_parts(
         (SourceKind::Pystxmcontrol, _) => "pystxmcontrol, SUB",
         (SourceKind::Pixelator, _) => "pixelator, SUB",
         (SourceKind::Bluesky, _) => "bluesky, SUB",
+        (SourceKind::Dectris, _) => "dectris, PULL",
     };
     let all = settings.sources.iter().zip(sources).zip(addresses);
     all.map(|((source, (_, status)), address)| {
@@ -164,7 +168,7 @@ pub(super) fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
 }
 
 /// What reads the format of a source.
-fn adapter(source: &SourceSettings) -> Adapter {
+fn adapter(source: &SourceSettings, hold_bytes: usize) -> Adapter {
     let naming = Naming {
         beamline: source.beamline.clone(),
         source: source.name.clone(),
@@ -178,11 +182,29 @@ fn adapter(source: &SourceSettings) -> Adapter {
         SourceKind::Pystxmcontrol => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(naming))),
         SourceKind::Pixelator => Adapter::Pixelator(Box::new(Pixelator::new(naming))),
         SourceKind::Bluesky => Adapter::Bluesky(Box::new(Bluesky::new(naming))),
+        SourceKind::Dectris => {
+            // It was checked with the settings.
+            let told = source.geometry.clone().and_then(|geometry| Told::read(geometry).ok());
+            let knowledge = if source.geometry_from.is_some() {
+                let (span, order) = told.map_or_else(Default::default, |told| (told.span(), told.order()));
+                Knowledge::Joined(Box::new(Join::new(span, order)))
+            } else {
+                Knowledge::Told(told.filter(Told::is_whole))
+            };
+            Adapter::Dectris(Box::new(Dectris::new(naming, knowledge, hold_bytes)))
+        }
     }
 }
 
 pub(super) fn lines(settings: &Settings) -> Vec<SourceLine> {
-    let line = |source: &SourceSettings| SourceLine { name: source.name.clone(), adapter: adapter(source) };
+    let line = |source: &SourceSettings| {
+        let wants = |other: &SourceSettings| other.geometry_from.as_deref() == Some(&*source.name);
+        SourceLine {
+            name: source.name.clone(),
+            adapter: adapter(source, settings.limits.held_bytes),
+            tells: settings.sources.iter().position(wants),
+        }
+    };
     settings.sources.iter().map(line).collect()
 }
 

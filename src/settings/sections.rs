@@ -49,6 +49,9 @@ pub enum SourceKind {
     /// Bluesky documents under the lightfall contract.
     #[serde(rename = "bluesky")]
     Bluesky,
+    /// What DECTRIS detectors stream.
+    #[serde(rename = "dectris")]
+    Dectris,
 }
 
 /// Kinds of receiving socket.
@@ -90,6 +93,10 @@ pub struct SourceSettings {
     pub beamline: Option<String>,
     /// Which of several detectors or channels that the stream carries; `None`: its first.
     pub channel: Option<String>,
+    /// What is scanned, where the stream does not say it: fields of `scan_start`, and how series lie in a scan.
+    pub geometry: Option<serde_json::Value>,
+    /// Name of the source that knows the scan.
+    pub geometry_from: Option<String>,
     /// Silence after which an open scan is archived as partial, s.
     pub silence_s: f64,
     /// Wait for late messages after an end or another start, s.

@@ -60,7 +60,7 @@ fn every_key_is_documented_in_the_default_file() {
     {
         assert!(lines[index - 1].starts_with('#'), "no comment above {line:?}");
     }
-    for key in SOURCE_KEYS.iter().filter(|key| !["sockets", "geometry_from"].contains(*key)) {
+    for key in SOURCE_KEYS.iter().filter(|key| !["sockets", "geometry", "geometry_from"].contains(*key)) {
         assert!(DEFAULT_TOML.contains(&format!("# {key} = ")), "{key}");
     }
     for key in WEBHOOK_KEYS.iter().chain(&COMMAND_KEYS) {
@@ -151,6 +151,8 @@ fn an_unknown_key_names_the_nearest() {
 #[test]
 fn a_wrong_value_names_key_place_and_what_is_allowed() {
     let with = |line: &str| format!("{SOURCE}{line}\n");
+    let detector =
+        |line: &str| format!("[[source]]\nkind = \"dectris\"\nconnect = \"tcp://a:31001\"\n{line}\n");
     for (text, wanted) in [
         (
             "[limits]\n\nopen_scans = 0\n".to_owned(),
@@ -182,13 +184,19 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
         ("source = 3\n".to_owned(), "[[source]]"),
         ("a = = 1\n".to_owned(), "/site/pw.toml line 1"),
         ("[[source]]\nconnect = \"tcp://a:1\"\n".to_owned(), "source[0].kind = nothing"),
-        ("[[source]]\nkind = \"dectris\"\n".to_owned(), "not supported in this version"),
+        ("[[source]]\nkind = \"desy\"\n".to_owned(), "not supported in this version"),
+        (detector("socket = \"sub\""), "pushes"),
+        (detector("geometry_from = \"nobody\""), "the name of another [[source]]"),
+        (detector("geometry = { shap = [2, 3] }"), "shape"),
+        (detector("geometry = { series = \"day\" }"), "stack, energy or line"),
+        (detector("geometry = { shape = [2, 3], energies_ev = [510.0] }"), "missing field"),
+        (with("geometry = { series = \"line\" }"), "says itself what is scanned"),
+        (with("geometry_from = \"a\""), "says itself what is scanned"),
         ("[[source]]\nkind = \"stxm-stream\"\n".to_owned(), "either connect or bind"),
         (with("bind = \"tcp://127.0.0.1:1\""), "not both"),
         (with("silence_s = 0"), "line 4: source[0].silence_s = 0"),
         (with("topic = \"x\""), "only socket = \"sub\""),
         (with("beamline = \"a/b\""), "1 to 128 characters"),
-        (with("geometry_from = \"x\""), "not supported yet"),
         (with("resend = \"10.0.0.1:5560\""), "tcp://127.0.0.1:5560, or \"off\""),
         (with("resend = \"tcp://10.0.0.1:0\""), "tcp://127.0.0.1:5560, or \"off\""),
         (with("resend_hosts = \"10.0.0.1\""), "a list of hosts"),
