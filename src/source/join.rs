@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::adapter::{event, remark};
 use super::geometry::{Layout, Misplaced, Order, Placed, Places, SeriesFacts, Span};
-use crate::scan::{DetectorKind, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
+use crate::scan::{DetectorKind, Outcome, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
 
 /// Most events of one scan that wait for frames.
 const MAX_EARLY: usize = 256;
@@ -43,7 +43,8 @@ struct Heard {
     /// What was said before there were frames.
     early: Vec<ScanEvent>,
     started: bool,
-    ended: bool,
+    /// How it ended.
+    ended: Option<Outcome>,
     /// Energy of the series that was placed last.
     at: Option<u64>,
     doubted: bool,
@@ -102,7 +103,7 @@ impl Join {
             plan: plan.clone(),
             early,
             started: false,
-            ended: false,
+            ended: None,
             at: None,
             doubted: false,
         }
@@ -117,9 +118,10 @@ impl Join {
         series: &SeriesFacts,
         events: &mut Vec<ScanEvent>,
     ) -> Result<Option<Joined>, Misplaced> {
-        let Some(scan) = self.scan.as_mut().filter(|scan| !scan.ended || !scan.started) else {
-            return Ok(None);
-        };
+        // Frames may be behind the end of a scan that is complete; behind one that was given up they are of the next.
+        let is_open =
+            |scan: &&mut Heard| matches!(scan.ended, None | Some(Outcome::Complete)) || !scan.started;
+        let Some(scan) = self.scan.as_mut().filter(is_open) else { return Ok(None) };
         match scan.places.place(series) {
             // Of the next one, whose start has not been heard yet.
             Err(Misplaced::OfAnother) => Ok(None),
@@ -161,7 +163,7 @@ impl Heard {
             ScanUpdate::Samples(batch) => return self.compare(u64::from(batch.energy_index), events),
             ScanUpdate::Frames(_) | ScanUpdate::Reduced(..) => return,
             ScanUpdate::Extended { energies_ev, .. } => self.places.extend(energies_ev),
-            ScanUpdate::Ended(_) => self.ended = true,
+            ScanUpdate::Ended(outcome) => self.ended = Some(outcome.clone()),
             _ => {}
         }
         // Numbers of messages are those of the source with the plan; frames have none.
@@ -202,7 +204,7 @@ impl Heard {
             events.push(remark(&scan_id, "no frames of the detector came for this scan".to_owned(), false));
             events.append(&mut self.early);
         }
-        let is_sibling = self.plan.group.is_some() && self.plan.group == next.group && !self.ended;
+        let is_sibling = self.plan.group.is_some() && self.plan.group == next.group && self.ended.is_none();
         is_sibling.then(|| {
             let text = "several regions are scanned in turn: which of them a series of frames belongs to cannot be told";
             events.push(remark(&self.plan.scan_id, text.to_owned(), true));

@@ -15,23 +15,23 @@ use crate::rig::{PHASEWATCH, Rig, Setup, until};
 use crate::script::Message;
 use crate::table::{self, folder};
 
-const NY: usize = 12;
-const NX: usize = 10;
-const ENERGIES: usize = 8;
+pub const NY: usize = 12;
+pub const NX: usize = 10;
+pub const ENERGIES: usize = 8;
 
 const SCENARIO: &str = "seed = 7\nbeamline = \"simulated\"\nsample = \"drawn\"\n\
     [scan]\nshape = [12, 10]\nenergies = [{ from_ev = 510.0, to_ev = 524.0, step_ev = 2.0 }]\n\
     [specimen]\nsubpixels = 2\n";
 
 /// A microscope that speaks another format; it is killed when it is dropped.
-struct Emulator {
+pub struct Emulator {
     child: Child,
-    address: String,
+    pub address: String,
     _dir: tempfile::TempDir,
 }
 
 impl Emulator {
-    fn start(args: &[&str]) -> Self {
+    pub fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let scenario = dir.path().join("scenario.toml");
         std::fs::write(&scenario, SCENARIO).unwrap();
@@ -72,7 +72,7 @@ fn rig(kind: &str, address: &str) -> Rig {
 }
 
 /// The only scan there is, once it is as wanted.
-fn only(rig: &Rig, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub fn only(rig: &Rig, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     until(what, || {
         let list: Value = serde_json::from_slice(&rig.get("/api/v1/scans")).unwrap();
         let [scan] = &list.as_array().unwrap()[..] else { return None };
@@ -80,18 +80,18 @@ fn only(rig: &Rig, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     })
 }
 
-fn archived(rig: &Rig) -> Value {
+pub fn archived(rig: &Rig) -> Value {
     only(rig, "archived", |scan| scan["state"] == "archived")
 }
 
 /// The counts of a scan, pixel by pixel; absent where not measured.
-fn counts(folder: &Path) -> Vec<Vec<Option<f32>>> {
+pub fn counts(folder: &Path) -> Vec<Vec<Option<f32>>> {
     let table = table::read(&folder.join("stack.parquet"));
     let lists = table.column_by_name("counts").unwrap().as_list::<i32>().clone();
     (0..lists.len()).map(|row| lists.value(row).as_primitive::<Float32Type>().iter().collect()).collect()
 }
 
-fn refused(rig: &Rig, reason: &str) -> f64 {
+pub fn refused(rig: &Rig, reason: &str) -> f64 {
     rig.metric("phasewatch_messages_refused_total", &[&format!("reason=\"{reason}\"")])
 }
 
@@ -341,7 +341,7 @@ fn hostile_pickles_are_refused_by_name_and_nothing_of_them_is_done() {
 
 #[test]
 fn the_examples_of_sites_are_good() {
-    for site in ["pystxmcontrol", "pixelator", "bluesky"] {
+    for site in ["pystxmcontrol", "pixelator", "bluesky", "dectris", "dectris-pixelator"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/sites/{site}.toml"));
         let output = crate::rig::phasewatch(&["config", "check", path.to_str().unwrap()]);
         assert!(output.status.success(), "{site}: {}", String::from_utf8_lossy(&output.stderr));

@@ -5,6 +5,7 @@
 mod alerts;
 mod commands;
 mod crash;
+mod detectors;
 mod dose;
 mod feed;
 mod formats;
