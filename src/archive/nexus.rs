@@ -217,7 +217,7 @@ fn control(file: &mut Hdf5File, stack: &Stack) -> Result<Option<Address>, Hdf5Er
 fn own(file: &mut Hdf5File, stack: &Stack) -> Result<Address, Hdf5Error> {
     let plan = stack.plan();
     // A plan came out of JSON and goes back into it; where its messages could be had again is nothing that was measured.
-    let told = ScanPlan { resend: None, ..plan.as_ref().clone() };
+    let told = ScanPlan { resend: None, recall: None, ..plan.as_ref().clone() };
     let json = serde_json::to_string(&told).unwrap_or_default();
     let seconds = |time: DateTime<Utc>| time.timestamp_micros() as f64 / 1e6;
     let times: Vec<_> =

@@ -400,6 +400,7 @@ pub(super) fn plan(energies_ev: Vec<f64>) -> ScanPlan {
         simulated: true,
         started: DateTime::UNIX_EPOCH,
         resend: None,
+        recall: None,
     }
 }
 

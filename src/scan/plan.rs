@@ -191,6 +191,10 @@ pub struct ScanPlan {
     /// REP socket of the sender that sends messages again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resend: Option<String>,
+    /// What the adapter that reads the scan's format needs to go on with it after a restart, in words of its own. It lies in the
+    /// journal; plans do not differ by it, and archives do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<String>,
 }
 
 /// Why a plan is not acceptable.
@@ -281,14 +285,23 @@ impl ScanPlan {
             simulated: false,
             started: DateTime::UNIX_EPOCH,
             resend: None,
+            recall: None,
         }
     }
 
+    /// The same without what only its adapter needs.
+    #[must_use]
+    pub fn without_recall(&self) -> Self {
+        // Which may be large: it is not copied first.
+        Self { recall: None, ..self.clone() }
+    }
+
     /// Whether this is `first` told once more: a repeat may carry a new time, and, where the sender was restarted, another address to
-    /// ask for what is missing. Nothing else may differ.
+    /// ask for what is missing; what its adapter remembers is no part of it. Nothing else may differ.
     #[must_use]
     pub fn is_repeat_of(&self, first: &Self) -> bool {
-        Self { started: first.started, resend: first.resend.clone(), ..self.clone() } == *first
+        let (started, resend, recall) = (first.started, first.resend.clone(), first.recall.clone());
+        Self { started, resend, recall, ..self.clone() } == *first
     }
 
     /// Number of planned values, energies times pixels.

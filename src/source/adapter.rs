@@ -3,16 +3,21 @@
 //! An adapter is pure: message parts and the time at which they came go in, events come out, none or many for a message. It keeps what
 //! its format takes for granted (which scan is running, what was said of it), and nothing is too bad for it: a message that breaks a
 //! rule is refused with a reason, what was said before that counts, and the next message is read as if nothing had been.
+//!
+//! What an adapter keeps of a scan is lost with the process. So it gives the plan to remember what it would need ([`ScanPlan::recall`]), the
+//! journal keeps that, and [`Adapter::recall`] gets it back at the next start.
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound as _, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::bluesky::Bluesky;
 use super::dectris::Dectris;
 use super::pixelator::Pixelator;
 use super::pystxmcontrol::Pystxmcontrol;
 use super::stxm_stream::{self, Framing};
-use crate::scan::{PlanError, Remark, ScanEvent, ScanUpdate};
+use crate::scan::{PlanError, Remark, ScanEvent, ScanPlan, ScanUpdate};
 
 /// What a message was good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,41 @@ pub struct Naming {
     pub source: String,
     /// Which detector or channel, where there are several; the first, where nothing is said.
     pub channel: Option<String>,
+}
+
+/// A scan that was brought back from its journal, for the adapter that was at it.
+#[derive(Clone, Debug)]
+pub struct Recalled<'a> {
+    /// Its plan as it came first, with what the adapter gave it to remember.
+    pub plan: &'a ScanPlan,
+    /// When something was heard of it last.
+    pub heard_last: DateTime<Utc>,
+    /// The highest energy of which something was measured.
+    pub reached: Option<usize>,
+    /// Why it is not to be trusted, if so.
+    pub doubt: Option<&'a str>,
+    /// Whether its end was heard.
+    pub ended: bool,
+}
+
+impl Recalled<'_> {
+    /// What the adapter of this format gave the plan to remember; `None` where it is another's, or cannot be read.
+    pub(super) fn memory<M: DeserializeOwned>(&self, format: &str) -> Option<M> {
+        let memory: Memory<M> = serde_json::from_str(self.plan.recall.as_deref()?).ok()?;
+        (memory.format == format).then_some(memory.of)
+    }
+}
+
+/// What an adapter gives a plan to remember, under the name of its format: a source may be given another kind meanwhile.
+#[derive(Serialize, Deserialize)]
+struct Memory<M> {
+    format: String,
+    of: M,
+}
+
+/// A text for [`ScanPlan::recall`].
+pub(super) fn remember(format: &str, of: impl Serialize) -> Option<String> {
+    serde_json::to_string(&Memory { format: format.to_owned(), of }).ok()
 }
 
 /// The adapter of a source.
@@ -127,6 +167,20 @@ impl Adapter {
             Self::Dectris(adapter) => adapter.hear(said, received.trunc_subsecs(6), events),
             _ => events.push(said),
         }
+    }
+
+    /// Goes on with a scan that was open when the daemon ended. Call it before anything is pushed, in the order in which the scans
+    /// began. What is not of this format is left alone. Returns what the source remembers of it that knows the scan, where that is
+    /// another one.
+    pub fn recall(&mut self, scan: &Recalled<'_>) -> Option<String> {
+        match self {
+            Self::StxmStream { .. } => {}
+            Self::Pystxmcontrol(adapter) => adapter.recall(scan),
+            Self::Pixelator(adapter) => adapter.recall(scan),
+            Self::Bluesky(adapter) => adapter.recall(scan),
+            Self::Dectris(adapter) => return adapter.recall(scan),
+        }
+        None
     }
 }
 

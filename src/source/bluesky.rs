@@ -20,7 +20,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::adapter::{AdapterRefusal, Naming, Read};
+use super::adapter::{AdapterRefusal, Naming, Read, Recalled};
 use crate::scan::ScanEvent;
 use run::Run;
 
@@ -43,6 +43,21 @@ impl Bluesky {
     #[must_use]
     pub fn new(naming: Naming) -> Self {
         Self { naming, runs: VecDeque::new() }
+    }
+
+    /// Goes on with a run that was open when the daemon ended. Its descriptors were said once: its events are known as those of the only
+    /// run that is open.
+    pub(super) fn recall(&mut self, scan: &Recalled<'_>) {
+        if let Some(run) = Run::recalled(scan) {
+            self.add(run);
+        }
+    }
+
+    fn add(&mut self, run: Run) {
+        if self.runs.len() >= REMEMBERED {
+            self.runs.pop_front();
+        }
+        self.runs.push_back(run);
     }
 
     /// Reads one message; what it says is put behind `events`.
@@ -96,10 +111,7 @@ impl Bluesky {
             return Ok(Read::Idle);
         }
         run.start(events);
-        if self.runs.len() >= REMEMBERED {
-            self.runs.pop_front();
-        }
-        self.runs.push_back(run);
+        self.add(run);
         Ok(Read::Taken)
     }
 

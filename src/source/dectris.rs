@@ -22,9 +22,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::adapter::{AdapterRefusal, Naming, Read, event, remark};
-use super::geometry::{Misplaced, SeriesFacts};
+use super::adapter::{AdapterRefusal, Naming, Read, Recalled, event, remark, remember};
+use super::geometry::{Misplaced, Places, SeriesFacts, Span};
 use super::identity::{identifier, moment};
 use super::join::Join;
 use super::told::Told;
@@ -32,6 +33,8 @@ use crate::scan::{ScanEvent, ScanPlan, ScanUpdate};
 use message::{Image, Key, Message, SeriesStart};
 use series::{Batch, Place, Series, Standing};
 
+/// Name in what plans remember.
+const FORMAT: &str = "dectris";
 /// Series that are remembered: frames of those before may still come.
 const REMEMBERED: usize = 16;
 
@@ -63,7 +66,17 @@ struct OpenScan {
     scan_id: String,
     told: Told,
     plan: ScanPlan,
-    places: super::geometry::Places,
+    places: Places,
+}
+
+/// What a plan remembers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Memory {
+    /// What was told of the scan.
+    told: Told,
+    /// Number of the first series, and what a series holds.
+    first: Option<u64>,
+    span: Option<Span>,
 }
 
 impl Dectris {
@@ -163,8 +176,11 @@ impl Dectris {
             Knowledge::Told(settings) => {
                 let told =
                     start.note.as_ref().and_then(Told::with_series).or_else(|| settings.clone().map(Ok));
-                match told {
-                    Some(Ok(told)) => self.place_told(told, &start, received, events),
+                let may_begin = told.is_some();
+                // A series whose start was not heard may be one of the scan that runs.
+                let runs = self.scan.as_ref().filter(|_| !start.heard);
+                match told.or_else(|| runs.map(|scan| Ok(scan.told.clone()))) {
+                    Some(Ok(told)) => self.place_told(told, may_begin, &start, received, events),
                     Some(Err(refusal)) => Err(refusal),
                     None => Err(AdapterRefusal::new(
                         "geometry",
@@ -209,10 +225,11 @@ impl Dectris {
         }
     }
 
-    /// The place of a series of which is told what is scanned.
+    /// The place of a series of which is told what is scanned; a scan begins with it only where it `may_begin`.
     fn place_told(
         &mut self,
         told: Told,
+        may_begin: bool,
         start: &SeriesStart,
         received: DateTime<Utc>,
         events: &mut Vec<ScanEvent>,
@@ -229,6 +246,9 @@ impl Dectris {
                 Err(misplaced) => return Err(misplaced.into()),
             }
         }
+        if !may_begin {
+            return Err(Misplaced::OfAnother.into());
+        }
         let scan_id = told.scan_id().map_or_else(|| self.scan_id(start, received), str::to_owned);
         let started = start.armed.unwrap_or(received);
         let mut plan = told.plan(&scan_id, facts, started, self.naming.beamline.as_deref())?;
@@ -240,7 +260,9 @@ impl Dectris {
         if plan.context.is_none() {
             plan.context = Some(serde_json::json!({ "format": "dectris" }));
         }
-        events.push(event(&scan_id, ScanUpdate::Started(Box::new(plan.clone()))));
+        let memory = Memory { told: told.clone(), first: places.first(), span: places.span() };
+        let told_plan = ScanPlan { recall: remember(FORMAT, memory), ..plan.clone() };
+        events.push(event(&scan_id, ScanUpdate::Started(Box::new(told_plan))));
         self.scan = Some(OpenScan { scan_id, told, plan, places });
         Ok(place)
     }
@@ -278,9 +300,11 @@ impl Dectris {
         events: &mut Vec<ScanEvent>,
     ) -> Result<usize, AdapterRefusal> {
         let unheard = || AdapterRefusal::new("no_start", "a frame of a series whose start was not heard");
-        if matches!(self.knowledge, Knowledge::Told(None)) {
-            return Err(unheard());
-        }
+        let runs = match &self.knowledge {
+            Knowledge::Told(None) if self.scan.is_none() => return Err(unheard()),
+            Knowledge::Told(_) => self.scan.is_some(),
+            Knowledge::Joined(_) => true,
+        };
         let facts = SeriesFacts { number: image.series.number, shape: image.shape, ..SeriesFacts::default() };
         let unique = image.series.unique.map(str::to_owned);
         let start = SeriesStart { facts, unique, ..SeriesStart::default() };
@@ -292,8 +316,12 @@ impl Dectris {
             return Err(unheard());
         }
         if let Some(scan_id) = self.series[index].scan_id() {
-            let text = "the start of a series was not heard: its mask and its saturation are not known, and nothing confirms its place";
-            events.push(remark(scan_id, text.to_owned(), true));
+            let text = if runs {
+                "the start of a series was not heard: its place follows from its number alone"
+            } else {
+                "the start of the series was not heard: its mask and its saturation are not known, and nothing confirms its place"
+            };
+            events.push(remark(scan_id, text.to_owned(), !runs));
         }
         Ok(index)
     }
@@ -376,6 +404,18 @@ impl Dectris {
         if let Some(scan_id) = series.scan_id() {
             events.push(event(scan_id, ScanUpdate::Ended(outcome)));
         }
+    }
+
+    /// Goes on with a scan that was open before a restart. Returns what the source remembers of it that knows the scan, where that is another.
+    pub(super) fn recall(&mut self, recalled: &Recalled<'_>) -> Option<String> {
+        if let Knowledge::Joined(join) = &mut self.knowledge {
+            return join.recall(recalled);
+        }
+        let Memory { told, first, span } = recalled.memory(FORMAT)?;
+        let plan = recalled.plan.without_recall();
+        let places = Places::new(told.places(&plan).layout, plan.energies_ev.clone(), span).with_first(first);
+        self.scan = Some(OpenScan { scan_id: plan.scan_id.clone(), told, plan, places });
+        None
     }
 
     /// Number of the series that is meant, the newest of that number first.

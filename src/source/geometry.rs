@@ -165,6 +165,12 @@ impl Places {
         self.first
     }
 
+    /// What a series holds, as soon as one was placed.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        self.span
+    }
+
     /// Appends energies to the plan.
     pub fn extend(&mut self, energies_ev: &[f64]) {
         self.energies_ev.extend_from_slice(energies_ev);
@@ -176,6 +182,7 @@ impl Places {
     /// Where it has none.
     pub fn place(&mut self, series: &SeriesFacts) -> Result<Placed, Misplaced> {
         let span = self.span_of(series.images)?;
+        self.span = Some(span);
         let energies = self.energies_ev.len() as u64;
         let images = self.layout.images(span, self.energies_ev.len());
         let first = self.first.unwrap_or(series.number);

@@ -7,14 +7,28 @@
 //! Bad input: a series that fits no scan is refused by [`Places`]; where the two sources contradict each other about the energy,
 //! the scan is marked as not to be trusted, and says why.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::adapter::{event, remark};
+use super::adapter::{Recalled, event, remark, remember};
 use super::geometry::{Layout, Misplaced, Order, Placed, Places, SeriesFacts, Span};
 use crate::scan::{DetectorKind, Outcome, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
 
 /// Most events of one scan that wait for frames.
 const MAX_EARLY: usize = 256;
+
+/// Name in what plans remember.
+const FORMAT: &str = "joined";
+
+/// What a plan remembers of the two sources.
+#[derive(Debug, Serialize, Deserialize)]
+struct Memory {
+    /// Number of the first series, and what a series holds.
+    first: Option<u64>,
+    span: Option<Span>,
+    /// What the source that knows the scan gave it to remember.
+    told: Option<String>,
+}
 
 /// Where a series belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,19 +155,16 @@ impl Join {
         }
     }
 
-    /// Number of the first series of the scan that runs, with its id.
-    #[must_use]
-    pub fn first_series(&self) -> Option<(&str, u64)> {
-        let scan = self.scan.as_ref()?;
-        Some((scan.plan.scan_id.as_str(), scan.places.first()?))
-    }
-
-    /// Goes on with a scan whose frames began before: its plan, and the number of its first series.
-    pub fn recall(&mut self, plan: &ScanPlan, first: u64) {
-        let mut scan = self.heard(plan, None);
-        scan.places = scan.places.with_first(Some(first));
+    /// Goes on with a scan whose frames began before a restart. Returns what the source that knows the scan gave it to remember.
+    pub fn recall(&mut self, recalled: &Recalled<'_>) -> Option<String> {
+        let Memory { first, span, told } = recalled.memory(FORMAT)?;
+        let mut scan = self.heard(&recalled.plan.without_recall(), None);
+        scan.places = Places::new(scan.places.layout, scan.plan.energies_ev.clone(), span).with_first(first);
         scan.started = true;
+        scan.ended = recalled.ended.then_some(Outcome::Complete);
+        scan.doubted = recalled.doubt.is_some();
         self.scan = Some(scan);
+        told
     }
 }
 
@@ -191,6 +202,9 @@ impl Heard {
             return;
         }
         series.describe(&mut self.plan);
+        let told = self.plan.recall.take();
+        let memory = Memory { first: self.places.first(), span: self.places.span(), told };
+        self.plan.recall = remember(FORMAT, memory);
         events.push(event(&self.plan.scan_id, ScanUpdate::Started(Box::new(self.plan.clone()))));
         events.append(&mut self.early);
     }

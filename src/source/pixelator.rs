@@ -9,6 +9,9 @@
 //! `scanStatus` says; where the two disagree nothing is guessed: the scan is marked as not to be trusted, and takes no further lines. The
 //! first inner axis is the first index of a block, whatever its positioner, and lines of a meander come sorted.
 //!
+//! After a restart a scan goes on: its plan remembers the request. What was said meanwhile was not heard, so where the silence was longer
+//! than the rest of the scan takes, another may have begun: the scan is marked and takes nothing more.
+//!
 //! Bad input: JSON may hold bare NaN, which says nothing. Lines whose start was not heard are refused: they could be of any scan.
 
 pub mod encode;
@@ -18,9 +21,10 @@ mod request;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::adapter::{AdapterRefusal, Naming, Read, event};
+use super::adapter::{AdapterRefusal, Naming, Read, Recalled, event, remember};
 use super::identity::{identifier, moment};
 use super::text::json;
 use crate::scan::{Outcome, ScanEvent, ScanUpdate};
@@ -28,6 +32,8 @@ use line::Line;
 use region::Region;
 use request::Request;
 
+/// Name of the format in what is remembered.
+const FORMAT: &str = "pixelator";
 /// Longest JSON that is read, bytes.
 const MAX_JSON: usize = 1 << 20;
 /// Most inner regions and polarisations of one scan.
@@ -55,6 +61,30 @@ struct OpenScan {
     /// What `scanStatus` said since the start.
     status: Status,
     ended: Option<DateTime<Utc>>,
+    /// Where it was recalled: when something of it was heard before the restart, until something is heard again.
+    heard_before: Option<DateTime<Utc>>,
+}
+
+impl OpenScan {
+    /// Holds the first line after a restart against the time that is left: in a longer silence another scan may have begun.
+    fn note_heard(&mut self, received: DateTime<Utc>) {
+        let Some(heard) = self.heard_before.take() else { return };
+        for (_, region) in &mut self.regions {
+            region.note_silence(received - heard);
+        }
+    }
+}
+
+/// What is needed to go on with a region after a restart.
+#[derive(Debug, Serialize, Deserialize)]
+struct Memory {
+    /// Name of the whole scan.
+    scan_id: String,
+    /// `scanStarted` as it came.
+    request: String,
+    channels: Vec<String>,
+    /// Inner region and polarisation.
+    key: [usize; 2],
 }
 
 /// Where the server says that the scan is.
@@ -72,6 +102,35 @@ impl Pixelator {
     #[must_use]
     pub fn new(naming: Naming) -> Self {
         Self { naming, channels: Vec::new(), scan: None, last: (String::new(), 0) }
+    }
+
+    /// Goes on with a scan, or a region of one, that was open when the daemon ended.
+    pub(super) fn recall(&mut self, scan: &Recalled<'_>) {
+        let Some(memory) = scan.memory::<Memory>(FORMAT) else { return };
+        let is_another = |open: &OpenScan| open.request.scan_id() != memory.scan_id;
+        if self.scan.as_ref().is_none_or(is_another) {
+            let text = Bytes::from(memory.request);
+            let Ok(body) = json(&text, MAX_JSON) else { return };
+            let request = Request::read(&body, memory.scan_id.clone(), &self.naming, scan.plan.started);
+            let Ok(Some(request)) = request else { return };
+            self.scan = Some(OpenScan {
+                text,
+                request,
+                regions: Vec::new(),
+                // Lines of it were heard.
+                status: Status { running: true, ..Status::default() },
+                ended: scan.ended.then_some(scan.heard_last),
+                heard_before: Some(scan.heard_last),
+            });
+            self.last = (memory.scan_id, 1);
+            self.channels = memory.channels;
+        }
+        if let Some(open) = &mut self.scan
+            && let Ok(region) = open.request.recalled(memory.key, scan)
+        {
+            open.heard_before = open.heard_before.max(Some(scan.heard_last));
+            open.regions.push((memory.key, region));
+        }
     }
 
     /// Reads one message; what it says is put behind `events`.
@@ -118,7 +177,14 @@ impl Pixelator {
             return Ok(Read::Idle);
         };
         let status = Status::default();
-        self.scan = Some(OpenScan { text: text.clone(), request, regions: Vec::new(), status, ended: None });
+        self.scan = Some(OpenScan {
+            text: text.clone(),
+            request,
+            regions: Vec::new(),
+            status,
+            ended: None,
+            heard_before: None,
+        });
         Ok(Read::Taken)
     }
 
@@ -206,6 +272,7 @@ impl Pixelator {
         let Some(scan) = scan else {
             return Err(AdapterRefusal::new("no_start", "a line of a scan whose scanStarted was not heard"));
         };
+        scan.note_heard(received);
         let key = [line.inner, line.polarization];
         let index = match scan.regions.iter().position(|(known, _)| *known == key) {
             Some(index) => index,
@@ -213,7 +280,13 @@ impl Pixelator {
                 return Err(AdapterRefusal::new("region", "too many regions"));
             }
             None => {
-                let region = scan.request.region(key)?;
+                let memory = Memory {
+                    scan_id: scan.request.scan_id().to_owned(),
+                    request: String::from_utf8_lossy(&scan.text).into_owned(),
+                    channels: self.channels.clone(),
+                    key,
+                };
+                let region = scan.request.region(key, remember(FORMAT, memory))?;
                 region.start(events);
                 scan.regions.push((key, region));
                 scan.regions.len() - 1

@@ -19,13 +19,16 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::adapter::{AdapterRefusal, Naming, Read, event};
+use super::adapter::{AdapterRefusal, Naming, Read, Recalled, event, remember};
 use super::pickle::{self, Node, View};
 use crate::scan::{Outcome, ScanEvent, ScanUpdate};
 use definition::Definition;
 use region::{Line, Region};
 
+/// Name of the format in what is remembered.
+const FORMAT: &str = "pystxmcontrol";
 /// Scans that are remembered: messages of the one before may still come.
 const REMEMBERED: usize = 4;
 /// Most regions of one scan.
@@ -44,7 +47,8 @@ pub struct Pystxmcontrol {
 struct OpenScan {
     /// `scanID` and `start_time`.
     key: (String, String),
-    definition: Definition,
+    /// After a restart it comes with the next message.
+    definition: Option<Definition>,
     regions: Vec<(String, Region)>,
     ended: bool,
 }
@@ -54,6 +58,25 @@ impl Pystxmcontrol {
     #[must_use]
     pub fn new(naming: Naming) -> Self {
         Self { naming, scans: VecDeque::new() }
+    }
+
+    /// Goes on with a region of a scan that was open when the daemon ended. What the definition says comes again with every message; what
+    /// does not is how far the scan was, and which one an end without an id is about.
+    pub(super) fn recall(&mut self, scan: &Recalled<'_>) {
+        let Some(Memory { key, region }) = scan.memory::<Memory>(FORMAT) else { return };
+        let index = self.scans.iter().position(|open| open.key == key).unwrap_or_else(|| {
+            self.remember(OpenScan { key, definition: None, regions: Vec::new(), ended: scan.ended })
+        });
+        self.scans[index].regions.push((region, Region::recalled(scan)));
+    }
+
+    /// Puts a scan behind the others; returns its index.
+    fn remember(&mut self, scan: OpenScan) -> usize {
+        if self.scans.len() >= REMEMBERED {
+            self.scans.pop_front();
+        }
+        self.scans.push_back(scan);
+        self.scans.len() - 1
     }
 
     /// Reads one message; what it says is put behind `events`.
@@ -118,19 +141,19 @@ impl Pystxmcontrol {
         let name = text("scanRegion").unwrap_or("Region1");
         let line = Line::read(root, self.naming.channel.as_deref())?;
         let key = (id.to_owned(), start_time);
-        let index = match self.scans.iter().position(|scan| scan.key == key) {
-            Some(index) => index,
-            None => {
+        let known = self.scans.iter().position(|scan| scan.key == key);
+        let definition = match known {
+            Some(index) if self.scans[index].definition.is_some() => None,
+            _ => {
                 let kind = text("type").unwrap_or("Image");
-                let definition = Definition::read(scan, &key, kind, &self.naming, received)?;
-                if self.scans.len() >= REMEMBERED {
-                    self.scans.pop_front();
-                }
-                self.scans.push_back(OpenScan { key, definition, regions: Vec::new(), ended: false });
-                self.scans.len() - 1
+                Some(Definition::read(scan, &key, kind, &self.naming, received)?)
             }
         };
+        let index = known.unwrap_or_else(|| {
+            self.remember(OpenScan { key, definition: None, regions: Vec::new(), ended: false })
+        });
         let Some(mut scan) = self.scans.remove(index) else { return Ok(Read::Idle) };
+        scan.definition = definition.or(scan.definition);
         let read = scan.take(name, &line, received, events);
         // What is heard now is what `scan_complete` is about, unless it is over already.
         let index = if scan.ended { index } else { self.scans.len() };
@@ -153,6 +176,14 @@ impl Pystxmcontrol {
     }
 }
 
+/// What is needed to go on with a region after a restart.
+#[derive(Debug, Serialize, Deserialize)]
+struct Memory {
+    /// `scanID` and `start_time`.
+    key: (String, String),
+    region: String,
+}
+
 impl OpenScan {
     fn take(
         &mut self,
@@ -167,7 +198,9 @@ impl OpenScan {
                 return Err(AdapterRefusal::new("region", "too many regions"));
             }
             None => {
-                let region = self.definition.region(name)?;
+                let Some(definition) = &self.definition else { return Ok(Read::Idle) };
+                let memory = Memory { key: self.key.clone(), region: name.to_owned() };
+                let region = definition.region(name, remember(FORMAT, memory))?;
                 region.start(events);
                 self.regions.push((name.to_owned(), region));
                 self.regions.len() - 1

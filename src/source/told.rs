@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::adapter::AdapterRefusal;
@@ -19,7 +20,7 @@ use crate::scan::{ScanPlan, ScanUpdate};
 const BLOCK: &str = "stxm";
 
 /// What was told of a scan.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     fields: Map<String, Value>,
     span: Option<Span>,

@@ -246,3 +246,61 @@ fn garbage_of_every_kind_is_refused_and_the_series_goes_on() {
     until("counted", || (rig.metric("phasewatch_frames_dropped_total", &[]) == 1.0).then_some(()));
     assert!(rig.is_alive());
 }
+
+#[test]
+fn a_series_goes_on_after_the_daemon_was_killed() {
+    let (mut detector, address) = Feed::push_at("tcp://127.0.0.1:0");
+    let block = json!({ "stxm": {
+        "scan_id": "told", "shape": [1, 3], "x": {"start": 0.0, "step": 0.1}, "y": {"start": 0.0, "step": 0.1},
+        "energies_ev": [510.0, 515.0],
+    }});
+    let series = Announced { note: Some(block), ..series(0) };
+    let mut messages = frames(0, Encoding::Bslz4);
+    messages[0] = one(encode::start(&series).unwrap());
+    let before = setup(&address, "").start();
+    detector.send_all(&messages[..4]);
+    only(&before, "three frames", |scan| scan["measured_values"] == 3);
+    let dir = before.kill();
+    let after = setup(&address, "").start_in(dir);
+    detector.send_all(&messages[4..]);
+    let scan = archived(&after);
+    assert_eq!(
+        (&scan["scan_id"], &scan["measured_values"], &scan["untrusted"]),
+        (&json!("told"), &json!(6), &Value::Null),
+        "{scan}"
+    );
+    // Also without the hot pixel that only the start told of.
+    let counts = counts(&folder(&scan));
+    for (pixel, values) in counts.iter().enumerate() {
+        assert_eq!(values, &[Some(expected(0, pixel)), Some(expected(0, pixel + 3))]);
+    }
+}
+
+#[test]
+fn joined_sources_go_on_after_the_daemon_was_killed() {
+    let (mut microscope, knows) = Feed::push_at("tcp://127.0.0.1:0");
+    let (mut detector, address) = Feed::push_at("tcp://127.0.0.1:0");
+    let both = || {
+        setup(&address, "geometry_from = \"microscope\"").source_of(
+            "stxm-stream",
+            "microscope",
+            &format!("connect = {knows:?}\ngrace_s = 0.5"),
+        )
+    };
+    let before = both().start();
+    microscope.send(&scan_start());
+    detector.send_all(&frames(0, Encoding::Bslz4));
+    detector.send_all(&frames(1, Encoding::Bslz4)[..3]);
+    only(&before, "eight frames", |scan| scan["measured_values"] == 8);
+    let dir = before.kill();
+    let after = both().start_in(dir);
+    detector.send_all(&frames(1, Encoding::Bslz4)[3..]);
+    detector.send_all(&frames(2, Encoding::Bslz4));
+    only(&after, "all frames", |scan| scan["measured_values"] == 18);
+    microscope.send(&scan_end());
+    let scan = archived(&after);
+    assert_eq!((&scan["scan_id"], &scan["untrusted"]), (&json!("known"), &Value::Null), "{scan}");
+    for (pixel, values) in counts(&folder(&scan)).iter().enumerate() {
+        assert!(values.iter().enumerate().all(|(energy, value)| *value == Some(expected(energy, pixel))));
+    }
+}

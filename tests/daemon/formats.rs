@@ -299,6 +299,67 @@ fn a_scan_goes_on_after_the_daemon_was_killed() {
     );
 }
 
+/// Sends a scan whose daemon is killed in the middle and started again; returns what is archived.
+fn killed_in_mid_scan(kind: &str, says_nothing: &Message, before: &[Message], after: &[Message]) -> Value {
+    let (mut feed, address) = Feed::as_is_at("tcp://127.0.0.1:0");
+    let first = rig(kind, &address);
+    feed.greet(&first, says_nothing);
+    feed.send_all(before);
+    let scan = only(&first, "measured", |scan| scan["measured_values"] == json!(9));
+    let dir = first.kill();
+    let setup = Setup::bare().source_of(kind, "beam", &format!("connect = {address:?}\ngrace_s = 0.5"));
+    let second = setup.start_in(dir);
+    feed.greet(&second, says_nothing);
+    feed.send_all(after);
+    let again = archived(&second);
+    assert_eq!(again["scan_id"], scan["scan_id"], "the same scan goes on");
+    assert_eq!(second.metric("phasewatch_messages_refused_total", &[]), 0.0, "{again}");
+    // What the adapter remembers is nobody else's.
+    assert!(!std::fs::read_to_string(folder(&again).join("manifest.json")).unwrap().contains("recall"));
+    again
+}
+
+#[test]
+fn a_scan_whose_start_is_told_once_goes_on_after_the_daemon_was_killed() {
+    let plan = plan();
+    let line =
+        |outer: usize, row: usize| message(encode::line([0, outer, 0, 0], [row, 0], [1, 3], &[1000.0; 3]));
+    let status = |outer: usize| message(encode::status("running", outer, 0, &plan));
+    let of_pixelator = killed_in_mid_scan(
+        "pixelator",
+        &message(encode::channels(&["Counter1"])),
+        &[message(encode::started(&encode::request(&plan))), status(0), line(0, 0), line(0, 1), line(1, 0)],
+        &[line(1, 1), status(2), line(2, 0), line(2, 1), message(encode::finished(&plan))],
+    );
+    use phasewatch::source::bluesky::encode as documents;
+    let document = |name: &str, body: &Value| {
+        message(vec![bytes::Bytes::from(documents::message(name, body.to_string().as_bytes()))])
+    };
+    let event = |energy: usize, row: usize| {
+        let event = documents::event(&plan, energy, row, &[1000.0; 3], plan.started);
+        message(vec![bytes::Bytes::from(documents::message("event", &event))])
+    };
+    let of_bluesky = killed_in_mid_scan(
+        "bluesky",
+        &document("resource", &json!({})),
+        &[
+            document("start", &documents::start(&plan)),
+            document("descriptor", &documents::descriptor(&plan)),
+            event(0, 0),
+            event(0, 1),
+            event(1, 0),
+        ],
+        &[event(1, 1), event(2, 0), event(2, 1), document("stop", &documents::stop(&plan, "success"))],
+    );
+    for scan in [of_pixelator, of_bluesky] {
+        assert_eq!(
+            (&scan["measured_values"], &scan["outcome"]["status"], &scan["untrusted"]),
+            (&json!(18), &json!("complete"), &Value::Null),
+            "{scan}"
+        );
+    }
+}
+
 #[test]
 fn hostile_pickles_are_refused_by_name_and_nothing_of_them_is_done() {
     let (mut feed, address) = Feed::as_is_at("tcp://127.0.0.1:0");

@@ -88,7 +88,7 @@ pub struct Scan {
 impl Scan {
     pub(super) fn new(source: usize, seq: Option<u64>, plan: ScanPlan, mapped: bool, now: Instant) -> Self {
         let stack = mapped.then(|| {
-            let mut stack = Stack::new(plan.clone());
+            let mut stack = Stack::new(plan.without_recall());
             stack.note_seq(seq.unwrap_or(0));
             Arc::new(Mutex::new(stack))
         });
@@ -457,6 +457,12 @@ impl Scan {
         });
         self.phase = Phase::Closed { at: now, outcome };
         self.hope = false;
+    }
+
+    /// Its plan as it came first, and what was remarked about it.
+    #[must_use]
+    pub fn told(&self) -> (&ScanPlan, &[Remark]) {
+        (&self.first_plan, &self.remarks)
     }
 
     /// Index of the source.

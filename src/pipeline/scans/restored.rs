@@ -68,7 +68,7 @@ impl Scan {
     /// Whether it may be told as a scan that starts, and where it comes from.
     pub(super) fn started(&self, origin: ScanOrigin, note: Option<String>) -> ScanNotice {
         ScanNotice::Started {
-            plan: Box::new(self.first_plan.clone()),
+            plan: Box::new(self.first_plan.without_recall()),
             source: self.source,
             stack: self.stack.clone(),
             note,

@@ -82,5 +82,6 @@ pub(super) fn plan(scenario: &Scenario, scan_id: &str, started: DateTime<Utc>) -
         simulated: true,
         started,
         resend: None,
+        recall: None,
     }
 }

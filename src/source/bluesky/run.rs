@@ -1,18 +1,29 @@
 //! One run: its plan, and where its events belong.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::scan::{
     Channel, Grid, I0, MAX_AXIS, MAX_ENERGIES, Outcome, Pixels, PlanError, SampleBatch, ScanEvent, ScanKind,
     ScanPlan, ScanUpdate,
 };
-use crate::source::adapter::{AdapterRefusal, Naming, Read};
+use crate::source::adapter::{AdapterRefusal, Naming, Read, Recalled, remember};
 use crate::source::axis::from_ends;
 use crate::source::identity::identifier;
 
+/// Name of the format in what is remembered.
+const FORMAT: &str = "bluesky";
 /// Longest start document that is kept with the plan, bytes of JSON.
 const MAX_CONTEXT: usize = 64 << 10;
+
+/// What is needed to go on with a run after a restart.
+#[derive(Debug, Serialize, Deserialize)]
+struct Memory {
+    uid: String,
+    data_field: String,
+    energy_motor: Option<String>,
+}
 
 /// A run.
 #[derive(Debug)]
@@ -89,14 +100,24 @@ impl Run {
             ..ScanPlan::of_stack(identifier(uid), grid, energies_ev, 1.0)
         };
         plan.validate()?;
-        Ok(Self {
+        let memory = Memory {
             uid: uid.to_owned(),
-            plan,
             data_field: field.ok_or_else(|| wrong("no stxm.data_field"))?,
             energy_motor: stxm["energy_motor"].as_str().map(str::to_owned),
-            descriptors: Vec::new(),
-            open: true,
-        })
+        };
+        let plan = ScanPlan { recall: remember(FORMAT, &memory), ..plan };
+        Ok(Self::new(plan, memory, true))
+    }
+
+    fn new(plan: ScanPlan, memory: Memory, open: bool) -> Self {
+        let Memory { uid, data_field, energy_motor } = memory;
+        Self { uid, plan, data_field, energy_motor, descriptors: Vec::new(), open }
+    }
+
+    /// As it was before a restart; `None` where it is no run.
+    pub(super) fn recalled(scan: &Recalled<'_>) -> Option<Self> {
+        let memory = scan.memory::<Memory>(FORMAT)?;
+        Some(Self::new(scan.plan.clone(), memory, !scan.ended))
     }
 
     pub(super) fn uid(&self) -> &str {

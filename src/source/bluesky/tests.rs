@@ -291,3 +291,24 @@ proptest! {
         listen(&mut new(), &all);
     }
 }
+
+#[test]
+fn a_run_goes_on_after_a_restart_wherever_that_is() {
+    let all = [begin(), events(), vec![end()]].concat();
+    let whole = listen(&mut new(), &all);
+    for at in 1..all.len() {
+        let mut before = listen(&mut new(), &all[..at]);
+        let mut restarted = new();
+        restarted.recall(&Recalled {
+            plan: &before.plans[0],
+            heard_last: DateTime::UNIX_EPOCH,
+            reached: None,
+            doubt: None,
+            ended: false,
+        });
+        let after = listen(&mut restarted, &all[at..]);
+        assert!(after.plans.is_empty() && after.refused.is_empty(), "{at}: {after:?}");
+        before.values.extend(after.values);
+        assert_eq!((&before.values, &after.outcomes), (&whole.values, &whole.outcomes), "{at}");
+    }
+}

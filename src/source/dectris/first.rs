@@ -80,7 +80,7 @@ fn start(parts: &[Bytes], number: u64) -> Read<SeriesStart> {
             .filter(|energy_ev| *energy_ev > 0.0),
         left_out: Vec::new(),
     };
-    let mut start = SeriesStart { facts, ..SeriesStart::default() };
+    let mut start = SeriesStart { heard: true, facts, ..SeriesStart::default() };
     let mut index = 2;
     while index < parts.len() {
         let header = json(parts, index).ok();

@@ -121,7 +121,13 @@ impl<'b> Fields<'b> {
             left_out: self.mask.map(|mask| mask.left_out(shape)).transpose()?.unwrap_or_default(),
             count_time_s: self.count_time_s,
         };
-        Ok(SeriesStart { facts, unique: key.unique.map(str::to_owned), armed: self.armed, note: self.note })
+        Ok(SeriesStart {
+            heard: true,
+            facts,
+            unique: key.unique.map(str::to_owned),
+            armed: self.armed,
+            note: self.note,
+        })
     }
 
     fn image(self, key: Key<'b>, message: &Bytes) -> Read<Image<'b>> {

@@ -410,6 +410,9 @@ proptest! {
         for (at, index, value) in flips {
             let part = index.index(messages[at].len());
             let mut bytes = messages[at][part].to_vec();
+            if bytes.is_empty() {
+                continue;
+            }
             let byte = index.index(bytes.len());
             bytes[byte] = value;
             if cut {

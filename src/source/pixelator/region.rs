@@ -5,10 +5,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Status;
 use super::line::Line;
 use crate::scan::{Channel, I0, Pixels, SampleBatch, ScanEvent, ScanPlan, ScanUpdate};
-use crate::source::adapter::{AdapterRefusal, event, remark};
+use crate::source::adapter::{AdapterRefusal, Recalled, event, remark};
 
 /// How far the status may be from the lines: it is told now and then only.
 const STATUS_LAG: usize = 1;
+/// What a restart may take, ms: nobody sets up another scan meanwhile.
+const RESTART_MS: f64 = 60_000.0;
 
 /// Which axis of the grid is the first index of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +31,31 @@ pub(super) struct Region {
     remarks: Vec<String>,
     /// The highest outer index so far.
     reached: usize,
+    /// Why a restart makes it doubtful.
+    silence: Option<String>,
 }
 
 impl Region {
     pub(super) fn new(plan: ScanPlan, order: Order, doubt: Option<String>, remarks: Vec<String>) -> Self {
-        Self { plan, order, doubt, remarks, reached: 0 }
+        Self { plan, order, doubt, remarks, reached: 0, silence: None }
+    }
+
+    /// The same as it was before a restart: under the plan that its journal has.
+    pub(super) fn recalled(self, scan: &Recalled<'_>) -> Self {
+        let doubt = scan.doubt.map(str::to_owned).or(self.doubt);
+        Self { plan: scan.plan.without_recall(), doubt, reached: scan.reached.unwrap_or(0), ..self }
+    }
+
+    /// Says that nothing was heard for so long, because of a restart. In less than the rest of the scan takes, no other can have begun.
+    pub(super) fn note_silence(&mut self, silence: TimeDelta) {
+        let per_energy_ms = |dwell_ms: &f64| dwell_ms * self.plan.grid.pixels() as f64;
+        let left_ms: f64 = self.plan.dwell_ms.iter().skip(self.reached + 1).map(per_energy_ms).sum();
+        if silence.num_milliseconds() as f64 > left_ms + RESTART_MS {
+            self.silence = Some(format!(
+                "nothing was heard for {} s, longer than the rest of the scan takes: another may have begun unheard",
+                silence.num_seconds()
+            ));
+        }
     }
 
     pub(super) fn scan_id(&self) -> &str {
@@ -57,7 +79,7 @@ impl Region {
         events: &mut Vec<ScanEvent>,
     ) -> Result<(), AdapterRefusal> {
         if self.doubt.is_none()
-            && let Some(doubt) = self.doubt_of(line.outer, status)
+            && let Some(doubt) = self.silence.take().or_else(|| self.doubt_of(line.outer, status))
         {
             events.push(remark(self.scan_id(), doubt.clone(), true));
             self.doubt = Some(doubt);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::region::{Order, Region};
 use crate::scan::{Axis, Grid, MAX_ENERGIES, PlanError, ScanKind, ScanPlan};
-use crate::source::adapter::{AdapterRefusal, Naming};
+use crate::source::adapter::{AdapterRefusal, Naming, Recalled};
 use crate::source::axis::set_points;
 
 /// Longest request that is kept with the plan, bytes of JSON.
@@ -85,8 +85,23 @@ impl Request {
         }))
     }
 
-    /// The scan of an inner region and a polarisation.
-    pub(super) fn region(&self, [inner, polarization]: [usize; 2]) -> Result<Region, AdapterRefusal> {
+    /// Name of the whole scan.
+    pub(super) fn scan_id(&self) -> &str {
+        &self.scan_id
+    }
+
+    /// A region as it was before a restart.
+    pub(super) fn recalled(&self, key: [usize; 2], scan: &Recalled<'_>) -> Result<Region, AdapterRefusal> {
+        let region = self.region(key, None)?;
+        Ok(region.recalled(scan))
+    }
+
+    /// The scan of an inner region and a polarisation; `recall` goes into its plan.
+    pub(super) fn region(
+        &self,
+        [inner, polarization]: [usize; 2],
+        recall: Option<String>,
+    ) -> Result<Region, AdapterRefusal> {
         let Some((grid, order)) = self.regions.get(inner) else {
             let cause = format!("inner region {inner} where the request has {}", self.regions.len());
             return Err(AdapterRefusal::new("region", cause));
@@ -117,6 +132,7 @@ impl Request {
             context: Some(context),
             simulated: self.simulated,
             started: self.started,
+            recall,
             ..ScanPlan::of_stack(scan_id, grid.clone(), self.energies_ev.clone(), 1.0)
         };
         plan.validate()?;

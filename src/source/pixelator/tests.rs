@@ -319,3 +319,49 @@ proptest! {
         prop_assert_eq!(heard.values.len(), ENERGIES * NY * NX);
     }
 }
+
+fn recalled<'a>(heard: &'a Heard, heard_last: DateTime<Utc>) -> Recalled<'a> {
+    let reached = heard.values.keys().map(|(_, energy, _)| *energy as usize).max();
+    let doubt = heard.untrusted.first().map(String::as_str);
+    Recalled { plan: &heard.plans[0], heard_last, reached, doubt, ended: !heard.outcomes.is_empty() }
+}
+
+proptest! {
+    #[test]
+    fn a_scan_goes_on_after_a_restart_wherever_that_is(at in 2..17_usize, away_s in 0..60_i64) {
+        let all = whole();
+        let mut before = listen(&mut new(), &all[..at]);
+        prop_assume!(!before.plans.is_empty());
+        let mut restarted = new();
+        restarted.recall(&recalled(&before, DateTime::UNIX_EPOCH));
+        let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(away_s);
+        let after = listen_at(&mut restarted, &all[at..], time);
+        prop_assert!(after.plans.is_empty() && after.refused.is_empty() && after.untrusted.is_empty(), "{after:?}");
+        before.values.extend(after.values);
+        prop_assert_eq!(before.values, listen(&mut new(), &whole()).values);
+        prop_assert_eq!(after.outcomes, [Outcome::Complete]);
+    }
+}
+
+#[test]
+fn what_a_restart_makes_doubtful_is_not_taken() {
+    let all = whole();
+    let before = listen(&mut new(), &all[..6]);
+    // The whole scan takes 0.15 s: in ten minutes there may have been another.
+    let mut restarted = new();
+    restarted.recall(&recalled(&before, DateTime::UNIX_EPOCH));
+    let late = listen_at(&mut restarted, &all[6..], DateTime::UNIX_EPOCH + TimeDelta::minutes(10));
+    assert!(late.values.is_empty() && late.untrusted[0].contains("600 s"), "{late:?}");
+    // One that was doubted stays so, and what is another format's is left alone.
+    let doubted =
+        Heard { untrusted: vec!["doubted".to_owned()], plans: before.plans.clone(), ..Heard::default() };
+    let mut restarted = new();
+    restarted.recall(&recalled(&doubted, DateTime::UNIX_EPOCH));
+    assert_eq!(listen(&mut restarted, &[line(1, 0)]).refused, ["untrusted"]);
+    for recall in [None, Some("{}"), Some(r#"{"format":"bluesky","of":{"uid":"1","data_field":"a"}}"#)] {
+        let plans = vec![ScanPlan { recall: recall.map(str::to_owned), ..before.plans[0].clone() }];
+        let mut restarted = new();
+        restarted.recall(&recalled(&Heard { plans, ..Heard::default() }, DateTime::UNIX_EPOCH));
+        assert_eq!(listen(&mut restarted, &[line(1, 0)]).refused, ["no_start"]);
+    }
+}

@@ -84,8 +84,8 @@ impl Definition {
         })
     }
 
-    /// The region of that name.
-    pub(super) fn region(&self, name: &str) -> Result<Region, AdapterRefusal> {
+    /// The region of that name; `recall` goes into its plan.
+    pub(super) fn region(&self, name: &str, recall: Option<String>) -> Result<Region, AdapterRefusal> {
         let (index, (_, ends)) = self
             .regions
             .iter()
@@ -117,6 +117,7 @@ impl Definition {
             context: Some(self.context.clone()),
             simulated: self.simulated,
             started: self.started,
+            recall,
             ..ScanPlan::of_stack(scan_id, grid, self.energies_ev.clone(), 1.0)
         };
         plan.validate()?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::scan::{Channel, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
-use crate::source::adapter::{AdapterRefusal, event, remark};
+use crate::source::adapter::{AdapterRefusal, Recalled, event, remark};
 use crate::source::pickle::View;
 
 /// What pystxmcontrol calls the detector that is there where nothing else is said.
@@ -84,6 +84,12 @@ pub(super) struct Region {
 impl Region {
     pub(super) fn new(plan: ScanPlan, doubts: Vec<String>) -> Self {
         Self { plan, doubts, energy: 0, told: BTreeMap::new(), reached: None, energy_doubted: false }
+    }
+
+    /// As it was before a restart. What was told of its rows is told again, to the same effect.
+    pub(super) fn recalled(scan: &Recalled<'_>) -> Self {
+        let energy_doubted = scan.doubt.is_some();
+        Self { reached: scan.reached, energy_doubted, ..Self::new(scan.plan.without_recall(), Vec::new()) }
     }
 
     pub(super) fn scan_id(&self) -> &str {

@@ -283,3 +283,25 @@ proptest! {
         prop_assert_eq!(fresh.values.len(), expected(0..ENERGIES));
     }
 }
+
+#[test]
+fn an_end_after_a_restart_is_that_of_the_scan_that_ran_before() {
+    let all = messages(&plan());
+    for at in 1..all.len() {
+        let before = listen(&mut new(), &all[..at]);
+        let reached = before.values.keys().map(|(_, energy, _)| *energy as usize).max();
+        let mut restarted = new();
+        let heard_last = DateTime::UNIX_EPOCH;
+        restarted.recall(&Recalled {
+            plan: &before.plans[0],
+            heard_last,
+            reached,
+            doubt: None,
+            ended: false,
+        });
+        let after = listen(&mut restarted, &all[at..]);
+        assert!(after.plans.is_empty(), "the same scan goes on");
+        let outcome = (before.plans[0].scan_id.clone(), Outcome::Complete);
+        assert_eq!(after.outcomes, [outcome], "{at}");
+    }
+}

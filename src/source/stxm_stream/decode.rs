@@ -156,6 +156,8 @@ fn plan(
         context: header.context,
         simulated: header.simulated,
         started,
+        // A stream that repeats its plan needs nothing.
+        recall: None,
         resend: header.resend,
     };
     plan.validate()?;
