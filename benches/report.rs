@@ -17,6 +17,8 @@ mod latency;
 mod memory;
 #[path = "figures/scene.rs"]
 mod scene;
+#[path = "figures/stream.rs"]
+mod stream;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,12 @@ use phasewatch::telemetry::{self, MetricsHandle};
 use scene::Scene;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &arguments[..]
+        && first == stream::EMULATOR
+    {
+        return stream::emulate(rest);
+    }
     machine();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
@@ -36,7 +44,7 @@ fn main() {
     if wants("latency") {
         map();
     }
-    if wants("app") || wants("ingest") || wants("journal") {
+    if wants("app") || wants("ingest") || wants("journal") || wants("stream") {
         let metrics = telemetry::install().unwrap();
         if wants("app") {
             published(&metrics);
@@ -46,6 +54,9 @@ fn main() {
         }
         if wants("journal") {
             journalled(&metrics);
+        }
+        if wants("stream") {
+            streamed(&metrics);
         }
     }
     if wants("frames") {
@@ -246,6 +257,35 @@ fn summed() {
         let (frames_per_s, threads) = frames::on_all_threads(&set);
         println!(
             "   bright and dark field and moments on {threads} threads at once, the best of 50 runs: {frames_per_s:.0} frames/s"
+        );
+    }
+}
+
+/// A detector's stream from a process of its own, through the daemon, on all the cores there are.
+fn streamed(metrics: &MetricsHandle) {
+    let small = |set| stream::Stream { set, grid: [200, 200], energies: 5 };
+    let large = |set| stream::Stream { set, grid: [100, 100], energies: 3 };
+    let eiger = |set| stream::Stream { set, grid: [40, 40], energies: 2 };
+    let disc = "bright_field = { centre = [96, 96], outer = 38 }";
+    let all = "bright_field = { centre = [96, 96], outer = 38 }\ndark_field = { centre = [96, 96], inner = 38, outer = 300 }\nmoments = true";
+    for (stream, what, regions) in [
+        (small(0), "192x192 u16, mean 0.5 everywhere, sum of the frame", ""),
+        (small(0), "the same, bright field", disc),
+        (small(1), "192x192 u16, disc, mean 0.5, bright field", disc),
+        (small(1), "the same, bright and dark field, moments", all),
+        (large(5), "512x512 u16, disc, mean 0.5, sum of the frame", ""),
+        (eiger(7), "1028x1062 u32, disc, mean 0.5, sum of the frame", ""),
+    ] {
+        let came = stream::run(metrics, stream, regions);
+        let s = came.time.as_secs_f64();
+        println!(
+            "7. {what}: {:.0} frames/s, {:.2} GB/s decoded, {:.0} MB/s on the wire ({} frames in {s:.2} s, nothing lost); last frame to map \
+             {:.0} ms",
+            stream.images() as f64 / s,
+            came.decoded_bytes as f64 / s / 1e9,
+            came.wire_bytes as f64 / s / 1e6,
+            stream.images(),
+            ms(came.to_map),
         );
     }
 }

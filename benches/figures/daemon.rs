@@ -18,7 +18,8 @@ use zeromq::{PushSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 /// One daemon with one source.
 pub(crate) struct Daemon {
     runtime: Runtime,
-    push: PushSocket,
+    push: Option<PushSocket>,
+    address: String,
     publish: String,
     board: Board,
     metrics: MetricsHandle,
@@ -29,6 +30,15 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(metrics: &MetricsHandle, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut daemon = Self::start_without_sender(metrics, change);
+        let mut push = PushSocket::new();
+        daemon.runtime.block_on(push.connect(&daemon.address)).unwrap();
+        daemon.push = Some(push);
+        daemon
+    }
+
+    /// A daemon that somebody else sends to, at [`Daemon::address`].
+    pub(crate) fn start_without_sender(metrics: &MetricsHandle, change: impl FnOnce(&mut Settings)) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let archive = tempfile::tempdir().unwrap();
         let file = "[[source]]\nkind = \"stxm-stream\"\nsocket = \"pull\"\nbind = \"tcp://127.0.0.1:1\"\n";
@@ -52,11 +62,10 @@ impl Daemon {
                 assert_eq!(report.unfinished, Vec::<String>::new());
             }
         });
-        let mut push = PushSocket::new();
-        runtime.block_on(push.connect(&addresses.sources[0])).unwrap();
         Self {
             runtime,
-            push,
+            push: None,
+            address: addresses.sources[0].clone(),
             publish: addresses.publish,
             board,
             metrics: metrics.clone(),
@@ -66,9 +75,14 @@ impl Daemon {
         }
     }
 
+    /// Where its source listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sends messages as fast as the socket takes them.
     pub(crate) fn send(&mut self, messages: impl IntoIterator<Item = Vec<Bytes>>) {
-        let Self { runtime, push, .. } = self;
+        let Self { runtime, push: Some(push), .. } = self else { panic!("somebody else sends") };
         runtime.block_on(async {
             for parts in messages {
                 push.send(ZmqMessage::try_from(parts).unwrap()).await.unwrap();
@@ -127,7 +141,7 @@ impl Daemon {
         duration: Duration,
         energies: u64,
     ) -> Duration {
-        let Self { runtime, push, board, .. } = self;
+        let Self { runtime, push: Some(push), board, .. } = self else { panic!("somebody else sends") };
         let pause = duration / lines.len() as u32;
         runtime.block_on(async {
             let start = tokio::time::Instant::now();

@@ -66,7 +66,19 @@ impl Set {
         Self { name: format!("{height}x{width} u{bits}, {what}"), shape, element, frames }
     }
 
-    fn bytes(&self) -> usize {
+    pub(crate) fn frames(&self) -> &[Vec<u8>] {
+        &self.frames
+    }
+
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    pub(crate) fn element_size(&self) -> usize {
+        self.element.size()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
         self.shape[0] * self.shape[1] * self.element.size()
     }
 
