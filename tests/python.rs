@@ -42,7 +42,9 @@ use feed::Feed;
 use rig::{PATIENCE, PHASEWATCH, Setup, references};
 use script::{I0, Message, Script, floats};
 
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 14] = [
+    "bitshuffle",
+    "cbor2",
     "duckdb",
     "h5py",
     "jsonschema",
@@ -459,6 +461,64 @@ fn pickles_of_a_sender_in_python_become_a_scan() {
             assert_eq!(found, (0..6).map(wanted).collect::<Vec<_>>(), "pixel {pixel}");
         }
         assert_eq!(rig.metric("phasewatch_messages_refused_total", &[]), 0.0);
+        drop(rig);
+        peer.kill().unwrap();
+        peer.wait().unwrap();
+    }
+}
+
+/// Frames packed and written by other people's libraries, over libzmq: into the archive, value by value.
+#[test]
+fn frames_of_a_detector_in_python_become_a_scan() {
+    let Some(python) = python() else { return };
+    for (dtype, block) in
+        [("uint8", "0"), ("uint16", "0"), ("uint16", "64"), ("uint32", "0"), ("uint32", "24")]
+    {
+        let mut peer = Command::new(python)
+            .arg(repository().join("tests/python/speak_dectris.py"))
+            .args([dtype, block])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let address = BufReader::new(peer.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        let rig = Setup::bare()
+            .source_of("dectris", "detector", &format!("connect = {address:?}\ngrace_s = 0.5"))
+            .start();
+        let scan = rig.archived("from-python");
+        assert_eq!(
+            (&scan["measured_values"], &scan["sample"]),
+            (&json!(17), &json!("from Python")),
+            "{scan}"
+        );
+        assert_eq!(
+            (&scan["outcome"]["status"], &scan["untrusted"]),
+            (&json!("complete"), &Value::Null),
+            "{scan}"
+        );
+        let folder = table::folder(&scan);
+        let plan = &table::manifest(&folder)["plan"];
+        assert_eq!((&plan["dwell_ms"], &plan["grid"]["y"]["step"]), (&json!([1.5, 1.5, 1.5]), &json!(-0.1)));
+        let stack = table::read(&folder.join("stack.parquet"));
+        let counts = stack.column_by_name("counts").unwrap().as_list::<i32>();
+        for pixel in 0..6 {
+            let found: Vec<_> = counts.value(pixel).as_primitive::<Float32Type>().iter().collect();
+            // Masked, saturated and without data: left out.
+            let sum = |number: usize| {
+                (0..13 * 11)
+                    .filter(|pixel| ![5, 9, 11].contains(pixel))
+                    .map(|pixel| (number + pixel) % 7)
+                    .sum::<usize>()
+            };
+            let wanted = |energy: usize| {
+                let number = energy * 6 + pixel;
+                (number != 7).then_some(sum(number) as f32)
+            };
+            assert_eq!(found, (0..3).map(wanted).collect::<Vec<_>>(), "{dtype} pixel {pixel}");
+        }
+        // The one that strayed in from a series nobody heard of.
+        assert_eq!(rig.metric("phasewatch_messages_refused_total", &["reason=\"no_start\""]), 1.0);
+        assert_eq!(rig.metric("phasewatch_frames_dropped_total", &[]), 1.0);
         drop(rig);
         peer.kill().unwrap();
         peer.wait().unwrap();
