@@ -104,11 +104,10 @@ impl Dectris {
         received: DateTime<Utc>,
         events: &mut Vec<ScanEvent>,
     ) -> Result<Read, AdapterRefusal> {
-        let channel = self.naming.channel.clone();
         let message = match parts {
             [] => return Err(AdapterRefusal::new("parts", "a message without parts")),
             [part, ..] if first::is_header(part) => first::read(parts)?,
-            [part] => second::read(part, channel.as_deref())?,
+            [part] => second::read(part, self.naming.channel.as_deref())?,
             _ => {
                 return Err(AdapterRefusal::new(
                     "parts",

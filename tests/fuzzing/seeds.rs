@@ -7,9 +7,11 @@ use bytes::Bytes;
 use chrono::DateTime;
 use phasewatch::journal::{EVENTS, FORMAT, LEDGER, Line, Pinned, ScanWriter, What};
 use phasewatch::scan::{
-    Axis, BadPixels, Channel, DType, FrameBatch, Grid, I0, Outcome, Pixels, SampleBatch, ScanPlan, ScanUpdate,
+    Axis, BadPixels, Channel, DType, Encoding, FrameBatch, Grid, I0, Outcome, Pixels, SampleBatch, ScanPlan,
+    ScanUpdate,
 };
 use phasewatch::source::bluesky::encode as bluesky;
+use phasewatch::source::dectris::encode::{self as dectris, Announced, Packed};
 use phasewatch::source::pixelator::encode as pixelator;
 use phasewatch::source::pystxmcontrol::encode as pystxmcontrol;
 use phasewatch::source::raw_log::RawLog;
@@ -144,6 +146,43 @@ fn formats(to: &Path, project: &Path) -> Outcomes {
         document("stop", &bluesky::stop(&plan, "success")),
     ];
     whole("bluesky", documents.into_iter().map(|document| vec![document]).collect())?;
+    let note = serde_json::json!({"stxm": {
+        "shape": [2, 3], "x": axis, "y": axis, "energies_ev": [510.0, 512.0], "series": "stack",
+    }});
+    let series = Announced {
+        series: 3,
+        unique: "01SEED".to_owned(),
+        images: 12,
+        shape: [4, 8],
+        dtype: DType::Uint16,
+        saturation: 1000,
+        masked: vec![3, 4],
+        count_time_s: 0.001,
+        energy_ev: 510.0,
+        armed: "2026-05-04T03:02:01Z".to_owned(),
+        note: Some(note),
+    };
+    let frame: Vec<u8> = (0..32_u16).flat_map(|value| (value % 5).to_le_bytes()).collect();
+    let packed = Packed::new(DType::Uint16, Encoding::Bslz4, &frame);
+    let written =
+        |message: Result<Bytes, _>| message.map(|part| vec![vec![part.to_vec()]]).unwrap_or_default();
+    let second = [
+        dectris::start(&series),
+        dectris::image(&series, 0, 0, &packed),
+        dectris::image(&series, 7, 7_000_000, &Packed::new(DType::Uint16, Encoding::Lz4, &frame)),
+        dectris::end(&series),
+    ];
+    whole("dectris", second.into_iter().flat_map(written).collect())?;
+    let first = [
+        dectris::first::start(&series),
+        dectris::first::image(&series, 1, 0, &packed),
+        dectris::first::image(&series, 5, 0, &Packed::new(DType::Uint16, Encoding::Lz4Block, &frame)),
+        dectris::first::end(&series),
+    ];
+    let messages: Vec<_> = first.iter().map(bytes).collect();
+    let all: Vec<_> =
+        std::iter::once(b"dectris".to_vec()).chain(messages.iter().map(|parts| parts.join(PART))).collect();
+    put(to, "formats", "dectris-first", &all.join(MESSAGE))?;
     for entry in std::fs::read_dir(project.join("tests/fixtures/pickle"))? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

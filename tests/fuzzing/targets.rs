@@ -17,6 +17,7 @@ use phasewatch::scan::{ScanPlan, ScanUpdate};
 use phasewatch::settings::Settings;
 use phasewatch::source::adapter::{Adapter, Naming};
 use phasewatch::source::bluesky::Bluesky;
+use phasewatch::source::dectris::{Dectris, Knowledge};
 use phasewatch::source::pixelator::Pixelator;
 use phasewatch::source::pystxmcontrol::Pystxmcontrol;
 use phasewatch::source::raw_log::read_raw;
@@ -102,6 +103,9 @@ fn formats(data: &[u8]) {
     let mut adapter = match messages.next() {
         Some(b"pixelator") => Adapter::Pixelator(Box::new(Pixelator::new(Naming::default()))),
         Some(b"bluesky") => Adapter::Bluesky(Box::new(Bluesky::new(Naming::default()))),
+        Some(b"dectris") => {
+            Adapter::Dectris(Box::new(Dectris::new(Naming::default(), Knowledge::Told(None), 1 << 20)))
+        }
         _ => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(Naming::default()))),
     };
     let mut plans: BTreeMap<String, ScanPlan> = BTreeMap::new();
@@ -111,6 +115,7 @@ fn formats(data: &[u8]) {
         if let Err(refusal) = adapter.push(&parts, Default::default(), &mut events) {
             told(&refusal);
         }
+        adapter.flush(&mut events);
         for event in events {
             match event.update {
                 ScanUpdate::Started(plan) => {
@@ -123,6 +128,12 @@ fn formats(data: &[u8]) {
                     assert!(batch.pixels.last().unwrap() < plan.grid.pixels() as u64);
                     assert_eq!(batch.values.len(), batch.pixels.len());
                     assert!(batch.values.iter().all(|value| !value.is_infinite()));
+                }
+                ScanUpdate::Frames(frames) => {
+                    let plan = &plans[&event.scan_id];
+                    assert!((frames.batch.energy_index as usize) < plan.energies_ev.len());
+                    assert!(frames.batch.pixels.last().unwrap() < plan.grid.pixels() as u64);
+                    assert_eq!(frames.frames.len(), frames.batch.pixels.len());
                 }
                 ScanUpdate::Remarked(_) | ScanUpdate::Ended(_) | ScanUpdate::Paused | ScanUpdate::Resumed => {
                     assert!(plans.contains_key(&event.scan_id));

@@ -163,6 +163,10 @@ impl Array<'_> {
             }
             return Ok(runs(self.bytes));
         }
+        // Before room is made for it: LZ4 packs at most 255 to 1.
+        if (4 * shape[0] * shape[1]) / 255 > self.bytes.len() {
+            return Err(wrong(&"the mask cannot have as many values as it announces"));
+        }
         let mut mask = Vec::new();
         decode(self.encoding, Element::U32, self.bytes, 4 * shape[0] * shape[1], &mut mask)
             .map_err(|error| wrong(&error))?;
