@@ -19,6 +19,7 @@
 //! never touched, unless it is to be moved to the quarantine. Links are not followed.
 
 mod catalogue;
+mod channels_file;
 mod durable;
 mod energies;
 mod guard;
@@ -38,6 +39,7 @@ mod writer;
 use std::path::PathBuf;
 
 pub use catalogue::{Catalogued, Fault, FaultKind, list, read, scans, show, verify};
+pub use channels_file::open_channel;
 pub use energies::EnergyRow;
 pub use hdf5::Hdf5Error;
 pub use manifest::{FileEntry, Identified, LARGE_FILES, Manifest, MapSummary, Pruned};

@@ -178,6 +178,7 @@ impl RecordedPlane {
             energy_index,
             pixels: run_or_list(pixels),
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: pixels.iter().map(|&pixel| self.values[pixel]).collect(),
             i0: match i0.split_first() {
                 None => I0::None,

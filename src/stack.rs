@@ -5,6 +5,7 @@
 //! same energy the higher `seq` wins, a message seen before is ignored, and sums over messages are kept in
 //! integers. What does not fit the plan is refused whole, named and counted; it never reaches the values.
 
+mod layer;
 mod plane;
 mod sequence;
 mod stamps;
@@ -16,7 +17,7 @@ use serde::Serialize;
 pub use plane::{Displaced, Plane, PlaneI0};
 pub use sequence::{SeqRange, Sequence};
 
-use crate::scan::{MAX_ENERGIES, PixelSet, PlanError, Remark, SampleBatch, ScanPlan};
+use crate::scan::{Channel, MAX_ENERGIES, PixelSet, PlanError, Remark, SampleBatch, ScanPlan};
 
 /// Why a batch was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +107,7 @@ pub struct Stack {
 
 impl Stack {
     /// An empty stack for `plan`. Memory is taken as energies arrive: 4 bytes a pixel and energy, 4 more where
-    /// I0 differs from message to message, and 4 more where the pixels come scattered.
+    /// I0 differs from message to message, and 4 more where the pixels come scattered; 4 or 8 for each other channel that comes.
     #[must_use]
     pub fn new(plan: ScanPlan) -> Self {
         let planes = plan.energies_ev.iter().map(|_| Arc::default()).collect();
@@ -188,6 +189,14 @@ impl Stack {
         self.planes.iter().map(|plane| plane.measured()).sum()
     }
 
+    /// The channels of which anything came, the intensity not among them.
+    #[must_use]
+    pub fn others(&self) -> Vec<Channel> {
+        let all: std::collections::BTreeSet<Channel> =
+            self.planes.iter().flat_map(|plane| plane.others()).collect();
+        all.into_iter().collect()
+    }
+
     /// Whether every planned value was measured.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -242,6 +251,7 @@ impl Stack {
         plane.allocate(pixels);
         plane.note_message(batch);
         plane.store(seq as u32, batch, &mut self.counters);
+        plane.store_others(seq as u32, batch);
         Ok(())
     }
 

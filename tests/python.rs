@@ -103,6 +103,26 @@ fn the_golden_messages_keep_their_schema() {
 }
 
 #[test]
+fn other_readers_take_the_channels_of_an_area_detector() {
+    let Some(python) = python() else { return };
+    let regions = "bright_field = { centre = [3.5, 3.5], outer = 4 }\ndark_field = { y = [0, 1], x = [0, 1] }\nmoments = true";
+    let rig = Setup::new().set("detector", regions).start();
+    let scenario = rig.dir().join("area.toml");
+    let text = "seed = 3\nbeamline = \"simulated\"\nsample = \"drawn\"\n[scan]\nshape = [9, 11]\n\
+                energies = [{ from_ev = 510.0, to_ev = 526.0, step_ev = 2.0 }]\n[beam]\nphotons = 3000.0\n\
+                [detector]\nkind = \"area\"\nframe_shape = [8, 8]\n";
+    std::fs::write(&scenario, text).unwrap();
+    let args = ["simulate", "--connect", rig.source(), "--speed", "0", "--scan-id", "packed"];
+    let args = args.into_iter().chain(["--encoding", "bslz4", "--scenario", scenario.to_str().unwrap()]);
+    let output = Command::new(PHASEWATCH).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let scan = rig.archived("packed");
+    assert_eq!(scan["outcome"]["status"], "complete", "{scan}");
+    assert_eq!(rig.metric("phasewatch_frames_reduced_total", &[]), 9.0 * 99.0);
+    run(python, "tests/python/check_channels.py", &[table::folder(&scan).to_str().unwrap()]);
+}
+
+#[test]
 fn the_examples_talk_to_the_daemon() {
     let Some(python) = python() else { return };
     let rig = Setup::new().start();

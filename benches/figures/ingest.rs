@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use phasewatch::scan::{Channel, Detector, DetectorKind, I0, Pixels, SampleBatch, ScanPlan};
 use phasewatch::source::stxm_stream::encode::{self, Frames, Stamp};
-use phasewatch::source::stxm_stream::{DType, EndStatus};
+use phasewatch::source::stxm_stream::{DType, Encoding, EndStatus};
 
 use crate::daemon::Daemon;
 
@@ -49,6 +49,7 @@ fn batch(energy: usize, first: usize, count: usize) -> SampleBatch {
         energy_index: energy as u32,
         pixels: Pixels::Run { first: first as u32, count: count as u32 },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values: (0..count).map(|i| 1000.0 + ((first + i) % 977) as f32).collect(),
         i0: I0::None,
         ring_current_ma: Some(400.0),
@@ -87,7 +88,7 @@ pub(crate) fn frames(daemon: &mut Daemon, template: &ScanPlan, rows: usize) -> I
         ..Detector::default()
     };
     let values: Vec<u16> = (0..FRAMES * 65_536).map(|i| (i % 4099) as u16).collect();
-    let frames = Frames { values: &values, frame_pixels: 65_536 };
+    let frames = Frames { values: &values, frame_pixels: 65_536, encoding: Encoding::Raw };
     // One payload for all: what a sender reads from its own buffers costs the daemon nothing.
     let shared = encode::frame_samples(
         Stamp { scan_id: "frames", seq: 1, time: plan.started },
@@ -102,7 +103,7 @@ pub(crate) fn frames(daemon: &mut Daemon, template: &ScanPlan, rows: usize) -> I
         let mut parts = encode::frame_samples(
             stamp,
             &batch(energy, row * FRAMES, FRAMES),
-            Frames { values: &tiny, frame_pixels: 1 },
+            Frames { values: &tiny, frame_pixels: 1, encoding: Encoding::Raw },
         )
         .unwrap();
         parts[1] = shared[1].clone();

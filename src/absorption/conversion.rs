@@ -322,6 +322,7 @@ mod tests {
                 energy_index: 0,
                 pixels: Pixels::Run { first: 0, count: 2 },
                 channel: Channel::Intensity,
+                others: Vec::new(),
                 values: vec![25.0, 36.0],
                 i0: I0::One(i0),
                 ring_current_ma: None,

@@ -422,6 +422,7 @@ mod tests {
             energy_index: 0,
             pixels: Pixels::Run { first: 0, count: (ny * nx) as u32 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values,
             i0: I0::None,
             ring_current_ma: None,

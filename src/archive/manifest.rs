@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::durable::sha256;
 use super::{ArchiveError, MANIFEST};
 use crate::classify::{DoseSummary, PhaseMap, Status};
-use crate::scan::{Outcome, Remark, ScanPlan};
+use crate::scan::{Channel, Outcome, Remark, ScanPlan};
 use crate::stack::SeqRange;
 
 /// Most bytes of a manifest that are read: far above what [`crate::scan::MAX_ENERGIES`] energies need.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Files that pruning removes: what was measured, pixel by pixel.
-pub const LARGE_FILES: [&str; 2] = ["scan.nxs", "stack.parquet"];
+pub const LARGE_FILES: [&str; 3] = ["channels.parquet", "scan.nxs", "stack.parquet"];
 
 /// Name and version of the layout.
 pub(super) const FORMAT: &str = "phasewatch-archive/1";
@@ -89,6 +89,9 @@ pub struct Manifest {
     pub plan: ScanPlan,
     /// The map in a few numbers.
     pub map: MapSummary,
+    /// What was measured beside the intensity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<Channel>,
     /// Message numbers that did not come.
     pub gaps: Vec<SeqRange>,
     /// What people should know about the scan, such as why it is not to be trusted.

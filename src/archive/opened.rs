@@ -86,6 +86,7 @@ pub fn open_map(
         corrected_ev: corrected.unwrap_or_else(|| plan.energies_ev.clone()),
         calibrated_on: word("calibrated_on"),
         dose: manifest.map.dose.clone().map(Arc::new),
+        channels: manifest.channels.clone(),
         ..Origin::default()
     };
     let mut map = PhaseMap::unmeasured(Arc::new(plan), phases, origin);

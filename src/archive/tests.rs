@@ -23,6 +23,7 @@ fn stack(plan: ScanPlan) -> Stack {
             energy_index: energy as u32,
             pixels: Pixels::Run { first: 0, count: pixels as u32 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values,
             i0: if energy == 1 { I0::One(5000.0) } else { I0::None },
             ring_current_ma: Some(400.0),
@@ -161,6 +162,7 @@ fn what_was_not_measured_is_null() {
         energy_index: 1,
         pixels: Pixels::List(vec![3]),
         channel: Channel::Intensity,
+        others: Vec::new(),
         values: vec![9.0],
         i0: I0::One(20.0),
         ring_current_ma: None,
@@ -216,7 +218,17 @@ fn an_archive_that_holds_more_values_never_gives_way() {
     let channel = Channel::Intensity;
     part.push(
         1,
-        &SampleBatch { energy_index: 0, pixels, channel, values, i0, ring_current_ma, energy_ev, time },
+        &SampleBatch {
+            energy_index: 0,
+            pixels,
+            channel,
+            others: Vec::new(),
+            values,
+            i0,
+            ring_current_ma,
+            energy_ev,
+            time,
+        },
     )
     .unwrap();
     let placed = |stack: &Stack, reopen| write(root.path(), &job(stack, true, reopen)).unwrap();
@@ -394,4 +406,43 @@ fn a_map_is_read_again_as_it_was_archived() {
     let other = Manifest { plan: ScanPlan { grid: plan(2, 2, 2).grid, ..manifest.plan.clone() }, ..manifest };
     std::fs::write(&path, &bytes).unwrap();
     assert!(open_map(placed.path(), &other, label).is_err(), "another grid");
+}
+
+#[test]
+fn other_channels_lie_beside_the_stack() {
+    let root = tempfile::tempdir().unwrap();
+    let plain = archive(root.path(), |_, _, _| {}).path().to_owned();
+    assert!(!plain.join("channels.parquet").exists());
+    assert!(Manifest::read(&plain).unwrap().channels.is_empty());
+    let mut stack = stack(ScanPlan { scan_id: "area".to_owned(), ..plan(3, 4, 12) });
+    let batch = SampleBatch {
+        energy_index: 3,
+        pixels: Pixels::List(vec![7, 2]),
+        channel: Channel::Intensity,
+        values: vec![f32::NAN, f32::NAN],
+        others: vec![(Channel::DarkField, vec![4.0, 5.5]), (Channel::ComX, vec![f32::NAN, 9.25])],
+        i0: I0::None,
+        ring_current_ma: None,
+        energy_ev: None,
+        time: None,
+    };
+    stack.push(99, &batch).unwrap();
+    let folder = write(root.path(), &job(&stack, false, false)).unwrap().path().to_owned();
+    let manifest = Manifest::read(&folder).unwrap();
+    assert_eq!(manifest.channels, [Channel::DarkField, Channel::ComX]);
+    assert!(manifest.files.contains_key("channels.parquet"));
+    let at = |channel, energy| open_channel(&folder, &manifest.plan, channel, energy).unwrap();
+    let values = |some: &[(usize, f32)]| {
+        let mut values = [f32::NAN; 12];
+        some.iter().for_each(|(pixel, value)| values[*pixel] = *value);
+        values.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+    };
+    let bits = |list: Vec<f32>| list.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(at(Channel::DarkField, 3)), values(&[(7, 4.0), (2, 5.5)]));
+    assert_eq!(bits(at(Channel::ComX, 3)), values(&[(2, 9.25)]));
+    assert_eq!(bits(at(Channel::ComX, 4)), values(&[]));
+    assert_eq!(bits(at(Channel::ComY, 3)), values(&[]));
+    assert!(verify(&list(root.path()).unwrap()[0]).unwrap().is_empty());
+    std::fs::write(folder.join("channels.parquet"), "no table").unwrap();
+    assert!(open_channel(&folder, &manifest.plan, Channel::ComX, 3).is_err());
 }

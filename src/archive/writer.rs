@@ -13,7 +13,8 @@ use super::manifest::FORMAT;
 use super::place::{self, Placed};
 use super::recovery::set_aside;
 use super::{
-    ArchiveError, EnergyRow, FileEntry, MANIFEST, Manifest, MapSummary, energies, nexus, stack_file,
+    ArchiveError, EnergyRow, FileEntry, MANIFEST, Manifest, MapSummary, channels_file, energies, nexus,
+    stack_file,
 };
 use crate::classify::PhaseMap;
 use crate::publish::{self, MeanSpectra, PublishError, parquet, picture};
@@ -142,6 +143,12 @@ fn build(parent: &Path, job: &ArchiveJob<'_>) -> Result<TemporaryFolder, Archive
     let file = stack_file::write(file, job.stack)
         .map_err(|error| ArchiveError::Parquet { file: "stack.parquet", error })?;
     add("stack.parquet", file.finish()?);
+    if !job.stack.others().is_empty() {
+        let file = DigestedFile::create(folder.path(), channels_file::NAME)?;
+        let file = channels_file::write(file, job.stack)
+            .map_err(|error| ArchiveError::Parquet { file: channels_file::NAME, error })?;
+        add(channels_file::NAME, file.finish()?);
+    }
     let mut file = DigestedFile::create(folder.path(), "scan.nxs")?;
     nexus::write(&mut file, job.stack).map_err(|error| ArchiveError::Nexus { file: "scan.nxs", error })?;
     add("scan.nxs", file.finish()?);
@@ -163,6 +170,7 @@ fn manifest(job: &ArchiveJob<'_>, files: BTreeMap<String, FileEntry>) -> Manifes
         archived_at: job.archived_at,
         plan: job.stack.plan().as_ref().clone(),
         map: MapSummary::of(job.map),
+        channels: job.stack.others(),
         gaps: job.stack.sequence().gaps(),
         remarks: job.stack.remarks().to_vec(),
         counters,

@@ -66,6 +66,7 @@ fn messages(step: [f64; 2], lines: usize) -> Vec<(u64, SampleBatch)> {
                 energy_index: energy as u32,
                 pixels: Pixels::Run { first: pixels.start as u32, count: values.len() as u32 },
                 channel: Channel::Intensity,
+                others: Vec::new(),
                 values,
                 i0: I0::None,
                 ring_current_ma: None,

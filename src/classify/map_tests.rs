@@ -57,6 +57,7 @@ fn messages() -> Vec<(u64, SampleBatch)> {
                 energy_index: energy as u32,
                 pixels: Pixels::Run { first: (y * NX) as u32, count: NX as u32 },
                 channel: Channel::Intensity,
+                others: Vec::new(),
                 values,
                 i0: I0::None,
                 ring_current_ma: None,

@@ -320,6 +320,7 @@ mod tests {
                 energy_index: energy as u32,
                 pixels: Pixels::Run { first: 0, count: (NY * NX) as u32 },
                 channel: Channel::Intensity,
+                others: Vec::new(),
                 values,
                 i0: I0::One(counts as f32),
                 ring_current_ma: None,

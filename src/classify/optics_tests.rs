@@ -18,6 +18,7 @@ fn stack(energies: usize) -> Stack {
             energy_index: energy as u32,
             pixels: Pixels::Run { first: 0, count: 4 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: [0.1 + one, other, 0.5 * (one + other), 0.05].map(|od| od as f32).to_vec(),
             i0: I0::None,
             ring_current_ma: None,

@@ -11,7 +11,7 @@ use super::EnergyOffset;
 use crate::absorption::IncidentSummary;
 use crate::reference::PhaseLabel;
 use crate::registration::Drift;
-use crate::scan::ScanPlan;
+use crate::scan::{Channel, ScanPlan};
 
 /// In a phase column: no phase.
 pub const NO_PHASE: u8 = u8::MAX;
@@ -263,6 +263,8 @@ pub struct Origin {
     pub revision_reason: RevisionReason,
     /// What the columns of the dose are, and what they come to; none where there is no dose.
     pub dose: Option<Arc<super::DoseSummary>>,
+    /// What was measured beside the intensity; no map is made of it.
+    pub channels: Vec<Channel>,
 }
 
 impl PhaseMap {

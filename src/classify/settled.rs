@@ -213,5 +213,6 @@ pub(super) fn origin(
         calibrated_on: CALIBRATED_ON.to_owned(),
         revision_reason: RevisionReason::Energy,
         dose: None,
+        channels: stack.others(),
     }
 }

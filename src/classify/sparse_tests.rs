@@ -57,6 +57,7 @@ fn batch(energy: usize, pixels: Vec<u32>, values: &[Vec<f32>]) -> SampleBatch {
         values: pixels.iter().map(|&pixel| values[energy][pixel as usize]).collect(),
         pixels: Pixels::List(pixels),
         channel: Channel::Intensity,
+        others: Vec::new(),
         i0: I0::None,
         ring_current_ma: None,
         energy_ev: None,

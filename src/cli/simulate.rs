@@ -21,6 +21,7 @@ use crate::simulate::{
     SocketKind, WireMessage, nvpf, publish_offering,
 };
 use crate::source::geometry::Span;
+use crate::source::stxm_stream::Encoding;
 use crate::source::stxm_stream::encode::EncodeError;
 
 /// Real time between two repeats of `scan_start` on PUB; the format wants one every 5 s at least.
@@ -62,6 +63,9 @@ pub struct SimulateArgs {
     /// Detector of the simulated microscope.
     #[arg(long, value_enum, conflicts_with = "stack")]
     detector: Option<DetectorArg>,
+    /// How the frames of an area detector are packed.
+    #[arg(long, value_enum, default_value = "raw", conflicts_with_all = ["stack", "speak_as"])]
+    encoding: EncodingArg,
     /// Seed of specimen, noise and faults.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -209,6 +213,26 @@ enum DetectorArg {
     Point,
     /// One frame per pixel.
     Area,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EncodingArg {
+    /// As they are.
+    Raw,
+    /// The HDF5 LZ4 filter.
+    Lz4,
+    /// The HDF5 bitshuffle filter with LZ4.
+    Bslz4,
+}
+
+impl From<EncodingArg> for Encoding {
+    fn from(arg: EncodingArg) -> Self {
+        match arg {
+            EncodingArg::Raw => Self::Raw,
+            EncodingArg::Lz4 => Self::Lz4,
+            EncodingArg::Bslz4 => Self::Bslz4,
+        }
+    }
 }
 
 /// Runs the command.
@@ -416,6 +440,7 @@ fn scan_messages(args: &SimulateArgs, source: ScanSource, resend: Option<String>
         repeat_start_ms: args.publish.then_some(REPEAT_START_MS * speed),
         abort_after: args.faults.abort_after,
         no_end: args.faults.no_end,
+        encoding: args.encoding.into(),
     };
     match args.format() {
         Some(format) => {

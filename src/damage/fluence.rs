@@ -181,6 +181,7 @@ mod tests {
             energy_index: 1,
             pixels: Pixels::Run { first: 0, count: 2 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: vec![1000.0, 2000.0],
             i0: I0::Each(vec![seen, seen]),
             ring_current_ma: None,

@@ -129,6 +129,7 @@ mod tests {
             energy_index: 0,
             pixels: Pixels::Run { first: 0, count: 2 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: vec![10.0, 10.0],
             i0: I0::None,
             ring_current_ma: None,

@@ -1,6 +1,7 @@
 //! Dead and hot pixels of an area detector, found in the frames of one message.
 //!
-//! Up to sixteen frames, evenly spread over the message, are averaged. A pixel is *hot* where its mean, dark taken off, is
+//! Up to sixteen frames, evenly spread over the message, are averaged; packed ones are unpacked for it. Pixels that the detector itself
+//! names bad are not looked at. A pixel is *hot* where its mean, dark taken off, is
 //! beyond five times that of the second brightest of its eight neighbours and beyond eight standard errors of it: one wild
 //! pixel, not the edge of the bright disc, nor a spot that is wider than a pixel. It is *dead* where it has less than a
 //! twentieth of the second darkest neighbour, and that one at least thirty photons in all. Messages of fewer than four
@@ -30,6 +31,8 @@ pub struct Tally {
     messages: BTreeMap<usize, u64>,
     /// Messages of the scan.
     seen: u64,
+    /// Pixels that were named.
+    named: usize,
 }
 
 impl Tally {
@@ -53,6 +56,7 @@ impl Tally {
                 let messages = self.messages.entry(pixel).or_default();
                 *messages += 1;
                 if *messages == NAMED_AFTER {
+                    self.named += 1;
                     let (y, x) = (pixel / width, pixel % width);
                     tracing::warn!(
                         scan_id,
@@ -66,6 +70,12 @@ impl Tally {
         }
     }
 
+    /// How many pixels [`Tally::named`] gives.
+    #[must_use]
+    pub fn named_count(&self) -> usize {
+        self.named
+    }
+
     /// The pixels that were found bad in several messages, row-major indices, ascending.
     #[must_use]
     pub fn named(&self) -> Vec<usize> {
@@ -74,32 +84,27 @@ impl Tally {
     }
 }
 
-/// The value of one pixel of a frame.
-pub(super) fn value(dtype: DType, frame: &[u8], pixel: usize) -> f64 {
-    let bytes = frame.get(pixel * dtype.size()..).unwrap_or_default();
-    match dtype {
-        DType::Uint8 => bytes.first().map_or(f64::NAN, |b| f64::from(*b)),
-        DType::Uint16 => bytes.first_chunk().map_or(f64::NAN, |b| f64::from(u16::from_le_bytes(*b))),
-        DType::Uint32 => bytes.first_chunk().map_or(f64::NAN, |b| f64::from(u32::from_le_bytes(*b))),
-        DType::Float32 => bytes.first_chunk().map_or(f64::NAN, |b| f64::from(f32::from_le_bytes(*b))),
-        DType::Float64 => bytes.first_chunk().map_or(f64::NAN, |b| f64::from_le_bytes(*b)),
-    }
+/// The frames of a message that are looked at.
+pub(super) fn spread(frames: usize) -> impl Iterator<Item = usize> {
+    let used = if frames < FRAMES.0 { 0 } else { frames.min(FRAMES.1) };
+    (0..used).map(move |index| index * frames / used)
 }
 
-/// Finds the bad pixels of a message whose frames have the given height and width.
+/// Finds the bad pixels in frames, each of the given height and width, but those that are `known` as runs.
 pub(super) fn find<F: AsRef<[u8]>>(
     dtype: DType,
     frames: &[F],
     [height, width]: [usize; 2],
     dark: f64,
+    known: &[[u32; 2]],
 ) -> BadPixels {
     if frames.len() < FRAMES.0 || height < 3 || width < 3 {
         return BadPixels::default();
     }
-    let used = frames.len().min(FRAMES.1);
+    let used = frames.len();
     let mut mean = vec![0.0_f32; height * width];
-    for index in 0..used {
-        let frame = frames[index * frames.len() / used].as_ref();
+    for frame in frames {
+        let frame = frame.as_ref();
         match dtype {
             DType::Uint8 => add(&mut mean, frame, |&b| f32::from(b)),
             DType::Uint16 => add(&mut mean, frame.as_chunks().0, |b| f32::from(u16::from_le_bytes(*b))),
@@ -108,9 +113,14 @@ pub(super) fn find<F: AsRef<[u8]>>(
             DType::Float64 => add(&mut mean, frame.as_chunks().0, |b| f64::from_le_bytes(*b) as f32),
         }
     }
+    for [first, count] in known {
+        let run = *first as usize..(*first as usize).saturating_add(*count as usize).min(mean.len());
+        mean.get_mut(run).into_iter().for_each(|run| run.fill(f32::NAN));
+    }
     let mut light = 0.0;
     for value in &mut mean {
         *value = *value / used as f32 - dark as f32;
+        // Of NaN and 0 that is 0.
         light += f64::from(value.max(0.0));
     }
     judge(&mean, [height, width], used as f64, light)
@@ -197,28 +207,38 @@ mod tests {
         frames
     }
 
+    fn found(frames: &[Vec<u8>]) -> BadPixels {
+        let used: Vec<&[u8]> = spread(frames.len()).map(|index| &frames[index][..]).collect();
+        find(DType::Uint16, &used, [20, 24], 2.0, &[])
+    }
+
+    #[test]
+    fn what_is_known_is_not_found() {
+        let frames = frames(16, 50.0, &[(30, 900), (32, 900)], 4);
+        assert_eq!(found(&frames).hot, [30, 32]);
+        let found = find(DType::Uint16, &frames, [20, 24], 2.0, &[[31, 2], [479, 9]]);
+        assert_eq!(found, BadPixels { dead: vec![], hot: vec![30] });
+    }
+
     #[test]
     fn finds_what_is_dead_and_hot_and_nothing_else() {
         let centre = 10 * 24 + 12;
         let set = [(centre, 0), (30, 900), (5 * 24 + 5, 2000)];
-        let found = find(DType::Uint16, &frames(40, 50.0, &set, 1), [20, 24], 2.0);
-        assert_eq!(found, BadPixels { dead: vec![centre], hot: vec![30, 5 * 24 + 5] });
+        let bad = found(&frames(40, 50.0, &set, 1));
+        assert_eq!(bad, BadPixels { dead: vec![centre], hot: vec![30, 5 * 24 + 5] });
         for seed in 0..50 {
             for photons in [0.3, 5.0, 200.0] {
                 let frames = frames(20, photons, &[], seed);
-                assert_eq!(find(DType::Uint16, &frames, [20, 24], 2.0), BadPixels::default(), "{photons}");
+                assert_eq!(found(&frames), BadPixels::default(), "{photons}");
             }
         }
     }
 
     #[test]
     fn few_frames_say_nothing_and_a_focused_beam_stays() {
-        assert_eq!(
-            find(DType::Uint16, &frames(3, 50.0, &[(30, 900)], 2), [20, 24], 2.0),
-            BadPixels::default()
-        );
+        assert_eq!(found(&frames(3, 50.0, &[(30, 900)], 2)), BadPixels::default());
         let beam = frames(20, 0.1, &[(10 * 24 + 12, 5000)], 3);
-        assert_eq!(find(DType::Uint16, &beam, [20, 24], 2.0), BadPixels::default());
+        assert_eq!(found(&beam), BadPixels::default());
     }
 
     #[test]

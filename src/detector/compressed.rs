@@ -111,6 +111,9 @@ pub enum FrameError {
     /// A block that is no LZ4 block of its size.
     #[error("block {0} is corrupt")]
     Corrupt(usize),
+    /// Values of 64 bits, bit-shuffled.
+    #[error("bit-shuffled values of 64 bits are not read")]
+    Encoding,
     /// More bytes than blocks.
     #[error("{0} bytes follow the last block")]
     Trailing(usize),

@@ -100,6 +100,7 @@ fn spoil(
             energy_index: energy as u32,
             pixels: Pixels::Run { first: 0, count: sent.values.len() as u32 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: sent.values,
             i0: if sent.i0.is_empty() { I0::None } else { I0::Each(sent.i0) },
             ring_current_ma: sent.ring_current_ma,

@@ -366,6 +366,7 @@ pub(super) fn batch(energy_index: u32, values: Vec<f32>) -> SampleBatch {
         energy_index,
         pixels: Pixels::Run { first: 0, count: values.len() as u32 },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values,
         i0: I0::None,
         ring_current_ma: None,

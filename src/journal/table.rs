@@ -129,6 +129,16 @@ impl Packing {
     }
 }
 
+/// What the column `text` says of samples: detector pixels found bad, and the channels whose values are the payload, one after the other.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Beside {
+    #[serde(flatten)]
+    bad: BadPixels,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<Channel>,
+}
+
 /// Lines that are becoming a batch.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
@@ -233,12 +243,11 @@ impl Columns {
         let (kind, text) = match &line.what {
             What::Update(ScanUpdate::Samples(batch)) => {
                 self.samples(batch, &batch.values);
-                return self.finish_row(Kind::Samples, None, None);
+                return self.finish_samples(Kind::Samples, batch, &BadPixels::default());
             }
             What::Update(ScanUpdate::Reduced(batch, bad)) => {
                 self.samples(batch, &batch.values);
-                let text = (*bad != BadPixels::default()).then(|| json(bad));
-                return self.finish_row(Kind::Reduced, text, None);
+                return self.finish_samples(Kind::Reduced, batch, bad);
             }
             What::Update(ScanUpdate::Frames(frames)) => {
                 self.samples(&frames.batch, &[]);
@@ -301,6 +310,15 @@ impl Columns {
         self.i0_each.push(&[]);
         self.ring_current_ma.push(None);
         self.energy_ev.push(None);
+    }
+
+    fn finish_samples(&mut self, kind: Kind, batch: &SampleBatch, bad: &BadPixels) {
+        let channels = batch.others.iter().map(|(channel, _)| *channel).collect();
+        let beside = Beside { bad: bad.clone(), channels };
+        let text = (beside != Beside::default()).then(|| json(&beside));
+        let values = |values: &Vec<f32>| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let payload = batch.others.iter().map(|(_, list)| values(list)).collect();
+        self.finish_row(kind, text, (!batch.others.is_empty()).then_some(payload));
     }
 
     fn finish_row(&mut self, kind: Kind, text: Option<String>, payload: Option<Vec<Bytes>>) {
@@ -414,11 +432,10 @@ impl Rows<'_> {
         let parsed = || self.text(row);
         let update = match *Kind::ALL.get(usize::from(kind))? {
             Kind::Started => ScanUpdate::Started(serde_json::from_str(parsed()?).ok()?),
-            Kind::Samples => ScanUpdate::Samples(self.samples(row, true)?),
+            Kind::Samples => ScanUpdate::Samples(self.channels(row)?.0),
             Kind::Reduced => {
-                let bad =
-                    parsed().map_or(Some(BadPixels::default()), |text| serde_json::from_str(text).ok())?;
-                ScanUpdate::Reduced(self.samples(row, true)?, bad)
+                let (batch, bad) = self.channels(row)?;
+                ScanUpdate::Reduced(batch, bad)
             }
             Kind::Frames => {
                 let payload = self.column("payload").as_binary::<i32>();
@@ -449,6 +466,27 @@ impl Rows<'_> {
         Some(Line { seq, received: self.stamp("received", row)?, what })
     }
 
+    /// Samples with all their channels.
+    fn channels(&self, row: usize) -> Option<(SampleBatch, BadPixels)> {
+        let beside =
+            self.text(row).map_or(Some(Beside::default()), |text| serde_json::from_str(text).ok())?;
+        let mut batch = self.samples(row, true)?;
+        let count = batch.values.len();
+        if !beside.channels.is_empty() {
+            let payload = self.column("payload").as_binary::<i32>();
+            let (values, rest) = payload.is_valid(row).then(|| payload.value(row))?.as_chunks();
+            let values: Vec<f32> = values.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            let twice = |(index, channel): (usize, &Channel)| beside.channels[..index].contains(channel);
+            let is_good = rest.is_empty()
+                && count.checked_mul(beside.channels.len()) == Some(values.len())
+                && !beside.channels.contains(&batch.channel)
+                && !beside.channels.iter().enumerate().any(twice);
+            let lists = is_good.then(|| values.chunks(count.max(1)).map(<[f32]>::to_vec))?;
+            batch.others = beside.channels.into_iter().zip(lists).collect();
+        }
+        Some((batch, beside.bad))
+    }
+
     fn samples(&self, row: usize, with_values: bool) -> Option<SampleBatch> {
         let listed = self.column("pixels").as_list::<i32>().value(row);
         let listed = listed.as_primitive::<UInt32Type>().values();
@@ -476,6 +514,7 @@ impl Rows<'_> {
             energy_index: self.u32("energy_index", row),
             pixels,
             channel: Channel::Intensity,
+            others: Vec::new(),
             values,
             i0,
             ring_current_ma: self.f64("ring_current_ma", row),

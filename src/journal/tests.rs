@@ -45,6 +45,7 @@ fn batch(seq: u64) -> SampleBatch {
             Pixels::Run { first: 3, count: 3 }
         },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values,
         i0: match seq % 4 {
             0 => I0::None,
@@ -59,6 +60,11 @@ fn batch(seq: u64) -> SampleBatch {
 
 fn samples(seq: u64) -> Line {
     line(seq, What::Update(ScanUpdate::Samples(batch(seq))))
+}
+
+fn with_channels(batch: SampleBatch) -> SampleBatch {
+    let others = vec![(Channel::ComX, vec![1.5, f32::NAN, -0.0]), (Channel::DarkField, vec![0.1, 2.0, 1e30])];
+    SampleBatch { others, ..batch }
 }
 
 /// One of each kind.
@@ -77,6 +83,8 @@ fn every_kind() -> Vec<Line> {
         ScanUpdate::Samples(SampleBatch { values: vec![f32::NAN, 1.5, -0.0], ..batch(2) }),
         ScanUpdate::Reduced(batch(4), bad),
         ScanUpdate::Reduced(batch(5), BadPixels::default()),
+        ScanUpdate::Reduced(with_channels(batch(6)), BadPixels { dead: vec![], hot: vec![4] }),
+        ScanUpdate::Samples(with_channels(batch(7))),
         ScanUpdate::Frames(frames),
         ScanUpdate::Frames(packed),
         ScanUpdate::Extended { energies_ev: vec![531.1], dwell_ms: Some(vec![0.1]), flux_ph_per_s: None },

@@ -24,9 +24,9 @@ pub use open::{Ending, Phase, STOPPED, Scan};
 pub use output::{Kept, Output, ScanNotice, ScanOrigin};
 pub use restored::Standing;
 
-use crate::detector::{self, DetectorError, FrameSettings, Tally};
+use crate::detector::{self, DetectorError, Drops, FrameSettings, FrameStage, Reduction};
 use crate::journal::What;
-use crate::scan::{BadPixels, PlanError, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
+use crate::scan::{BadPixels, PlanError, SampleBatch, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackCounters, StackError, check_seq};
 
 /// A stack that the receiving side fills and the mapping side reads.
@@ -122,6 +122,7 @@ impl EventRefusal {
             Self::Stack(StackError::Seq(_)) => "seq",
             Self::Detector(DetectorError::Shape { .. }) => "size",
             Self::Detector(DetectorError::Infinite) => "infinite",
+            Self::Detector(DetectorError::Regions(_)) => "frame_shape",
             Self::Plan(_) => "plan",
             Self::Limit { .. } => "limit",
             Self::Waiting => "waiting",
@@ -263,6 +264,9 @@ impl Scans {
         self.out.notices.push(scan.started(origin, note));
         let first = What::Update(ScanUpdate::Started(Box::new(plan)));
         scan.keep(now, seq.unwrap_or(0), first, &mut self.out);
+        if is_new {
+            scan.check_regions(now, &mut self.out);
+        }
         for event in self.held.take(&scan_id) {
             // What turns out not to fit is counted by the caller through `refused_held`.
             if let Err(refusal) = scan.take(event, now, self.patience[source], &mut self.out) {
@@ -281,7 +285,7 @@ impl Scans {
         let limit = |what, found: usize, key, limit: usize| {
             if found > limit { Err(EventRefusal::Limit { what, found, key, limit }) } else { Ok(()) }
         };
-        let bytes = planned_bytes(plan);
+        let bytes = planned_bytes(plan, &self.frames);
         limit("number of pixels", plan.grid.pixels(), "pixels", self.limits.pixels)?;
         limit("size of the stack in bytes", bytes, "stack_bytes", self.limits.stack_bytes)?;
         let open = self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some());
@@ -461,31 +465,44 @@ impl Scans {
 }
 
 /// What the stack of a plan is reckoned with: 4 bytes a value, and 4 more for what may come with it, I0 of each
-/// message or stamps of scattered pixels.
-fn planned_bytes(plan: &ScanPlan) -> usize {
-    plan.planned_values().saturating_mul(8)
+/// message or stamps of scattered pixels; of area frames the same for each other channel.
+fn planned_bytes(plan: &ScanPlan, frames: &FrameSettings) -> usize {
+    let others = plan.detector.frame_shape.map_or(0, |_| frames.channels().count());
+    plan.planned_values().saturating_mul(8 * (1 + others))
+}
+
+/// Samples that fit the plan.
+#[derive(Debug)]
+struct Taken {
+    batch: SampleBatch,
+    /// Of frames: the detector pixels that were found bad.
+    bad: Option<BadPixels>,
+    /// Of frames that came just now: how many of them could be read.
+    drops: Option<Drops>,
 }
 
 /// Turns what came into samples that fit the plan.
 fn samples_of(
     plan: &ScanPlan,
     update: ScanUpdate,
-    settings: &FrameSettings,
-    tally: &Tally,
-) -> Result<Option<(crate::scan::SampleBatch, Option<BadPixels>)>, EventRefusal> {
-    match update {
+    frames: &mut FrameStage,
+) -> Result<Option<Taken>, EventRefusal> {
+    let (batch, bad, drops) = match update {
         ScanUpdate::Samples(batch) => {
             detector::check_samples(plan, &batch)?;
-            Ok(Some((batch, None)))
+            (batch, None, None)
         }
-        ScanUpdate::Frames(frames) => {
-            let (batch, bad) = detector::reduce(plan, settings, tally, frames)?;
-            Ok(Some((batch, Some(bad))))
+        ScanUpdate::Frames(batch) => {
+            let Reduction { batch, bad, drops } = frames.reduce(plan, batch)?;
+            (batch, Some(bad), Some(drops))
         }
-        ScanUpdate::Reduced(batch, bad) => Ok(Some((batch, Some(bad)))),
-        _ => Ok(None),
-    }
+        ScanUpdate::Reduced(batch, bad) => (batch, Some(bad), None),
+        _ => return Ok(None),
+    };
+    Ok(Some(Taken { batch, bad, drops }))
 }
 
+#[cfg(test)]
+mod frame_tests;
 #[cfg(test)]
 mod tests;

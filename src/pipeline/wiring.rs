@@ -222,7 +222,14 @@ pub(super) fn resend_office(settings: &Settings, stop: &CancellationToken) -> Of
 }
 
 pub(super) fn frame_settings(settings: &Settings) -> FrameSettings {
-    FrameSettings { mask: settings.detector.mask.clone(), find_bad_pixels: settings.detector.find_bad_pixels }
+    let detector = &settings.detector;
+    FrameSettings {
+        mask: detector.mask.clone(),
+        find_bad_pixels: detector.find_bad_pixels,
+        bright_field: detector.bright_field.clone(),
+        dark_field: detector.dark_field.clone(),
+        moments: detector.moments,
+    }
 }
 
 pub(super) fn scans(settings: &Settings) -> Scans {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::PhaseFraction;
 use crate::classify::{Optics, PhaseMap};
+use crate::scan::Channel;
 use crate::stack::Stack;
 
 /// Most scans in one answer.
@@ -205,6 +206,17 @@ pub trait Library: Send + Sync {
     /// # Errors
     /// It is not there any more, or cannot be read.
     fn sight(&self, shelfmark: &Shelfmark) -> Result<(Arc<Stack>, Arc<Optics>), LibraryError>;
+
+    /// What was measured beside the intensity at one energy, row-major, NaN where it was not.
+    ///
+    /// # Errors
+    /// It is not there any more, or cannot be read.
+    fn channel(
+        &self,
+        shelfmark: &Shelfmark,
+        channel: Channel,
+        energy: usize,
+    ) -> Result<Vec<f32>, LibraryError>;
 
     /// Where a file of it is; only those that its manifest names are given.
     ///

@@ -56,7 +56,10 @@ impl ScanUpdate {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Samples(batch) | Self::Reduced(batch, _) => size_of_val(&batch.values[..]),
+            Self::Samples(batch) | Self::Reduced(batch, _) => {
+                let others = batch.others.iter().map(|(_, values)| size_of_val(&values[..]));
+                size_of_val(&batch.values[..]) + others.sum::<usize>()
+            }
             Self::Frames(frames) => frames.bytes(),
             _ => 0,
         }
@@ -152,11 +155,34 @@ pub enum I0 {
 }
 
 /// What a channel of a batch holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// The detector's signal: point counts, or the sum over an area frame.
+    /// The detector's signal: point counts, or the sum over the bright field of an area frame.
     #[default]
     Intensity,
+    /// The sum over the dark field of an area frame, in the unit of the intensity.
+    DarkField,
+    /// Centre of mass of the bright field, row in detector pixels from 0; NaN where nothing was counted.
+    ComY,
+    /// Centre of mass of the bright field, column in detector pixels from 0; NaN where nothing was counted.
+    ComX,
+}
+
+impl Channel {
+    /// Those beside the intensity.
+    pub const OTHERS: [Self; 3] = [Self::DarkField, Self::ComY, Self::ComX];
+
+    /// Its name in tables and addresses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intensity => "intensity",
+            Self::DarkField => "dark_field",
+            Self::ComY => "com_y",
+            Self::ComX => "com_x",
+        }
+    }
 }
 
 /// Measured values at one energy.
@@ -170,6 +196,8 @@ pub struct SampleBatch {
     pub channel: Channel,
     /// One value per pixel, in the plan's unit; NaN means not measured.
     pub values: Vec<f32>,
+    /// What else was measured at the same pixels, one value for each; each channel once, and none that is `channel`.
+    pub others: Vec<(Channel, Vec<f32>)>,
     /// Incident intensity of this batch.
     pub i0: I0,
     /// Storage-ring current, mA.
@@ -259,6 +287,7 @@ impl FrameBatch {
 
 /// Pixels of an area detector that were found bad in one message, row-major indices, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BadPixels {
     /// Without signal where their neighbours have some.
     pub dead: Vec<usize>,

@@ -218,6 +218,16 @@ pub enum PlanError {
         /// Columns.
         nx: usize,
     },
+    /// Pixels of a frame that are left out are no pixels of it, or not in ascending order.
+    #[error(
+        "detector.left_out: {count} pixels from {first} on are not all in a frame, or not behind those before them"
+    )]
+    LeftOut {
+        /// The first of the run.
+        first: u64,
+        /// Its length.
+        count: u64,
+    },
     /// A number that has to be finite (and positive, where it says so) is not.
     #[error("{field} is {value}, which is not {wanted}")]
     Number {
@@ -354,6 +364,7 @@ impl ScanPlan {
         }
         let dead_time_s = self.detector.dead_time_s.unwrap_or(0.0);
         check_number("detector.dead_time_s", dead_time_s, "0 or more", |v| v.is_finite() && v >= 0.0)?;
+        self.check_left_out()?;
         match (self.detector.kind, self.detector.frame_shape) {
             (DetectorKind::Point, Some(_)) => Err(PlanError::FrameShape("is only for an area detector")),
             (DetectorKind::Area, None) => Err(PlanError::FrameShape("is missing for an area detector")),
@@ -364,6 +375,22 @@ impl ScanPlan {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl ScanPlan {
+    /// Runs that overlap could stand for far more pixels than a frame has.
+    fn check_left_out(&self) -> Result<(), PlanError> {
+        let pixels = self.detector.frame_shape.map_or(0, |[h, w]| h as u64 * w as u64);
+        let mut end = 0;
+        for [first, count] in &self.detector.left_out {
+            let (first, count) = (u64::from(*first), u64::from(*count));
+            if first < end || first + count > pixels {
+                return Err(PlanError::LeftOut { first, count });
+            }
+            end = first + count;
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 92] = [
+pub(super) const KEYS: [(&str, &str, Kind); 95] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("daemon", "stalled_s", Toml),
@@ -36,6 +36,9 @@ pub(super) const KEYS: [(&str, &str, Kind); 92] = [
     ("detector", "screen_lines", Toml),
     ("detector", "mask", Toml),
     ("detector", "find_bad_pixels", Toml),
+    ("detector", "bright_field", Toml),
+    ("detector", "dark_field", Toml),
+    ("detector", "moments", Toml),
     ("registration", "mode", Text),
     ("energy", "source", Text),
     ("energy", "offset", Text),

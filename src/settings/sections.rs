@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Endpoint, RemoteAddress, SecretUrl};
 use crate::damage::{DoseSettings, Level, MonitorSettings};
+use crate::detector::FrameArea;
 use crate::telemetry::{LogFormat, LogLevel, LogPriority};
 
 /// `[daemon]`.
@@ -203,6 +204,14 @@ pub struct DetectorSection {
     pub mask: Vec<[usize; 2]>,
     /// Whether dead and hot pixels of an area detector are looked for.
     pub find_bad_pixels: bool,
+    /// What the intensity of an area frame is the sum of; `None`: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bright_field: Option<FrameArea>,
+    /// What its dark field is the sum of; `None`: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dark_field: Option<FrameArea>,
+    /// Whether the centre of mass of its bright field is wanted.
+    pub moments: bool,
 }
 
 /// `[registration]`.

@@ -6,6 +6,7 @@ use super::keys::{
     COMMAND_DEFAULTS, COMMAND_KEYS, KEYS, SOURCE_DEFAULTS, SOURCE_KEYS, WEBHOOK_DEFAULTS, WEBHOOK_KEYS,
 };
 use super::*;
+use crate::detector::FrameArea;
 
 fn load(text: &str) -> Result<Settings, SettingsError> {
     with_env(text, &[])
@@ -180,6 +181,17 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
         ("[detector]\nlinear_to_hz = \"fast\"\n".to_owned(), "detector.linear_to_hz"),
         ("[detector]\nscreen_lines = 1\n".to_owned(), "true or false"),
         ("[detector]\nmask = [[1, 2, 3]]\n".to_owned(), "row and column"),
+        ("[detector]\nbright_field = { centre = [9, 9] }\n".to_owned(), "a disc or ring"),
+        (
+            "[detector]\nbright_field = { centre = [9, 9], inner = 5, outer = 5 }\n".to_owned(),
+            "a disc or ring",
+        ),
+        (
+            "[detector]\ndark_field = { centre = [9, 9], outer = 5, radius = 5 }\n".to_owned(),
+            "detector.dark_field",
+        ),
+        ("[detector]\ndark_field = { y = [3, 2], x = [0, 1] }\n".to_owned(), "rows and columns"),
+        ("[detector]\nmoments = 1\n".to_owned(), "true or false"),
         ("daemon = 3\n".to_owned(), "has to be a section, [daemon]"),
         ("source = 3\n".to_owned(), "[[source]]"),
         ("a = = 1\n".to_owned(), "/site/pw.toml line 1"),
@@ -224,6 +236,20 @@ fn the_detector_is_as_the_stream_says_unless_it_is_told() {
     let detector = load(text).unwrap().detector;
     assert_eq!((detector.dead_time_us, detector.saturation), (Some(0.0), Some(65_535.0)));
     assert_eq!(detector.mask, [[3, 17], [40, 2]]);
+}
+
+#[test]
+fn regions_of_a_frame_are_discs_rings_and_rectangles() {
+    let detector = load("").unwrap().detector;
+    assert_eq!((detector.bright_field, detector.dark_field, detector.moments), (None, None, false));
+    let text = "[detector]\nbright_field = { centre = [9.5, 9], outer = 4 }\nmoments = true\n\
+                dark_field = { centre = [9.5, 9], inner = 4, outer = 8.5 }\n";
+    let detector = load(text).unwrap().detector;
+    let ring = |inner, outer| Some(FrameArea::Annulus { centre: [9.5, 9.0], inner, outer });
+    assert_eq!((detector.bright_field, detector.dark_field), (ring(0.0, 4.0), ring(4.0, 8.5)));
+    assert!(detector.moments);
+    let detector = load("[detector]\nbright_field = { y = [0, 3], x = [2, 2] }\n").unwrap().detector;
+    assert_eq!(detector.bright_field, Some(FrameArea::Rectangle { y: [0, 3], x: [2, 2] }));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! From merged layers to checked settings: every value, and what values say of each other.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::endpoint::{is_loopback, tcp};
@@ -9,7 +10,8 @@ use super::reader::Reader;
 use super::sections::*;
 use super::{Settings, alerts, archive, secret, source};
 use crate::damage::{DoseDepth, DoseSettings, Material, MonitorSettings};
-use crate::document::Value;
+use crate::detector::FrameArea;
+use crate::document::{Node, Value};
 use crate::scan::{MAX_AXIS, MAX_ENERGIES};
 use crate::telemetry::{LogFormat, LogLevel, LogPriority};
 
@@ -122,6 +124,9 @@ fn detector(reader: &mut Reader) -> Result<DetectorSection> {
         screen_lines: reader.flag("detector.screen_lines")?,
         mask: mask(reader)?,
         find_bad_pixels: reader.flag("detector.find_bad_pixels")?,
+        bright_field: frame_area(reader, "detector.bright_field")?,
+        dark_field: frame_area(reader, "detector.dark_field")?,
+        moments: reader.flag("detector.moments")?,
     })
 }
 
@@ -146,18 +151,54 @@ fn mask(reader: &mut Reader) -> Result<Vec<[usize; 2]>> {
     })
 }
 
+/// A region of detector pixels: a disc, a ring, or rows and columns.
+fn frame_area(reader: &mut Reader, key: &str) -> Result<Option<FrameArea>> {
+    let Some(found) = reader.find(key) else { return Ok(None) };
+    let parsed = match &found.value {
+        Value::Table(table) if table.contains_key("centre") => ring(table),
+        Value::Table(table) if table.len() == 2 => table
+            .get("y")
+            .and_then(|node| axis(&node.value))
+            .zip(table.get("x").and_then(|node| axis(&node.value)))
+            .map(|(y, x)| FrameArea::Rectangle { y, x }),
+        _ => None,
+    };
+    if parsed.is_some() {
+        return Ok(parsed);
+    }
+    Err(reader.refuse(
+        key,
+        "it must be a disc or ring, such as { centre = [96, 95.5], inner = 20, outer = 80 } (y and x, in detector pixels; inner may be \
+         left out), or rows and columns, first and last, such as { y = [0, 63], x = [0, 63] }",
+    ))
+}
+
+fn ring(table: &BTreeMap<String, Node>) -> Option<FrameArea> {
+    let number = |value: &Value| value.number().filter(|v| v.is_finite() && v.abs() <= MAX_AXIS as f64);
+    let radius = |key: &str| number(&table.get(key)?.value).filter(|radius| *radius >= 0.0);
+    let Value::Array(centre) = &table.get("centre")?.value else { return None };
+    let [y, x] = centre.as_slice() else { return None };
+    let centre = [number(&y.value)?, number(&x.value)?];
+    let inner = if table.contains_key("inner") { radius("inner")? } else { 0.0 };
+    let outer = radius("outer")?;
+    let known = table.keys().all(|key| ["centre", "inner", "outer"].contains(&key.as_str()));
+    (known && inner < outer).then_some(FrameArea::Annulus { centre, inner, outer })
+}
+
+/// First and last pixel along an axis.
+fn axis(value: &Value) -> Option<[usize; 2]> {
+    let Value::Array(list) = value else { return None };
+    let [first, last] = list.as_slice() else { return None };
+    let pixel = |value: &Value| match value {
+        Value::Integer(pixel) => usize::try_from(*pixel).ok().filter(|pixel| *pixel < MAX_AXIS),
+        _ => None,
+    };
+    Some([pixel(&first.value)?, pixel(&last.value)?]).filter(|[first, last]| first <= last)
+}
+
 fn region(reader: &mut Reader) -> Result<Option<PixelRegion>> {
     const KEY: &str = "i0.region";
     let Some(found) = reader.find(KEY) else { return Ok(None) };
-    let axis = |value: &Value| -> Option<[usize; 2]> {
-        let Value::Array(list) = value else { return None };
-        let [first, last] = list.as_slice() else { return None };
-        let pixel = |value: &Value| match value {
-            Value::Integer(pixel) => usize::try_from(*pixel).ok().filter(|pixel| *pixel < MAX_AXIS),
-            _ => None,
-        };
-        Some([pixel(&first.value)?, pixel(&last.value)?]).filter(|[first, last]| first <= last)
-    };
     let parsed = match &found.value {
         Value::Table(table) if table.len() == 2 => table
             .get("x")

@@ -16,7 +16,7 @@ use super::microscope::after;
 use crate::recording::Recording;
 use crate::scan::{DetectorKind, ScanPlan};
 use crate::source::stxm_stream::encode::{self, EncodeError, Frames, Stamp};
-use crate::source::stxm_stream::{DType, EndStatus};
+use crate::source::stxm_stream::{DType, Encoding, EndStatus};
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct MessageSettings {
     pub abort_after: Option<usize>,
     /// Say nothing at the end.
     pub no_end: bool,
+    /// How the frames of an area detector are packed.
+    pub encoding: Encoding,
 }
 
 /// What comes next.
@@ -186,7 +188,11 @@ impl ScanMessages {
         match &self.source {
             ScanSource::Microscope(microscope) if self.plan.detector.kind == DetectorKind::Area => {
                 let (batch, frames) = (microscope.blank(energy, row).0, microscope.frames(energy, row));
-                let frames = Frames { values: &frames, frame_pixels: self.plan.summed_pixels() };
+                let frames = Frames {
+                    values: &frames,
+                    frame_pixels: self.plan.summed_pixels(),
+                    encoding: self.settings.encoding,
+                };
                 if !batch.pixels.is_empty() {
                     messages.push(encode::frame_samples(self.stamp(0, time), &batch, frames)?);
                 }

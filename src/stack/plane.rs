@@ -1,10 +1,13 @@
 //! One energy of a stack.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::StackCounters;
+use super::layer::Layer;
 use super::stamps::Stamps;
-use crate::scan::{I0, PixelSet, Pixels, SampleBatch};
+use crate::scan::{Channel, I0, PixelSet, Pixels, SampleBatch};
 
 /// The incident intensity of a plane, as it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +47,8 @@ pub struct Plane {
     first_time: Option<DateTime<Utc>>,
     /// Variance of a value over that of one that was counted, where values were interpolated.
     interpolated: Option<f32>,
+    /// What else was measured; none that never came.
+    layers: BTreeMap<Channel, Layer>,
 }
 
 /// Until a second value comes a plane has one I0, not one a pixel.
@@ -86,6 +91,17 @@ impl Plane {
     #[inline]
     pub fn value(&self, pixel: usize) -> f32 {
         self.values.get(pixel).copied().unwrap_or(f32::NAN)
+    }
+
+    /// The values of another channel, row-major, NaN where not measured; empty where none came.
+    #[must_use]
+    pub fn other(&self, channel: Channel) -> &[f32] {
+        self.layers.get(&channel).map_or(&[], Layer::values)
+    }
+
+    /// The channels of which anything came, the intensity not among them.
+    pub fn others(&self) -> impl Iterator<Item = Channel> + '_ {
+        self.layers.keys().copied()
     }
 
     /// The incident intensity that came with the values.
@@ -138,6 +154,7 @@ impl Plane {
             handed_out: PixelSet::default(),
             displaced: Vec::new(),
             interpolated: Some(variance_factor as f32),
+            layers: BTreeMap::new(),
             ..*self
         }
     }
@@ -164,7 +181,8 @@ impl Plane {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let i0 = if let I0Store::Each(list) = &self.i0 { list.len() } else { 0 };
-        4 * (self.values.len() + i0) + self.stamps.bytes()
+        let layers: usize = self.layers.values().map(Layer::bytes).sum();
+        4 * (self.values.len() + i0) + self.stamps.bytes() + layers
     }
 
     pub(super) fn allocate(&mut self, pixels: usize) {
@@ -207,6 +225,15 @@ impl Plane {
         };
         let spread = self.values.iter().map(|value| if value.is_nan() { f32::NAN } else { held }).collect();
         self.i0 = I0Store::Each(spread);
+    }
+
+    /// Takes in what came beside the values of a message.
+    pub(super) fn store_others(&mut self, stamp: u32, batch: &SampleBatch) {
+        let pixels = self.values.len();
+        for (channel, values) in &batch.others {
+            let layer = self.layers.entry(*channel).or_insert_with(|| Layer::new(pixels));
+            layer.store(stamp, &batch.pixels, values);
+        }
     }
 
     /// Takes in the values of a message. `stamp` orders messages: its `seq`.

@@ -9,6 +9,7 @@ fn batch(energy_index: u32, first: u32, values: Vec<f32>, i0: I0) -> SampleBatch
         energy_index,
         pixels: Pixels::Run { first, count: values.len() as u32 },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values,
         i0,
         ring_current_ma: Some(300.0 + f64::from(first)),
@@ -23,6 +24,34 @@ fn feed(stack: &mut Stack, messages: &[(u64, SampleBatch)]) {
             stack.push(*seq, batch).unwrap();
         }
     }
+}
+
+/// What came of other channels, by energy and pixel.
+fn layers(stack: &Stack) -> Vec<Vec<u32>> {
+    let plane = |plane: &std::sync::Arc<Plane>| {
+        let bits = |channel| plane.other(channel).iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        plane.others().flat_map(bits).collect()
+    };
+    stack.planes().iter().map(plane).collect()
+}
+
+#[test]
+fn other_channels_keep_the_rules_each_by_itself() {
+    let with = |values: [f32; 2], other: [f32; 2]| SampleBatch {
+        others: vec![(Channel::ComX, other.to_vec())],
+        ..batch(0, 0, values.to_vec(), I0::None)
+    };
+    let mut stack = Stack::new(plan(1, 2, 2));
+    let bytes = stack.bytes();
+    stack.push(5, &with([1.0, 2.0], [7.0, f32::NAN])).unwrap();
+    stack.push(6, &with([3.0, f32::NAN], [f32::NAN, f32::NAN])).unwrap();
+    stack.push(4, &with([8.0, 9.0], [8.0, 9.0])).unwrap();
+    assert_eq!(stack.plane(0).values(), [3.0, 2.0]);
+    assert_eq!(stack.plane(0).other(Channel::ComX), [7.0, 9.0]);
+    assert_eq!((stack.others(), stack.plane(1).other(Channel::ComX).len()), (vec![Channel::ComX], 0));
+    assert!(stack.bytes() >= bytes + 16, "{}", stack.bytes());
+    // What was resampled has no other channels: they are as they were measured.
+    assert_eq!(stack.plane(0).resampled(vec![1.0, 2.0], None, 0.5).others().count(), 0);
 }
 
 fn content(stack: &Stack) -> Vec<(u32, u32, Option<u64>)> {
@@ -121,7 +150,17 @@ proptest! {
                 1 => I0::One(50.0 + (value % 2) as f32),
                 _ => I0::Each((0..count).map(|i| 60.0 + i as f32).collect()),
             };
-            (seq as u64, batch(energy, first, values, i0))
+            // Some messages have other channels, whose gaps are their own.
+            let other = |shift: u32| {
+                let value = |i| if (value >> i >> shift) & 3 == 0 { f32::NAN } else { (value % 77) as f32 - i as f32 };
+                (0..count).map(value).collect()
+            };
+            let others = match value % 3 {
+                0 => vec![],
+                1 => vec![(Channel::DarkField, other(3))],
+                _ => vec![(Channel::ComX, other(5)), (Channel::ComY, other(9))],
+            };
+            (seq as u64, SampleBatch { others, ..batch(energy, first, values, i0) })
         }).collect();
         let mut shuffled = messages.clone();
         let mut state = seed | 1;
@@ -135,6 +174,7 @@ proptest! {
         feed(&mut other, &shuffled);
         other.take_changes();
         prop_assert_eq!(content(&one), content(&other));
+        prop_assert_eq!(layers(&one), layers(&other));
         prop_assert_eq!(one.measured(), other.measured());
     }
 

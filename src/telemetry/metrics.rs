@@ -79,6 +79,9 @@ fn describe() {
     describe_counter!(names::SAMPLES_STORED, "values stored");
     describe_counter!(names::SAMPLES_REPLACED, "values that replaced one of a lower seq");
     describe_counter!(names::SAMPLES_OUTDATED, "values dropped for one of a higher seq");
+    describe_counter!(names::FRAMES_REDUCED, "area frames summed");
+    describe_counter!(names::FRAMES_DECODED_BYTES, Unit::Bytes, "what the summed frames have, unpacked");
+    describe_counter!(names::FRAMES_DROPPED, "area frames that cannot be read");
     describe_counter!(names::JOURNAL_BYTES, Unit::Bytes, "bytes written to journals");
     describe_gauge!(names::JOURNAL_UNWRITTEN_BYTES, Unit::Bytes, "accepted, but not in the journal yet");
     describe_counter!(names::JOURNAL_FAILURES, "commits of a journal that failed, tried again");

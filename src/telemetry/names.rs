@@ -57,6 +57,13 @@ pub const SAMPLES_OUTDATED: &str = "phasewatch_samples_outdated_total";
 pub const VALUES_FLAWED: &str = "phasewatch_values_flawed_total";
 /// Counter, label `kind` (dead, hot): detector pixels left out of frames, message by message.
 pub const DETECTOR_PIXELS_LEFT_OUT: &str = "phasewatch_detector_pixels_left_out_total";
+/// Counter: area frames that were summed.
+pub const FRAMES_REDUCED: &str = "phasewatch_frames_reduced_total";
+/// Counter: bytes that the summed frames have when they are unpacked.
+pub const FRAMES_DECODED_BYTES: &str = "phasewatch_frames_decoded_bytes_total";
+/// Counter, label `cause` (header, size, block_size, cut, corrupt, trailing, encoding): area frames that cannot be read, and
+/// count as not measured.
+pub const FRAMES_DROPPED: &str = "phasewatch_frames_dropped_total";
 /// Counter: bytes written to journals.
 pub const JOURNAL_BYTES: &str = "phasewatch_journal_bytes_total";
 /// Gauge: bytes of accepted events that are in memory because the journal cannot be written.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "these are tests")]
 
 mod alerts;
+mod area;
 mod commands;
 mod crash;
 mod detectors;

@@ -104,8 +104,14 @@ fn payloads() -> Vec<Case> {
         case("size", "the pixel part has 4 bytes where 8", |s| listed(s, &[1, 2]).part(2, vec![0; 4])),
         case("size", "the i0 part has 20 bytes where 24", |s| monitored(s, &[9e3; 5])),
         case("count_zero", "count is 0", |s| line(s).with("count", json!(0)).part(1, vec![])),
-        case("encoding", "lz4 is not supported", |s| line(s).with("encoding", json!("lz4"))),
-        case("encoding", "bslz4 is not supported", |s| line(s).with("encoding", json!("bslz4"))),
+        case("packed", "announces, or has", |s| line(s).with("encoding", json!("lz4"))),
+        case("parts", "3 message parts where 7", |s| line(s).with("encoding", json!("lz4")).and_part(vec![])),
+        case("encoding", "bslz4 of float64 is not supported", |s| {
+            line(s).with("encoding", json!("bslz4")).with("dtype", json!("float64"))
+        }),
+        case("size", "one message may have", |s| {
+            line(s).with("encoding", json!("lz4")).with("count", json!(u32::MAX))
+        }),
         case("infinite", "value 2 is infinite", |s| {
             line(s).part(1, floats(&[1.0, 1.0, f32::INFINITY, 1.0, 1.0, 1.0]))
         }),

@@ -273,6 +273,7 @@ fn lines() -> Vec<Line> {
         energy_index: 1,
         pixels: if list { Pixels::List(vec![5, 0, 2]) } else { Pixels::Run { first: 3, count: 3 } },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values: vec![1.0, f32::NAN, 3.5],
         i0,
         ring_current_ma: list.then_some(499.1),

@@ -13,7 +13,7 @@ use phasewatch::journal;
 use phasewatch::model::{BackendChoice, Metadata, Model};
 use phasewatch::recording::Recording;
 use phasewatch::reference::ReferenceSet;
-use phasewatch::scan::{ScanPlan, ScanUpdate};
+use phasewatch::scan::{Encoding, ScanPlan, ScanUpdate};
 use phasewatch::settings::Settings;
 use phasewatch::source::adapter::{Adapter, Naming};
 use phasewatch::source::bluesky::Bluesky;
@@ -183,7 +183,9 @@ fn stxm_stream(data: &[u8]) {
             ScanUpdate::Frames(frames) => {
                 let each = frames.batch.pixels.len() * frames.dtype.size();
                 assert_eq!(frames.frames.len(), frames.batch.pixels.len());
-                assert!(frames.bytes() > each && frames.bytes().is_multiple_of(each));
+                if frames.encoding == Encoding::Raw {
+                    assert!(frames.bytes() > each && frames.bytes().is_multiple_of(each));
+                }
             }
             ScanUpdate::Extended { energies_ev, dwell_ms, flux_ph_per_s } => {
                 if let Some(stack) = &mut stack {

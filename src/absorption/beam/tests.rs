@@ -143,6 +143,7 @@ fn decaying(tell: bool) -> Stack {
             energy_index: energy as u32,
             pixels: Pixels::Run { first: 0, count: plane.values().len() as u32 },
             channel: crate::scan::Channel::Intensity,
+            others: Vec::new(),
             values: plane.values().iter().map(|v| v * (current_ma / 500.0) as f32).collect(),
             i0: I0::None,
             ring_current_ma: tell.then_some(current_ma),

@@ -125,6 +125,7 @@ fn whole(energy: usize, pixels: usize, values: Vec<f32>) -> SampleBatch {
         energy_index: energy as u32,
         pixels: Pixels::Run { first: 0, count: pixels as u32 },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values,
         i0: I0::None,
         ring_current_ma: None,

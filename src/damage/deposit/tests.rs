@@ -32,6 +32,7 @@ fn push(stack: &mut Stack, seq: u64, energy: usize, first: usize, values: Vec<f3
         energy_index: energy as u32,
         pixels: Pixels::Run { first: first as u32, count: values.len() as u32 },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values,
         i0: I0::None,
         ring_current_ma: None,

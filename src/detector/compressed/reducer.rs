@@ -31,6 +31,16 @@ pub struct Reduced {
 }
 
 impl Reduced {
+    /// Makes room. Returns whether there is anything to sum.
+    fn begin(&mut self, frames: usize, regions: usize) -> bool {
+        self.regions = regions;
+        self.sums.clear();
+        self.sums.resize(frames * regions, RegionSum::default());
+        self.outcomes.clear();
+        self.outcomes.resize(frames, Ok(()));
+        regions > 0
+    }
+
     /// The sums of each frame, one per region, or why there are none.
     pub fn frames(&self) -> impl Iterator<Item = Result<&[RegionSum], &FrameError>> {
         let sums = |frame: usize| &self.sums[frame * self.regions..(frame + 1) * self.regions];
@@ -90,19 +100,22 @@ impl FrameReducer {
 
     /// Sums frames on the threads of rayon's pool, each where it lies. Without regions none is read.
     pub fn reduce<F: AsRef<[u8]> + Sync>(&self, encoding: Encoding, frames: &[F], into: &mut Reduced) {
-        let regions = self.regions.count();
-        into.regions = regions;
-        into.sums.clear();
-        into.sums.resize(frames.len() * regions, RegionSum::default());
-        into.outcomes.clear();
-        into.outcomes.resize(frames.len(), Ok(()));
-        if regions == 0 {
-            return;
+        if into.begin(frames.len(), self.regions.count()) {
+            let sums = into.sums.par_chunks_exact_mut(into.regions);
+            frames.par_iter().zip(sums).zip(&mut into.outcomes).for_each(|((frame, sums), outcome)| {
+                *outcome = self.reduce_one(encoding, frame.as_ref(), sums);
+            });
         }
-        let sums = into.sums.par_chunks_exact_mut(regions);
-        frames.par_iter().zip(sums).zip(&mut into.outcomes).for_each(|((frame, sums), outcome)| {
-            *outcome = self.reduce_one(encoding, frame.as_ref(), sums);
-        });
+    }
+
+    /// The same on this thread.
+    pub fn reduce_here<F: AsRef<[u8]>>(&self, encoding: Encoding, frames: &[F], into: &mut Reduced) {
+        if into.begin(frames.len(), self.regions.count()) {
+            let sums = into.sums.chunks_exact_mut(into.regions);
+            frames.iter().zip(sums).zip(&mut into.outcomes).for_each(|((frame, sums), outcome)| {
+                *outcome = self.reduce_one(encoding, frame.as_ref(), sums);
+            });
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Simulates scenarios and maps them.
 
+use std::time::Instant;
+
 use chrono::DateTime;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde::Serialize;
 use super::score::{Corrections, Score};
 use crate::absorption::{I0Mode, I0Spectrum, SpectrumUnit};
 use crate::classify::{OffsetMode, PosteriorModel, Recipe, settle};
-use crate::detector::{self, FrameSettings, Tally};
+use crate::detector::{FrameSettings, FrameStage};
 use crate::evaluation::{EvaluationError, Subject};
 use crate::reference::ReferenceSet;
 use crate::registration::{Drift, RegistrationMode, Verdict};
@@ -107,7 +109,7 @@ pub(super) fn measure(
     let plan = microscope.plan();
     let (mut seq, first) = (0, microscope.first_energies());
     let frames = FrameSettings { find_bad_pixels: true, ..FrameSettings::default() };
-    let mut tally = Tally::default();
+    let mut frames = FrameStage::new(frames.into());
     stack.note_seq(seq);
     for energy in 0..plan.energies_ev.len() {
         if energy == first {
@@ -118,10 +120,9 @@ pub(super) fn measure(
         }
         for row in 0..plan.grid.ny() {
             let batch = if plan.detector.kind == DetectorKind::Area {
-                let (batch, bad) =
-                    detector::reduce(plan, &frames, &tally, microscope.frame_batch(energy, row))?;
-                tally.note(&plan.scan_id, plan.detector.frame_shape, &bad);
-                batch
+                let done = frames.reduce(plan, microscope.frame_batch(energy, row))?;
+                frames.note(plan, &done.bad, None, Instant::now());
+                done.batch
             } else {
                 microscope.line(energy, row)
             };

@@ -404,6 +404,7 @@ mod tests {
                         energy_index: energy as u32,
                         pixels: Pixels::Run { first: 0, count: 4 },
                         channel: Channel::Intensity,
+                        others: Vec::new(),
                         values: vec![0.3; 4],
                         i0: I0::None,
                         ring_current_ma: None,

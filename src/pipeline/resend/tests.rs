@@ -55,6 +55,7 @@ fn samples(energy_index: u32) -> ScanUpdate {
         energy_index,
         pixels: Pixels::Run { first: 0, count: 4 },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values: vec![1.0; 4],
         i0: I0::None,
         ring_current_ma: None,

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{
-    Accepted, EventRefusal, Output, Patience, ScanNotice, SharedStack, lock, planned_bytes, samples_of,
+    Accepted, EventRefusal, Output, Patience, ScanNotice, SharedStack, Taken, lock, planned_bytes, samples_of,
 };
-use crate::detector::{FrameSettings, Tally};
+use crate::detector::{FrameSettings, FrameStage};
 use crate::journal::What;
 use crate::scan::{Outcome, Remark, ScanEvent, ScanPlan, ScanUpdate};
 use crate::stack::{Stack, StackError, check_seq};
@@ -76,9 +76,8 @@ pub struct Scan {
     /// Messages that wait for one of a lower seq: energies that are not in the plan yet.
     waiting: Vec<ScanEvent>,
     waiting_bytes: usize,
-    frames: Arc<FrameSettings>,
-    /// Detector pixels that were left out.
-    bad_pixels: Tally,
+    /// What sums its frames.
+    frames: FrameStage,
     /// Whether messages that are missing may be sent again.
     hope: bool,
     /// What was remarked about it.
@@ -105,8 +104,7 @@ impl Scan {
             arrivals: 1,
             waiting: Vec::new(),
             waiting_bytes: 0,
-            frames: Arc::default(),
-            bad_pixels: Tally::default(),
+            frames: FrameStage::default(),
             hope: false,
             remarks: Vec::new(),
         }
@@ -114,11 +112,20 @@ impl Scan {
 
     /// The same, with what is done about single pixels of area frames.
     pub(super) fn with_frames(self, frames: Arc<FrameSettings>) -> Self {
-        Self { frames, ..self }
+        Self { frames: FrameStage::new(frames), ..self }
     }
 
     pub(super) fn set_frames(&mut self, frames: FrameSettings) {
-        self.frames = Arc::new(frames);
+        self.frames.set(frames);
+    }
+
+    /// Says where the regions that are set have no pixel of this scan's frames.
+    pub(super) fn check_regions(&mut self, now: Instant, out: &mut Output) {
+        if let Some(shape) = self.first_plan.detector.frame_shape.filter(|_| self.stack.is_some()) {
+            for remark in self.frames.settings().remarks(shape) {
+                self.remark(remark, now, out);
+            }
+        }
     }
 
     pub(super) fn start_again(
@@ -274,14 +281,15 @@ impl Scan {
                 Err(StackError::Energy { index, energies }.into())
             };
         }
-        let plan = lock(stack).plan().clone();
-        let Some((batch, bad)) = samples_of(&plan, event.update, &self.frames, &self.bad_pixels)? else {
+        // Shared, not copied.
+        let plan = Arc::clone(lock(stack).plan());
+        let Some(Taken { batch, bad, drops }) = samples_of(&plan, event.update, &mut self.frames)? else {
             return Ok(Accepted::Skipped);
         };
         lock(stack).push(seq, &batch)?;
         // After the push: a message that is refused is in no journal, and shall leave no trace.
         if let Some(bad) = &bad {
-            self.bad_pixels.note(&plan.scan_id, plan.detector.frame_shape, bad);
+            self.frames.note(&plan, bad, drops.as_ref(), now);
         }
         self.reopen(now, patience, out, &scan_id);
         let update = match bad {
@@ -510,6 +518,6 @@ impl Scan {
     }
 
     pub(super) fn planned_bytes(&self) -> usize {
-        self.stack.as_ref().map_or(0, |_| planned_bytes(&self.first_plan))
+        self.stack.as_ref().map_or(0, |_| planned_bytes(&self.first_plan, self.frames.settings()))
     }
 }

@@ -39,6 +39,7 @@ fn samples(scan_id: &str, seq: u64, energy_index: u32) -> ScanEvent {
         energy_index,
         pixels: Pixels::Run { first: 0, count: 4 },
         channel: Channel::Intensity,
+        others: Vec::new(),
         values: vec![seq as f32; 4],
         i0: I0::None,
         ring_current_ma: None,

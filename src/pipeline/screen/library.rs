@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::archive::{self, MANIFEST, Manifest, ScanPath, open_energies, open_map};
+use crate::archive::{self, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map};
 use crate::classify::{DoseKind, Optics, Recipe};
 use crate::publish::PhaseFraction;
 use crate::publish::library::{
@@ -18,7 +18,7 @@ use crate::publish::library::{
 };
 use crate::recording::Recording;
 use crate::reference::PhaseLabel;
-use crate::scan::Outcome;
+use crate::scan::{Channel, Outcome};
 use crate::stack::Stack;
 
 /// An index older than this is brought up to date.
@@ -31,6 +31,8 @@ const VALUE_BYTES: usize = 16;
 const KEPT_MAPS: usize = 4;
 /// What was measured, of which the map is made.
 const STACK: &str = "stack.parquet";
+/// What was measured beside it.
+const CHANNELS: &str = "channels.parquet";
 /// Colours of phases that nobody has a reference for any more.
 const OTHER_COLOURS: [[u8; 3]; 6] =
     [[136, 136, 136], [51, 34, 136], [170, 153, 51], [136, 34, 85], [68, 170, 153], [221, 221, 221]];
@@ -368,6 +370,18 @@ impl Library for ArchiveLibrary {
             stacks.pop_front();
         }
         Ok((stack, optics))
+    }
+
+    fn channel(&self, mark: &Shelfmark, channel: Channel, energy: usize) -> Result<Vec<f32>, LibraryError> {
+        let (folder, _) = self.find(mark)?;
+        let manifest = Manifest::read(&folder).map_err(unreadable)?;
+        if manifest.is_pruned(CHANNELS) {
+            return Err(LibraryError::Gone("this was removed from the archive on purpose".to_owned()));
+        }
+        if !manifest.channels.contains(&channel) || manifest.plan.validate().is_err() {
+            return Err(LibraryError::Missing("layer"));
+        }
+        open_channel(&folder, &manifest.plan, channel, energy).map_err(unreadable)
     }
 
     fn file(&self, mark: &Shelfmark, name: &str) -> Result<PathBuf, LibraryError> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::classify::{Ambiguity, DoseKind, Method, PhaseMap, Status};
+use crate::scan::{Channel, ValueUnit};
 
 /// A layer of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,13 +29,15 @@ pub(super) enum Layer {
     Dose,
     /// The optical density at one energy, which is asked for; it is not in the map.
     Od,
+    /// Another channel at one energy, likewise.
+    Other(Channel),
 }
 
 /// Name, title, kind, and a sentence on it.
 type About = (&'static str, &'static str, &'static str, &'static str);
 
 impl Layer {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Phase,
         Self::Status,
         Self::Confidence,
@@ -52,6 +55,9 @@ impl Layer {
         Self::EnergiesMasked,
         Self::Smoothed,
         Self::Od,
+        Self::Other(Channel::DarkField),
+        Self::Other(Channel::ComY),
+        Self::Other(Channel::ComX),
     ];
 
     fn about(self) -> About {
@@ -93,6 +99,17 @@ impl Layer {
             }
             Self::Dose => ("dose", "Dose", "number", "Dose that was accumulated, earlier scans included."),
             Self::Od => ("od", "Optical density", "number", "The image at one energy."),
+            Self::Other(Channel::ComY) => {
+                let about = "Row of the centre of mass of the light on the detector, at one energy.";
+                (Channel::ComY.name(), "Centre of mass, y", "number", about)
+            }
+            Self::Other(Channel::ComX) => {
+                let about = "Column of the centre of mass of the light on the detector, at one energy.";
+                (Channel::ComX.name(), "Centre of mass, x", "number", about)
+            }
+            Self::Other(channel) => {
+                (channel.name(), "Dark field", "number", "What the dark field has, at one energy.")
+            }
         }
     }
 
@@ -122,13 +139,25 @@ impl Layer {
             }
             Self::Dose => "relative",
             Self::EdgeJump | Self::Od => "OD",
+            Self::Other(Channel::ComY | Channel::ComX) => "px",
+            Self::Other(_) if map.plan.value_unit == ValueUnit::CountsPerS => "counts/s",
+            Self::Other(_) => "counts",
             _ => "",
         }
     }
 
+    /// Whether it is one image per energy, and not in the map.
+    pub(super) fn is_per_energy(self) -> bool {
+        matches!(self, Self::Od | Self::Other(_))
+    }
+
     /// Whether a map has it.
     pub(super) fn is_there(self, map: &PhaseMap) -> bool {
-        self != Self::Dose || !dose(map).is_empty()
+        match self {
+            Self::Dose => !dose(map).is_empty(),
+            Self::Other(channel) => map.origin.channels.contains(&channel),
+            _ => true,
+        }
     }
 
     /// What `view.json` says of it.
@@ -138,6 +167,7 @@ impl Layer {
         let unit = self.unit(map);
         json!({
             "name": name, "title": title, "kind": kind, "about": about, "unit": unit, "dtype": self.dtype(), "low": low, "high": high,
+            "per_energy": self.is_per_energy(),
         })
     }
 
@@ -152,6 +182,8 @@ impl Layer {
             Self::Confidence | Self::Smoothed | Self::Correlation => [0.0, 1.0],
             Self::Share => [0.5, 1.0],
             Self::Od => [0.0, 2.0],
+            // What they span is in them alone: nothing is said of it.
+            Self::Other(_) => [0.0, 0.0],
             Self::EnergiesSeen => [0.0, energies],
             Self::EnergiesMasked => {
                 [0.0, map.energies_masked.iter().copied().max().unwrap_or(1).max(1).into()]
@@ -164,7 +196,7 @@ impl Layer {
         }
     }
 
-    /// Its values; `None` for [`Layer::Od`], which is not in the map.
+    /// Its values; `None` for what is not in the map.
     pub(super) fn bytes(self, map: &PhaseMap) -> Option<Bytes> {
         let codes = |codes: Vec<u8>| Some(Bytes::from(codes));
         match self {
@@ -184,7 +216,7 @@ impl Layer {
             Self::EnergiesSeen => Some(shorts(&map.energies_seen)),
             Self::EnergiesMasked => Some(shorts(&map.energies_masked)),
             Self::Dose => Some(floats(dose(map))),
-            Self::Od => None,
+            Self::Od | Self::Other(_) => None,
         }
     }
 }
@@ -238,7 +270,7 @@ mod tests {
             assert!(told["high"].as_f64().unwrap() > told["low"].as_f64().unwrap(), "{told}");
             match layer.bytes(&map) {
                 Some(bytes) => assert_eq!(bytes.len(), width * 42, "{}", layer.name()),
-                None => assert_eq!(layer, Layer::Od),
+                None => assert!(layer.is_per_energy()),
             }
         }
         assert_eq!(Layer::from_name("../phase"), None);

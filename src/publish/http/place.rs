@@ -18,6 +18,7 @@ use super::shown::{Place, Refused, Room, Shown};
 use super::{HttpState, answer, csv, has, islands, problem, view};
 use crate::classify::{NO_PHASE, NO_READINGS, Optics, PhaseMap, PlaceSpectrum, Status};
 use crate::publish::MeanSpectra;
+use crate::scan::Channel;
 use crate::stack::Stack;
 
 /// Columns of a region's table of phases: how many pixels are of which.
@@ -110,8 +111,12 @@ async fn layer(
         if !layer.is_there(&shown.map) {
             return Err(missing());
         }
-        if layer == Layer::Od {
-            return image(&state, &headers, &place, &shown, energy).await;
+        match layer {
+            Layer::Od => return image(&state, &headers, &place, &shown, energy).await,
+            Layer::Other(channel) => {
+                return other(&state, &headers, &place, &shown, (channel, energy)).await;
+            }
+            _ => {}
         }
         let tag = format!("{}-{}", shown.revision, layer.name());
         if let Some(known) = known(&headers, &shown, &tag) {
@@ -150,6 +155,34 @@ async fn image(
     let make = state.aside(Room::Map, move || od_image(&stack, &optics, energy));
     let bytes = state.inner.screen.answers.get(place, &tag, make).await?;
     Ok(tagged(shown, &tag, binary(Layer::Od, bytes)))
+}
+
+/// What was measured beside the intensity, at one energy, as it was measured: not registered.
+async fn other(
+    state: &HttpState,
+    headers: &HeaderMap,
+    place: &Place,
+    shown: &Shown,
+    (channel, energy): (Channel, Option<usize>),
+) -> Result<Response, Refused> {
+    let energies = shown.map.plan.energies_ev.len();
+    let what = "this layer needs ?energy=, the index of an energy of the plan";
+    let energy = energy.filter(|&energy| energy < energies).ok_or_else(|| bad(what))?;
+    let stack = shown.stack();
+    let measured =
+        stack.as_ref().and_then(|stack| stack.planes().get(energy)).map_or(0, |plane| plane.measured());
+    let tag = format!("{}-{}-{energy}-{measured}", shown.revision, channel.name());
+    if let Some(known) = known(headers, shown, &tag) {
+        return Ok(known);
+    }
+    let make = async {
+        let Some(stack) = stack else { return state.channel(shown, channel, energy).await };
+        let values = stack.planes().get(energy).map_or(&[][..], |plane| plane.other(channel));
+        let nothing = vec![f32::NAN; shown.map.plan.grid.pixels()];
+        Ok(floats(if values.is_empty() { &nothing } else { values }))
+    };
+    let bytes = state.inner.screen.answers.get(place, &tag, make).await?;
+    Ok(tagged(shown, &tag, binary(Layer::Other(channel), bytes)))
 }
 
 fn od_image(stack: &Stack, optics: &Optics, energy: usize) -> Bytes {

@@ -35,6 +35,12 @@ fn stack() -> Stack {
             energy_index: energy as u32,
             pixels: Pixels::Run { first: 0, count: 20 },
             channel: Channel::Intensity,
+            // At the first energies only.
+            others: if energy < 4 {
+                vec![(Channel::ComX, vec![0.5 + energy as f32; 20])]
+            } else {
+                Vec::new()
+            },
             values,
             i0: I0::None,
             ring_current_ma: None,
@@ -137,6 +143,24 @@ async fn a_pixel_and_a_region_show_their_spectra_while_the_stack_is_there() {
     let image = ask(server.address, &format!("GET {base}/layers/od.bin?energy=3"), "").await;
     let at = |pixel: usize| f32::from_le_bytes(image.body[4 * pixel..4 * pixel + 4].try_into().unwrap());
     assert!((at(7) - pixel["spectrum"]["od"][3].as_f64().unwrap() as f32).abs() < 1e-5);
+    let other = |name: &str| format!("GET {base}/layers/{name}");
+    let view = ask(server.address, &format!("GET {base}/view.json"), "").await.json();
+    let names: Vec<&str> =
+        view["layers"].as_array().unwrap().iter().filter_map(|l| l["name"].as_str()).collect();
+    assert!(names.contains(&"com_x") && !names.contains(&"dark_field"), "{names:?}");
+    let centre = ask(server.address, &other("com_x.bin?energy=3"), "").await;
+    assert_eq!(
+        (centre.header("x-phasewatch-dtype"), centre.body.clone()),
+        (Some("f32"), 3.5_f32.to_le_bytes().repeat(20))
+    );
+    let known = format!("If-None-Match: {}\r\n", centre.header("etag").unwrap());
+    assert_eq!(ask(server.address, &other("com_x.bin?energy=3"), &known).await.status, 304);
+    let nothing = ask(server.address, &other("com_x.bin?energy=4"), "").await.body;
+    assert!(nothing.len() == 80 && f32::from_le_bytes(nothing[..4].try_into().unwrap()).is_nan());
+    for (name, status) in [("com_x.bin", 400), ("com_x.bin?energy=12", 400), ("dark_field.bin?energy=3", 404)]
+    {
+        assert_eq!(ask(server.address, &other(name), "").await.status, status, "{name}");
+    }
     for bad in
         ["pixel.json", "pixel.json?row=9&column=0", "pixel.json?row=-1&column=0", "region.json?polygon=1,1"]
     {
@@ -213,6 +237,14 @@ impl Library for Shelf {
         Err(LibraryError::Gone("it was removed".to_owned()))
     }
 
+    fn channel(&self, _: &Shelfmark, channel: Channel, energy: usize) -> Result<Vec<f32>, LibraryError> {
+        if channel == Channel::DarkField {
+            Ok(vec![energy as f32; 42])
+        } else {
+            Err(LibraryError::Missing("layer"))
+        }
+    }
+
     fn file(&self, mark: &Shelfmark, name: &str) -> Result<std::path::PathBuf, LibraryError> {
         self.digest(mark)?;
         if name == "spectra.parquet" { Ok(self.file.clone()) } else { Err(LibraryError::Missing("file")) }
@@ -229,7 +261,9 @@ async fn with_archive(guard: Guard) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("spectra.parquet");
     std::fs::write(&file, b"abc").unwrap();
-    let map = Arc::new(crate::publish::table::tests::map(6, 7, &[]));
+    let mut map = crate::publish::table::tests::map(6, 7, &[]);
+    map.origin.channels = vec![Channel::DarkField];
+    let map = Arc::new(map);
     let screen = Screen { library: Some(Arc::new(Shelf { map, file })), ..Screen::default() };
     let alerting = Alerting { guard, ..Alerting::default() };
     let board = Board::new(8);
@@ -248,6 +282,9 @@ async fn the_archive_is_shown_like_the_board() {
     let view = ask(server.address, &format!("GET {base}/view.json"), "").await.json();
     assert_eq!((&view["live"], &view["spectra"]["why_not"]), (&json!(false), &json!("it was removed")));
     assert_eq!(ask(server.address, &format!("GET {base}/layers/phase.bin"), "").await.body.len(), 42);
+    let dark = ask(server.address, &format!("GET {base}/layers/dark_field.bin?energy=1"), "").await;
+    assert_eq!(dark.body, 1.0_f32.to_le_bytes().repeat(42));
+    assert_eq!(ask(server.address, &format!("GET {base}/layers/com_y.bin?energy=1"), "").await.status, 404);
     let pixel = ask(server.address, &format!("GET {base}/pixel.json?row=0&column=3"), "").await.json();
     assert_eq!(
         (&pixel["values"]["status"], &pixel["why_no_spectrum"]),

@@ -7,12 +7,13 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::{HttpState, problem};
 use crate::classify::{Optics, PhaseMap};
 use crate::publish::library::{EnergyFacts, LibraryError, Opened, Shelfmark};
 use crate::publish::{BoardEntry, ScanState};
-use crate::scan::is_valid_id;
+use crate::scan::{Channel, is_valid_id};
 use crate::stack::Stack;
 
 /// Longest wait for a turn.
@@ -80,6 +81,16 @@ enum From {
     Archive(Shelfmark),
 }
 
+impl Shown {
+    /// What was measured, where it is still in memory.
+    pub(super) fn stack(&self) -> Option<Stack> {
+        match &self.from {
+            From::Board(entry) => Some(entry.sight.as_ref()?.look()?.0),
+            From::Archive(_) => None,
+        }
+    }
+}
+
 impl HttpState {
     /// The scan at a place.
     pub(super) async fn shown(&self, place: &Place) -> Result<Shown, Refused> {
@@ -129,6 +140,23 @@ impl HttpState {
         let why = shown.why_no_spectra.clone().unwrap_or_default();
         let Some(mark) = mark else { return Err(Box::new(problem(StatusCode::NOT_FOUND, &why))) };
         self.read(move |library| library.sight(&mark)).await
+    }
+
+    /// What was measured beside the intensity of an archived scan.
+    pub(super) async fn channel(
+        &self,
+        shown: &Shown,
+        channel: Channel,
+        energy: usize,
+    ) -> Result<Bytes, Refused> {
+        let mark = match &shown.from {
+            From::Board(entry) => self.shelfmark(entry),
+            From::Archive(mark) => Some(mark.clone()),
+        };
+        let why = "what was measured is not at hand just now: the scan is being archived";
+        let mark = mark.ok_or_else(|| Box::new(problem(StatusCode::NOT_FOUND, why)))?;
+        let values = self.read(move |library| library.channel(&mark, channel, energy)).await?;
+        Ok(super::layers::floats(&values))
     }
 
     /// Where an archived scan of the board stands.

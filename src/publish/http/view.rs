@@ -38,7 +38,7 @@ pub(super) fn view(shown: &Shown, states: &States) -> Value {
         .collect();
     let layers: Vec<Value> = Layer::ALL
         .into_iter()
-        .filter(|layer| layer.is_there(map) && (*layer != Layer::Od || shown.why_no_spectra.is_none()))
+        .filter(|layer| layer.is_there(map) && (!layer.is_per_energy() || shown.why_no_spectra.is_none()))
         .map(|layer| layer.describe(map))
         .collect();
     json!({

@@ -138,6 +138,7 @@ impl Microscope {
             energy_index: energy as u32,
             pixels: self.sampling.line(energy, row, nx),
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: Vec::new(),
             i0: self.incident(energy, monitor),
             ring_current_ma: Some((self.ring_current_ma(energy, row) * 1e3).round() / 1e3),

@@ -183,6 +183,7 @@ impl Run {
             energy_index: (line / ny) as u32,
             pixels: Pixels::Run { first: (line % ny * nx) as u32, count: nx as u32 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: row.iter().map(value).collect(),
             i0: I0::None,
             ring_current_ma: None,

@@ -262,6 +262,7 @@ impl Batch {
             pixels: if is_run { Pixels::Run { first, count } } else { Pixels::List(self.pixels) },
             channel: Channel::Intensity,
             values: Vec::new(),
+            others: Vec::new(),
             i0: I0::None,
             ring_current_ma: None,
             energy_ev: None,

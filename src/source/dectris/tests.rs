@@ -342,6 +342,7 @@ fn two_sources_that_disagree_are_not_believed() {
             pixels: crate::scan::Pixels::Run { first: 0, count: 1 },
             channel: crate::scan::Channel::Intensity,
             values: vec![1.0],
+            others: Vec::new(),
             i0: crate::scan::I0::None,
             ring_current_ma: None,
             energy_ev: None,

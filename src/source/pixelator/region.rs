@@ -120,6 +120,7 @@ impl Region {
             energy_index: line.outer as u32,
             pixels,
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: line.values.clone(),
             i0: I0::None,
             ring_current_ma: None,

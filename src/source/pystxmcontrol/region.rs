@@ -199,6 +199,7 @@ impl Region {
             energy_index: line.energy_index as u32,
             pixels: Pixels::Run { first: (row * nx + first) as u32, count: (last + 1 - first) as u32 },
             channel: Channel::Intensity,
+            others: Vec::new(),
             values: values[first..=last].iter().map(finite).collect(),
             i0: I0::None,
             ring_current_ma: None,

@@ -5,14 +5,18 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use serde::Deserialize;
 
 use super::header::{
-    DType, Encoding, EndStatus, MAX_HEADER_BYTES, MAX_PLAN_BYTES, PlanExtendHeader, STREAM, SamplesHeader,
+    DType, EndStatus, MAX_HEADER_BYTES, MAX_PLAN_BYTES, PlanExtendHeader, STREAM, SamplesHeader,
     ScanEndHeader, ScanStartHeader,
 };
 use super::{PerEnergy, Refusal};
+use crate::detector::compressed::{Element, decode as decode_packed};
 use crate::scan::{
-    Channel, Detector, FrameBatch, I0, MAX_ENERGIES, Outcome, Pixels, PlanError, SampleBatch, ScanEvent,
-    ScanPlan, ScanUpdate, is_valid_id,
+    self, Channel, Detector, FrameBatch, I0, MAX_ENERGIES, Outcome, Pixels, PlanError, SampleBatch,
+    ScanEvent, ScanPlan, ScanUpdate, is_valid_id,
 };
+
+/// Most bytes that the packed values of one message may have, unpacked.
+const MOST_UNPACKED: usize = 256 << 20;
 
 /// What stands before the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,32 +185,31 @@ fn samples(
     payload: &[Bytes],
     time: Option<DateTime<Utc>>,
 ) -> Result<ScanUpdate, Refusal> {
-    match header.encoding {
-        Encoding::Raw => {}
-        Encoding::Lz4 => return Err(Refusal::Encoding("lz4")),
-        Encoding::Bslz4 => return Err(Refusal::Encoding("bslz4")),
-    }
     if header.count == 0 {
         return Err(Refusal::CountZero);
     }
     if header.i0.is_some() && header.i0_part {
         return Err(Refusal::I0Twice);
     }
-    let wanted = 1 + usize::from(header.pixel_part) + usize::from(header.i0_part);
-    if payload.len() != wanted {
-        return Err(Refusal::Parts { found: payload.len() + 1, wanted: wanted + 1 });
-    }
     let count = header.count as usize;
+    let encoding = header.encoding.of_frames();
+    let beside = usize::from(header.pixel_part) + usize::from(header.i0_part);
+    // Packed frames have a part each, packed values of a point detector one for all.
+    let parts = if encoding != scan::Encoding::Raw && payload.len() > 1 + beside { count } else { 1 };
+    if payload.len() != parts.saturating_add(beside) {
+        return Err(Refusal::Parts { found: payload.len() + 1, wanted: parts.saturating_add(beside + 1) });
+    }
+    let (packed, beside) = payload.split_at(parts);
     let pixels = if header.pixel_part {
-        sized("pixel", &payload[1], count, 4)?;
-        Pixels::List(payload[1].as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
+        sized("pixel", &beside[0], count, 4)?;
+        Pixels::List(beside[0].as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
     } else {
         Pixels::Run { first: header.first_pixel, count: header.count }
     };
     let i0 = match (header.i0, header.i0_part) {
         (Some(i0), _) => I0::One(finite_i0(i0 as f32)?),
         (None, true) => {
-            let part = &payload[wanted - 1];
+            let part = &beside[beside.len() - 1];
             sized("i0", part, count, 4)?;
             let values = part.as_chunks().0.iter().map(|b| finite_i0(f32::from_le_bytes(*b)));
             I0::Each(values.collect::<Result<_, _>>()?)
@@ -217,13 +220,48 @@ fn samples(
         energy_index: header.energy_index,
         pixels,
         channel: Channel::Intensity,
+        others: Vec::new(),
         values: Vec::new(),
         i0,
         ring_current_ma: finite("ring_current_ma", header.ring_current_ma)?,
         energy_ev: finite("energy_ev", header.energy_ev)?,
         time,
     };
-    values(header.dtype, &payload[0], batch)
+    match encoding {
+        scan::Encoding::Raw => values(header.dtype, &packed[0], batch),
+        encoding => unpacked(encoding, header.dtype, packed, batch),
+    }
+}
+
+/// Packed values: frames stay as they are; the values of a point detector are unpacked. One part for one pixel is either, as its
+/// announced size says.
+fn unpacked(
+    encoding: scan::Encoding,
+    dtype: DType,
+    parts: &[Bytes],
+    batch: SampleBatch,
+) -> Result<ScanUpdate, Refusal> {
+    if encoding == scan::Encoding::Bslz4 && dtype == DType::Float64 {
+        return Err(Refusal::Encoding("bslz4 of float64"));
+    }
+    let count = batch.pixels.len();
+    let one_each = count as u64 * dtype.size() as u64;
+    let announced = parts[0].first_chunk().map(|size| u64::from_be_bytes(*size));
+    if parts.len() > 1 || (count == 1 && announced != Some(one_each)) {
+        return Ok(ScanUpdate::Frames(FrameBatch { batch, dtype, encoding, frames: parts.to_vec() }));
+    }
+    // A byte of LZ4 stands for at most 255: what is made room for has come, or is refused.
+    let most = parts[0].len().saturating_mul(255).min(MOST_UNPACKED);
+    let wanted = usize::try_from(one_each).ok().filter(|wanted| *wanted <= most);
+    let wanted = wanted.ok_or(Refusal::Unpacked { bytes: one_each, most })?;
+    let element = match dtype.size() {
+        1 => Element::U8,
+        2 => Element::U16,
+        _ => Element::U32,
+    };
+    let mut bytes = Vec::new();
+    decode_packed(encoding, element, &parts[0], wanted, &mut bytes)?;
+    values(dtype, &bytes.into(), batch)
 }
 
 /// One value per pixel makes samples; a whole number of values per pixel makes frames. Which of the two the plan

@@ -10,6 +10,7 @@ use super::{
     DType, DetectorHeader, Encoding, EndStatus, Header, HeaderBody, MAX_HEADER_BYTES, MAX_PLAN_BYTES,
     PerEnergy, PlanExtendHeader, STREAM, SamplesHeader, ScanEndHeader, ScanStartHeader,
 };
+use crate::detector::compressed;
 use crate::scan::{I0, Pixels, SampleBatch, ScanPlan};
 
 /// Why a message cannot be built.
@@ -65,7 +66,12 @@ pub struct Frames<'a> {
     pub values: &'a [u16],
     /// Frame pixels of a frame.
     pub frame_pixels: usize,
+    /// How frames are packed.
+    pub encoding: Encoding,
 }
+
+/// Bytes of an unpacked block, as most senders have it.
+const BLOCK: usize = 8192;
 
 /// `scan_start`. The time of the message is that of the plan.
 ///
@@ -115,10 +121,10 @@ pub fn scan_start(plan: &ScanPlan, seq: u64) -> Result<Vec<Bytes>, EncodeError> 
 pub fn samples(stamp: Stamp<'_>, batch: &SampleBatch, dtype: DType) -> Result<Vec<Bytes>, EncodeError> {
     check_lengths(batch, batch.values.len())?;
     let values = payload(&batch.values, dtype)?;
-    message(stamp, batch, dtype, values)
+    message(stamp, batch, dtype, Encoding::Raw, vec![values])
 }
 
-/// `samples` of an area detector, raw uint16; the values of `batch` are not looked at.
+/// `samples` of an area detector, uint16, raw or packed; the values of `batch` are not looked at.
 ///
 /// # Errors
 /// See [`EncodeError`].
@@ -130,8 +136,16 @@ pub fn frame_samples(
     let whole = frames.values.len().checked_rem(frames.frame_pixels) == Some(0);
     let count = if whole { frames.values.len() / frames.frame_pixels } else { 0 };
     check_lengths(batch, count)?;
-    let values: Vec<u8> = frames.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    message(stamp, batch, DType::Uint16, values)
+    let bytes = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    let each = frames.values.chunks(frames.frame_pixels.max(1));
+    let values = match frames.encoding {
+        Encoding::Raw => vec![bytes(frames.values)],
+        Encoding::Lz4 => each.map(|frame| compressed::lz4(&bytes(frame), BLOCK)).collect(),
+        Encoding::Bslz4 => {
+            each.map(|frame| compressed::bslz4(compressed::Element::U16, &bytes(frame), BLOCK)).collect()
+        }
+    };
+    message(stamp, batch, DType::Uint16, frames.encoding, values)
 }
 
 /// `plan_extend`: the energies of `plan` from index `first` on are added.
@@ -190,7 +204,8 @@ fn message(
     stamp: Stamp<'_>,
     batch: &SampleBatch,
     dtype: DType,
-    values: Vec<u8>,
+    encoding: Encoding,
+    values: Vec<Vec<u8>>,
 ) -> Result<Vec<Bytes>, EncodeError> {
     let (first_pixel, list) = match &batch.pixels {
         Pixels::Run { first, .. } => (*first, None),
@@ -202,7 +217,7 @@ fn message(
         count: batch.pixels.len() as u32,
         pixel_part: list.is_some(),
         dtype,
-        encoding: Encoding::Raw,
+        encoding,
         i0: if let I0::One(i0) = &batch.i0 { Some(f64::from(*i0)) } else { None },
         i0_part: matches!(batch.i0, I0::Each(_)),
         ring_current_ma: batch.ring_current_ma,
@@ -212,7 +227,8 @@ fn message(
     if numbers.into_iter().flatten().any(|number| !number.is_finite()) {
         return Err(header_error(stamp, "i0, ring_current_ma and energy_ev must be finite"));
     }
-    let mut parts = vec![header(stamp, HeaderBody::Samples(body), MAX_HEADER_BYTES)?, values.into()];
+    let mut parts = vec![header(stamp, HeaderBody::Samples(body), MAX_HEADER_BYTES)?];
+    parts.extend(values.into_iter().map(Bytes::from));
     if let Some(list) = list {
         parts.push(list.iter().flat_map(|pixel| pixel.to_le_bytes()).collect());
     }
@@ -276,6 +292,7 @@ mod tests {
             energy_index: 3,
             pixels,
             channel: Channel::Intensity,
+            others: Vec::new(),
             values,
             i0,
             ring_current_ma: Some(400.25),
@@ -331,10 +348,29 @@ mod tests {
     fn frames_are_counted_whole() {
         let run = batch(Pixels::Run { first: 0, count: 2 }, Vec::new(), I0::None);
         let values = [1, 2, 3, 4, 5, 6, 7, 8];
-        let parts = frame_samples(stamp(), &run, Frames { values: &values, frame_pixels: 4 }).unwrap();
+        let parts = frame_samples(
+            stamp(),
+            &run,
+            Frames { values: &values, frame_pixels: 4, encoding: Encoding::Raw },
+        )
+        .unwrap();
         assert_eq!(parts[1].len(), 16);
-        assert!(frame_samples(stamp(), &run, Frames { values: &values[..6], frame_pixels: 4 }).is_err());
-        assert!(frame_samples(stamp(), &run, Frames { values: &values, frame_pixels: 0 }).is_err());
+        assert!(
+            frame_samples(
+                stamp(),
+                &run,
+                Frames { values: &values[..6], frame_pixels: 4, encoding: Encoding::Raw }
+            )
+            .is_err()
+        );
+        assert!(
+            frame_samples(
+                stamp(),
+                &run,
+                Frames { values: &values, frame_pixels: 0, encoding: Encoding::Raw }
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -8,9 +8,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::*;
+use crate::detector::FrameStage;
+use crate::detector::compressed::{self, Element};
 use crate::scan::{
-    Axis, DetectorKind, Grid, I0Kind, Polarization, PolarizationKind, ScanKind, Signal, ValueUnit,
+    Axis, DetectorKind, Grid, I0, I0Kind, Pixels, Polarization, PolarizationKind, ScanKind, ScanUpdate,
+    Signal, ValueUnit,
 };
 
 /// A message: its name, its header, its payload parts.
@@ -249,5 +254,60 @@ fn golden_headers_read_back_as_they_were() {
         let text = serde_json::to_string(&header).unwrap();
         assert_eq!(serde_json::from_str::<Header>(&text).unwrap(), header, "{name}");
         assert!(text.len() <= MAX_HEADER_BYTES, "{name}");
+    }
+}
+
+/// What the three golden messages with the same frames become: raw, lz4, bslz4.
+#[test]
+fn golden_frames_have_the_same_sums_however_they_are_packed() {
+    let event = |wanted: &str| {
+        let (_, header, parts) = goldens().into_iter().find(|(name, ..)| *name == wanted).unwrap();
+        let header = serde_json::to_vec(&header).unwrap();
+        let parts: Vec<Bytes> = [header].into_iter().chain(parts).map(Bytes::from).collect();
+        decode(&parts, Framing::Bare, None).unwrap().update
+    };
+    let ScanUpdate::Started(plan) = event("scan_start_area") else { panic!("no plan") };
+    for name in ["samples_area_raw", "samples_area_lz4", "samples_area_bslz4"] {
+        let ScanUpdate::Frames(frames) = event(name) else { panic!("{name} are no frames") };
+        assert_eq!(frames.frames.len(), 2, "{name}");
+        let batch = FrameStage::default().reduce(&plan, frames).unwrap().batch;
+        // 255 is saturated, and counts as the dark level of half a count.
+        assert_eq!(batch.values, [36.0, 252.5], "{name}");
+        assert_eq!(batch.pixels, Pixels::Run { first: 4, count: 2 });
+    }
+}
+
+/// Packed values of a point detector, with pixels and i0 behind them; one value is no frame.
+#[test]
+fn packed_values_of_a_point_detector_are_unpacked() {
+    for count in [1_usize, 7, 40] {
+        let values: Vec<u16> = (0..count).map(|i| (i * 3 % 11) as u16).collect();
+        let raw = bytes(values.iter().map(|value| value.to_le_bytes()));
+        let list = bytes((0..count as u32).rev().map(u32::to_le_bytes));
+        let i0 = bytes((0..count).map(|i| (100.0 + i as f32).to_le_bytes()));
+        for (encoding, packed) in [
+            (Encoding::Lz4, compressed::lz4(&raw, 16)),
+            (Encoding::Bslz4, compressed::bslz4(Element::U16, &raw, 16)),
+        ] {
+            let body = SamplesHeader {
+                pixel_part: true,
+                i0_part: true,
+                encoding,
+                ..samples(0, 0, count as u32, DType::Uint16)
+            };
+            let header = serde_json::to_vec(&header("s", 1, HeaderBody::Samples(body))).unwrap();
+            let parts: Vec<Bytes> =
+                [header, packed.clone(), list.clone(), i0.clone()].map(Bytes::from).into();
+            let update = decode(&parts, Framing::Bare, None).unwrap().update;
+            let ScanUpdate::Samples(batch) = update else { panic!("{count} {encoding:?}: no samples") };
+            assert_eq!(batch.values, values.iter().map(|value| f32::from(*value)).collect::<Vec<_>>());
+            assert!(matches!(&batch.i0, I0::Each(list) if list.len() == count));
+            let mut broken = packed;
+            broken.pop();
+            let parts = [parts[0].clone(), broken.into(), parts[2].clone(), parts[3].clone()];
+            let refusal = decode(&parts, Framing::Bare, None).map(|event| event.update);
+            // A part of one pixel that announces one value is one.
+            assert!(matches!(refusal, Err(Refusal::Packed(_))), "{count} {encoding:?}: {refusal:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::scan::DType;
-use crate::scan::{DetectorKind, Grid, I0Kind, Polarization, ScanKind, Signal, ValueUnit};
+use crate::scan::{self, DetectorKind, Grid, I0Kind, Polarization, ScanKind, Signal, ValueUnit};
 
 /// Name and version of the format, in every header.
 pub const STREAM: &str = "stxm-stream/1";
@@ -45,6 +45,18 @@ pub enum Encoding {
     Lz4,
     /// Bit-shuffled LZ4.
     Bslz4,
+}
+
+impl Encoding {
+    /// What frames that are packed so are called further on.
+    #[must_use]
+    pub fn of_frames(self) -> scan::Encoding {
+        match self {
+            Self::Raw => scan::Encoding::Raw,
+            Self::Lz4 => scan::Encoding::Lz4,
+            Self::Bslz4 => scan::Encoding::Bslz4,
+        }
+    }
 }
 
 /// A whole header: the common fields, and those of its type.

@@ -1,5 +1,6 @@
 //! The rules a message can break, each with a short name for the counters.
 
+use crate::detector::compressed::FrameError;
 use crate::scan::PlanError;
 
 /// Why a message was refused.
@@ -64,9 +65,20 @@ pub enum Refusal {
     /// A number of the header is not finite.
     #[error("{0} is not finite")]
     NotFinite(&'static str),
-    /// An encoding this version cannot read.
-    #[error("encoding {0} is not supported by this version; send raw")]
+    /// An encoding that cannot be.
+    #[error("encoding {0} is not supported; send raw")]
     Encoding(&'static str),
+    /// Packed values of a point detector that cannot be read.
+    #[error("packed values: {0}")]
+    Packed(#[from] FrameError),
+    /// More values than one message may unpack to.
+    #[error("{bytes} bytes of values, unpacked; one message may have {most}")]
+    Unpacked {
+        /// What the header asks for.
+        bytes: u64,
+        /// The most there may be.
+        most: usize,
+    },
 }
 
 impl Refusal {
@@ -88,6 +100,8 @@ impl Refusal {
             Self::Infinite { .. } => "infinite",
             Self::NotFinite(_) => "not_finite",
             Self::Encoding(_) => "encoding",
+            Self::Packed(_) => "packed",
+            Self::Unpacked { .. } => "size",
         }
     }
 }

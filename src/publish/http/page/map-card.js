@@ -24,7 +24,7 @@ const ORDER = ["phase", "confidence", "margin", "correlation", "status", "ambigu
 /** How many layers have a button of their own; the rest is in a list. */
 const BUTTONS = 10;
 /** @type {LayerView} */
-const UNKNOWN = { name: "unknown", title: "Unknown", unit: "", dtype: "u8", kind: "flag", low: 0, high: 1, about: "Pixels that no reference explains." };
+const UNKNOWN = { name: "unknown", title: "Unknown", unit: "", dtype: "u8", kind: "flag", low: 0, high: 1, about: "Pixels that no reference explains.", per_energy: false };
 /** @type {Record<string, string>} */
 const SHORT = { correlation: "Correlation", ambiguity: "Cause", od: "OD" };
 
@@ -92,15 +92,17 @@ export class MapCard {
     say(`Layer ${this.choices().find((layer) => layer.name === name)?.title}`);
   }
 
-  /** Shows the optical density of an energy. @param {number} index */
+  /** Shows an energy: of the layer that is shown, where it has one image for each, else the optical density. @param {number} index */
   setEnergy(index) {
     const view = this.data.view;
     if (!view) return;
     this.energy = Math.min(view.energies.length - 1, Math.max(0, index));
     this.stripHost.select(this.energy);
-    if (!view.layers.some((layer) => layer.name === "od")) return;
-    this.layer = "od";
-    this.data.show("od", this.energy);
+    if (!this.data.isPerEnergy(this.layer)) {
+      if (!view.layers.some((layer) => layer.name === "od")) return;
+      this.layer = "od";
+    }
+    this.data.show(this.layer, this.energy);
     this.#choose();
   }
 
@@ -131,7 +133,7 @@ export class MapCard {
     const painting = paint(this.data, key, ground, this.#stretched);
     renew(this.layers, this.choices().map((layer) => layer.name).join(), () => this.#buttons());
     this.#choose();
-    this.stripHost.show(view, this.layer === "od" ? this.energy : null);
+    this.stripHost.show(view, this.data.isPerEnergy(this.layer) ? this.energy : null);
     if (!painting) return;
     if (this.#lit && this.#lit.length === painting.pixels.length) {
       dim(painting.pixels, this.#lit, ground.well);
@@ -181,7 +183,7 @@ export class MapCard {
     const layer = this.choices().find((one) => one.name === this.layer);
     if (!layer) return;
     const status = this.data.values("status");
-    const key = `${this.#stretched} ${layer.name} ${this.layer === "od" ? this.energy : ""} ${low} ${high} ${view.phases.length} ${grounds().ink} ${layer.kind === "number" ? "" : this.data.revision}`;
+    const key = `${this.#stretched} ${layer.name} ${this.data.isPerEnergy(this.layer) ? this.energy : ""} ${low} ${high} ${view.phases.length} ${grounds().ink} ${layer.kind === "number" ? "" : this.data.revision}`;
     renew(this.key, key, () => {
       if (layer.kind === "number") {
         const bar = h("canvas", { class: "colour-bar", width: SCALE.length, height: 1, "aria-hidden": "true" });
@@ -191,7 +193,7 @@ export class MapCard {
           context.fillStyle = rgb(colour);
           context.fillRect(i, 0, 1, 1);
         }
-        const at = layer.name === "od" ? ` at ${number(view.energies[this.energy]?.energy_ev, 5)} eV` : "";
+        const at = layer.per_energy ? ` at ${number(view.energies[this.energy]?.energy_ev, 5)} eV` : "";
         return [h("span", { class: "value", text: number(low, 3) }), bar, h("span", { class: "value", text: number(high, 3) }), h("span", { class: "quiet", text: `${layer.title}${at}${layer.unit ? `, ${unitName(layer.unit)}` : ""}` }),
           h("button", { type: "button", class: "small", "aria-pressed": String(this.#stretched), title: "Colour what lies between the lowest and the highest 1 % of the values, or the whole range", text: this.#stretched ? "Whole range" : "Stretch", on: { click: () => {
             this.#stretched = !this.#stretched;
@@ -238,7 +240,7 @@ export class MapCard {
       const value = layer.values[index];
       if (!about || name === "phase" || name === "status") continue;
       const text = about.kind === "number" ? `${number(value, 3)}${about.unit ? ` ${unitName(about.unit)}` : ""}` : about.kind === "phase" ? (view.phases[value]?.title ?? "–") : words(wordsOf(view, name)[value] ?? String(value));
-      const title = name === "od" ? `OD at ${number(view.energies[Number(key.split(" ")[1])]?.energy_ev, 5)} eV` : (SHORT[name] ?? about.title).toLowerCase();
+      const title = about.per_energy ? `${SHORT[name] ?? about.title} at ${number(view.energies[Number(key.split(" ")[1])]?.energy_ev, 5)} eV` : (SHORT[name] ?? about.title).toLowerCase();
       numbers.push(`${title} ${text}`);
     }
     fill(this.reading, h("span", { class: "value", text: `row ${pixel.row}, column ${pixel.column}` }), phase ? h("span", {}, swatch(phase.colour), h("strong", { text: phase.title }), ` ${status}`) : h("span", { text: status }),

@@ -62,7 +62,12 @@ export class ScanData {
 
   /** Key of the layer that is shown. */
   get shown() {
-    return this.#shown === "od" ? `od ${this.#energy}` : this.#shown;
+    return this.isPerEnergy(this.#shown) ? `${this.#shown} ${this.#energy}` : this.#shown;
+  }
+
+  /** Whether a layer is one image per energy. @param {string} name */
+  isPerEnergy(name) {
+    return this.view?.layers.find((layer) => layer.name === name)?.per_energy ?? name === "od";
   }
 
   /** @param {string} name @returns {Values|null} */
@@ -70,7 +75,7 @@ export class ScanData {
     return this.layers.get(name)?.values ?? null;
   }
 
-  /** @param {string} name @param {number} energy index, for `od` */
+  /** @param {string} name @param {number} energy index, for layers that have one image per energy */
   show(name, energy) {
     this.#shown = name;
     this.#energy = energy;

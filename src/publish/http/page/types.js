@@ -37,7 +37,7 @@
  */
 /** @typedef {{ energy_ev: number, corrected_ev: number, coverage: number, i0: number|null, shift: [number, number]|null, shift_error: [number, number]|null }} EnergyView */
 /** @typedef {{ phase: string, title: string, colour: Rgb, state?: { name: string, value: number }|null }} PhaseView */
-/** @typedef {{ name: string, title: string, unit: string, dtype: "u8"|"u16"|"f32", kind: "phase"|"category"|"number"|"flag", low: number, high: number, about: string }} LayerView */
+/** @typedef {{ name: string, title: string, unit: string, dtype: "u8"|"u16"|"f32", kind: "phase"|"category"|"number"|"flag", low: number, high: number, about: string, per_energy: boolean }} LayerView */
 /**
  * @typedef {object} View
  * @property {string} scan_id
