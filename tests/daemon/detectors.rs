@@ -261,6 +261,9 @@ fn a_series_goes_on_after_the_daemon_was_killed() {
     detector.send_all(&messages[..4]);
     only(&before, "three frames", |scan| scan["measured_values"] == 3);
     let dir = before.kill();
+    // What lies with a connection that broke is lost, as with any PUSH.
+    drop(detector);
+    let mut detector = until("the address free again", || Feed::try_push_at(&address));
     let after = setup(&address, "").start_in(dir);
     detector.send_all(&messages[4..]);
     let scan = archived(&after);
@@ -293,6 +296,9 @@ fn joined_sources_go_on_after_the_daemon_was_killed() {
     detector.send_all(&frames(1, Encoding::Bslz4)[..3]);
     only(&before, "eight frames", |scan| scan["measured_values"] == 8);
     let dir = before.kill();
+    drop((microscope, detector));
+    let mut microscope = until("the address free again", || Feed::try_push_at(&knows));
+    let mut detector = until("the address free again", || Feed::try_push_at(&address));
     let after = both().start_in(dir);
     detector.send_all(&frames(1, Encoding::Bslz4)[3..]);
     detector.send_all(&frames(2, Encoding::Bslz4));
