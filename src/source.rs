@@ -9,5 +9,6 @@ pub mod pickle;
 pub mod pixelator;
 pub mod pystxmcontrol;
 pub mod raw_log;
+pub mod sniff;
 pub mod stxm_stream;
 mod text;

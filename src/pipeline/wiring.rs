@@ -30,7 +30,7 @@ use crate::source::bluesky::Bluesky;
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
 use crate::source::pixelator::Pixelator;
 use crate::source::pystxmcontrol::Pystxmcontrol;
-use crate::source::raw_log::RawLog;
+use crate::source::raw_log::{RawLog, Recorded};
 use crate::source::stxm_stream::Framing;
 use crate::telemetry::Health;
 
@@ -154,9 +154,13 @@ pub(super) fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
     let folder = settings.daemon.state_dir.join("raw");
     let log = |source: &SourceSettings| {
         let limit = settings.journal.record_bytes as u64;
-        // Only this format has a topic of which nothing else is wanted.
-        let has_topic = source.socket == Socket::Sub && source.kind == SourceKind::StxmStream;
-        let log = RawLog::create(&folder, &source.name, has_topic, limit);
+        let socket = if source.socket == Socket::Sub { "sub" } else { "pull" };
+        let recorded = Recorded {
+            source: source.name.clone(),
+            socket: socket.to_owned(),
+            kind: Some(source.kind.as_str().to_owned()),
+        };
+        let log = RawLog::create(&folder, &recorded, limit);
         log.inspect_err(|error| tracing::error!(source = source.name, "the wire is not recorded: {error}"))
             .ok()
     };

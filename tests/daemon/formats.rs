@@ -15,23 +15,23 @@ use crate::rig::{PHASEWATCH, Rig, Setup, until};
 use crate::script::Message;
 use crate::table::{self, folder};
 
-const NY: usize = 12;
-const NX: usize = 10;
-const ENERGIES: usize = 8;
+pub const NY: usize = 12;
+pub const NX: usize = 10;
+pub const ENERGIES: usize = 8;
 
 const SCENARIO: &str = "seed = 7\nbeamline = \"simulated\"\nsample = \"drawn\"\n\
     [scan]\nshape = [12, 10]\nenergies = [{ from_ev = 510.0, to_ev = 524.0, step_ev = 2.0 }]\n\
     [specimen]\nsubpixels = 2\n";
 
 /// A microscope that speaks another format; it is killed when it is dropped.
-struct Emulator {
+pub struct Emulator {
     child: Child,
-    address: String,
+    pub address: String,
     _dir: tempfile::TempDir,
 }
 
 impl Emulator {
-    fn start(args: &[&str]) -> Self {
+    pub fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let scenario = dir.path().join("scenario.toml");
         std::fs::write(&scenario, SCENARIO).unwrap();
@@ -67,7 +67,7 @@ impl Drop for Emulator {
     }
 }
 
-fn rig(kind: &str, address: &str) -> Rig {
+pub fn rig(kind: &str, address: &str) -> Rig {
     Setup::bare().source_of(kind, "beam", &format!("connect = {address:?}\ngrace_s = 0.5")).start()
 }
 
@@ -80,12 +80,12 @@ fn only(rig: &Rig, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     })
 }
 
-fn archived(rig: &Rig) -> Value {
+pub fn archived(rig: &Rig) -> Value {
     only(rig, "archived", |scan| scan["state"] == "archived")
 }
 
 /// The counts of a scan, pixel by pixel; absent where not measured.
-fn counts(folder: &Path) -> Vec<Vec<Option<f32>>> {
+pub fn counts(folder: &Path) -> Vec<Vec<Option<f32>>> {
     let table = table::read(&folder.join("stack.parquet"));
     let lists = table.column_by_name("counts").unwrap().as_list::<i32>().clone();
     (0..lists.len()).map(|row| lists.value(row).as_primitive::<Float32Type>().iter().collect()).collect()
@@ -96,7 +96,7 @@ fn refused(rig: &Rig, reason: &str) -> f64 {
 }
 
 /// What our own format says of the same scan.
-fn truth() -> Vec<Vec<Option<f32>>> {
+pub fn truth() -> Vec<Vec<Option<f32>>> {
     let emulator = Emulator::start(&[]);
     let rig = rig("stxm-stream", &emulator.address);
     let counts = counts(&folder(&archived(&rig)));
@@ -307,8 +307,7 @@ fn killed_in_mid_scan(kind: &str, says_nothing: &Message, before: &[Message], af
     feed.send_all(before);
     let scan = only(&first, "measured", |scan| scan["measured_values"] == json!(9));
     let dir = first.kill();
-    let setup =
-        Setup::bare().source_of(kind, "beam", &format!("connect = {address:?}\ngrace_s = 0.5"));
+    let setup = Setup::bare().source_of(kind, "beam", &format!("connect = {address:?}\ngrace_s = 0.5"));
     let second = setup.start_in(dir);
     feed.greet(&second, says_nothing);
     feed.send_all(after);

@@ -12,7 +12,7 @@ use phasewatch::scan::{
 use phasewatch::source::bluesky::encode as bluesky;
 use phasewatch::source::pixelator::encode as pixelator;
 use phasewatch::source::pystxmcontrol::encode as pystxmcontrol;
-use phasewatch::source::raw_log::RawLog;
+use phasewatch::source::raw_log::{RawLog, Recorded};
 use prost::Message as _;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -503,7 +503,13 @@ fn models() -> Vec<(&'static str, Vec<u8>)> {
 fn raw_log(to: &Path, scratch: &Path) -> Outcomes {
     for has_topic in [true, false] {
         let folder = scratch.join(format!("raw-{has_topic}"));
-        let mut log = RawLog::create(&folder, "beam", has_topic, 1 << 20)?;
+        let socket = if has_topic { "sub" } else { "pull" };
+        let recorded = Recorded {
+            source: "beam".to_owned(),
+            socket: socket.to_owned(),
+            kind: Some("stxm-stream".to_owned()),
+        };
+        let mut log = RawLog::create(&folder, &recorded, 1 << 20)?;
         for at in 0..3 {
             let parts = [
                 Bytes::from("topic"),

@@ -91,11 +91,7 @@ impl Request {
     }
 
     /// A region as it was before a restart.
-    pub(super) fn recalled(
-        &self,
-        key: [usize; 2],
-        scan: &Recalled<'_>,
-    ) -> Result<Region, AdapterRefusal> {
+    pub(super) fn recalled(&self, key: [usize; 2], scan: &Recalled<'_>) -> Result<Region, AdapterRefusal> {
         let region = self.region(key, None)?;
         Ok(region.recalled(scan))
     }

@@ -353,7 +353,8 @@ fn what_a_restart_makes_doubtful_is_not_taken() {
     let late = listen_at(&mut restarted, &all[6..], DateTime::UNIX_EPOCH + TimeDelta::minutes(10));
     assert!(late.values.is_empty() && late.untrusted[0].contains("600 s"), "{late:?}");
     // One that was doubted stays so, and what is another format's is left alone.
-    let doubted = Heard { untrusted: vec!["doubted".to_owned()], plans: before.plans.clone(), ..Heard::default() };
+    let doubted =
+        Heard { untrusted: vec!["doubted".to_owned()], plans: before.plans.clone(), ..Heard::default() };
     let mut restarted = new();
     restarted.recall(&recalled(&doubted, DateTime::UNIX_EPOCH));
     assert_eq!(listen(&mut restarted, &[line(1, 0)]).refused, ["untrusted"]);

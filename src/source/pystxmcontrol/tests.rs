@@ -292,7 +292,13 @@ fn an_end_after_a_restart_is_that_of_the_scan_that_ran_before() {
         let reached = before.values.keys().map(|(_, energy, _)| *energy as usize).max();
         let mut restarted = new();
         let heard_last = DateTime::UNIX_EPOCH;
-        restarted.recall(&Recalled { plan: &before.plans[0], heard_last, reached, doubt: None, ended: false });
+        restarted.recall(&Recalled {
+            plan: &before.plans[0],
+            heard_last,
+            reached,
+            doubt: None,
+            ended: false,
+        });
         let after = listen(&mut restarted, &all[at..]);
         assert!(after.plans.is_empty(), "the same scan goes on");
         let outcome = (before.plans[0].scan_id.clone(), Outcome::Complete);
