@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bad_pixels::Tally;
 
-use crate::scan::{BadPixels, DType, FrameBatch, SampleBatch, ScanPlan};
+use crate::scan::{BadPixels, DType, Encoding, FrameBatch, SampleBatch, ScanPlan};
 
 /// Why frames cannot be summed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,24 +68,23 @@ pub fn reduce(
     tally: &Tally,
     frames: FrameBatch,
 ) -> Result<(SampleBatch, BadPixels), DetectorError> {
-    let FrameBatch { mut batch, dtype, bytes } = frames;
+    let FrameBatch { mut batch, dtype, encoding, frames } = frames;
     let (pixels, per_frame) = (batch.pixels.len(), plan.summed_pixels());
-    let found = bytes.len() / dtype.size();
+    let found: usize = frames.iter().map(|frame| frame.len() / dtype.size()).sum();
     let wanted = pixels.saturating_mul(per_frame);
-    if found != wanted {
+    if encoding != Encoding::Raw || frames.iter().any(|frame| frame.len() != per_frame * dtype.size()) {
         return Err(DetectorError::Shape { found, pixels, wanted });
     }
     let limits = Limits { dark: plan.detector.dark, saturation: plan.detector.saturation };
-    let frame_bytes = per_frame * dtype.size();
     let [_, width] = plan.detector.frame_shape.unwrap_or([1, 1]);
     let bad = if settings.find_bad_pixels && tally.is_due() {
-        bad_pixels::find(dtype, &bytes, [per_frame / width, width], limits.dark)
+        bad_pixels::find(dtype, &frames, [per_frame / width, width], limits.dark)
     } else {
         BadPixels::default()
     };
     let left_out = left_out(settings, tally, [per_frame / width, width]);
     let sum = |frame: &[u8]| limits.sum(dtype, frame, &left_out);
-    batch.values = bytes.chunks_exact(frame_bytes).map(sum).collect();
+    batch.values = frames.iter().map(|frame| sum(frame)).collect();
     if batch.values.iter().any(|value| value.is_infinite()) {
         return Err(DetectorError::Infinite);
     }
@@ -208,7 +207,7 @@ mod tests {
             energy_ev: None,
             time: None,
         };
-        FrameBatch { batch, dtype, bytes: Bytes::from(bytes) }
+        FrameBatch::raw(batch, dtype, &Bytes::from(bytes))
     }
 
     fn sums(plan: &ScanPlan, frames: FrameBatch) -> Vec<f32> {

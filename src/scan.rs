@@ -13,7 +13,8 @@ mod plan;
 
 pub use coverage::PixelSet;
 pub use event::{
-    BadPixels, Channel, DType, FrameBatch, I0, Outcome, Pixels, Remark, SampleBatch, ScanEvent, ScanUpdate,
+    BadPixels, Channel, DType, Encoding, FrameBatch, I0, Outcome, Pixels, Remark, SampleBatch, ScanEvent,
+    ScanUpdate,
 };
 pub use grid::{Axis, Grid};
 pub use nearest::nearest;

@@ -22,7 +22,7 @@ mod scenario;
 mod specimen;
 
 pub use damage::DamageTruth;
-pub use emulate::{Emulated, Format};
+pub use emulate::{Detector, Emulated, Format};
 pub use faults::{FaultCounters, Faults, Faulty};
 pub use kept::{Keeper, Keeping, Kept};
 pub use messages::{MessageKind, MessageSettings, ScanMessages, ScanSource, WireMessage};

@@ -3,8 +3,12 @@
 pub mod adapter;
 mod axis;
 pub mod bluesky;
+pub mod dectris;
+pub mod desy;
 pub mod frames;
+pub mod geometry;
 mod identity;
+pub mod join;
 pub mod pickle;
 pub mod pixelator;
 pub mod pystxmcontrol;
@@ -12,3 +16,4 @@ pub mod raw_log;
 pub mod sniff;
 pub mod stxm_stream;
 mod text;
+pub mod told;

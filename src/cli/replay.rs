@@ -153,6 +153,7 @@ fn send(args: &ReplayArgs) -> Result<(), Failure> {
     };
     say(format_args!("replaying {} ({})", args.journal.display(), wire.kind()));
     let settings = PublishSettings {
+        data: None,
         endpoint,
         socket,
         speed: args.speed.unwrap_or(1.0),
@@ -191,6 +192,7 @@ fn play(args: &ReplayArgs) -> Result<(), Failure> {
         tokio::spawn(stop_on_signal(stop.clone()));
         let running = tokio::spawn(app.run(stop.clone()));
         let settings = PublishSettings {
+            data: None,
             endpoint: Endpoint::Connect(addresses.sources[0].clone()),
             socket: stage.socket,
             speed: args.speed.unwrap_or(0.0),

@@ -16,10 +16,11 @@ use super::{Failure, load_recording, print, say};
 use crate::recording::{Recording, select_energies};
 use crate::scan::{DetectorKind, is_valid_id};
 use crate::simulate::{
-    Emulated, Endpoint, Faults, Faulty, Format, Keeping, MessageKind, MessageSettings, Microscope, Offer,
-    PublishError, PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario,
+    Detector, Emulated, Endpoint, Faults, Faulty, Format, Keeping, MessageKind, MessageSettings, Microscope,
+    Offer, PublishError, PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario,
     SocketKind, WireMessage, nvpf, publish_offering,
 };
+use crate::source::geometry::Span;
 use crate::source::stxm_stream::encode::EncodeError;
 
 /// Real time between two repeats of `scan_start` on PUB; the format wants one every 5 s at least.
@@ -40,15 +41,24 @@ pub struct SimulateArgs {
     /// Bind to this address, such as tcp://127.0.0.1:5555; port 0 takes any free one.
     #[arg(long, value_name = "ADDR")]
     bind: Option<String>,
+    /// Bind this address, too, for the frames of --as desy.
+    #[arg(long, value_name = "ADDR", requires = "bind")]
+    bind_data: Option<String>,
     /// Connect to this address.
     #[arg(long, value_name = "ADDR")]
     connect: Option<String>,
     /// Use PUB instead of PUSH.
     #[arg(long = "pub")]
     publish: bool,
-    /// Speak as this does instead, over PUB, binding as it does; see docs/formats.
+    /// Speak as this does instead, over the socket that it has; see docs/formats.
     #[arg(long = "as", value_enum, value_name = "FORMAT", conflicts_with = "resend")]
     speak_as: Option<FormatArg>,
+    /// What one series of an emulated area detector holds.
+    #[arg(long, value_enum, value_name = "WHAT", requires = "speak_as", default_value = "stack")]
+    series: SeriesArg,
+    /// The emulated area detector says nothing of the scan: that is for the settings, or another source.
+    #[arg(long, requires = "speak_as")]
+    no_geometry: bool,
     /// 1: as fast as the microscope; X: so many times faster; 0: as fast as possible.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
@@ -157,15 +167,45 @@ enum FormatArg {
     Pixelator,
     /// Bluesky documents (ALS lightfall and others): JSON, as a proxy hands it on at tcp://…:5578.
     Bluesky,
+    /// A DECTRIS detector, second version of its stream: CBOR on tcp://…:31001, PUSH.
+    Dectris,
+    /// A DECTRIS detector, first version of its stream: JSON and bytes on tcp://…:9999, PUSH.
+    DectrisV1,
+    /// The pair of sockets that is common at DESY: what an image is on tcp://…:50001, frames on tcp://…:50002 (--bind-data; without it
+    /// both on one).
+    Desy,
 }
 
-impl FormatArg {
-    fn format(self) -> Format {
-        match self {
-            Self::Pystxmcontrol => Format::Pystxmcontrol,
-            Self::Pixelator => Format::Pixelator,
-            Self::Bluesky => Format::Bluesky,
-        }
+/// What a series of a detector holds.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SeriesArg {
+    /// The whole scan.
+    Stack,
+    /// One energy.
+    Energy,
+    /// One line.
+    Line,
+}
+
+impl SimulateArgs {
+    /// The format that is spoken, where it is another one's.
+    fn format(&self) -> Option<Format> {
+        let detector = |is_first| {
+            let span = match self.series {
+                SeriesArg::Stack => Span::Stack,
+                SeriesArg::Energy => Span::Energy,
+                SeriesArg::Line => Span::Line,
+            };
+            Format::Dectris(Detector { is_first, span, tells: !self.no_geometry })
+        };
+        self.speak_as.map(|format| match format {
+            FormatArg::Pystxmcontrol => Format::Pystxmcontrol,
+            FormatArg::Pixelator => Format::Pixelator,
+            FormatArg::Bluesky => Format::Bluesky,
+            FormatArg::Dectris => detector(false),
+            FormatArg::DectrisV1 => detector(true),
+            FormatArg::Desy => Format::Desy,
+        })
     }
 }
 
@@ -235,7 +275,13 @@ enum Scans {
 
 impl Scans {
     fn load(args: &SimulateArgs) -> Result<Self, Failure> {
+        let has_frames = args.format().is_some_and(Format::has_frames);
         if let Some(path) = &args.stack {
+            if has_frames {
+                return Err(Failure::usage(
+                    "a recorded stack has no frames that an area detector could send",
+                ));
+            }
             let recording = load_recording(path)?;
             let Some(list) = &args.energies else { return Ok(Self::Recorded(Box::new(recording))) };
             let indices = select_energies(&recording.plan.energies_ev, list).map_err(Failure::usage)?;
@@ -252,6 +298,9 @@ impl Scans {
             None => {}
             Some(DetectorArg::Point) => scenario.detector.kind = DetectorKind::Point,
             Some(DetectorArg::Area) => scenario.detector.kind = DetectorKind::Area,
+        }
+        if has_frames {
+            scenario.detector.kind = DetectorKind::Area;
         }
         Ok(Self::Simulated(Box::new(scenario)))
     }
@@ -375,9 +424,9 @@ fn scan_messages(args: &SimulateArgs, source: ScanSource, resend: Option<String>
         abort_after: args.faults.abort_after,
         no_end: args.faults.no_end,
     };
-    match args.speak_as {
+    match args.format() {
         Some(format) => {
-            let messages = Emulated::new(source, format.format(), settings);
+            let messages = Emulated::new(source, format, settings);
             (messages.energies(), Box::new(messages))
         }
         None => {
@@ -394,7 +443,10 @@ fn publish_settings(args: &SimulateArgs) -> PublishSettings {
     };
     PublishSettings {
         endpoint,
-        socket: match (args.speak_as, args.publish) {
+        data: args.bind_data.clone().map(Endpoint::Bind),
+        socket: match (args.format(), args.publish) {
+            (Some(Format::Desy), _) => SocketKind::PubAsIs,
+            (Some(format), _) if format.has_frames() => SocketKind::Push,
             (Some(_), _) => SocketKind::PubAsIs,
             (None, true) => SocketKind::Pub,
             (None, false) => SocketKind::Push,

@@ -87,17 +87,19 @@ pub(super) fn value(dtype: DType, frame: &[u8], pixel: usize) -> f64 {
 }
 
 /// Finds the bad pixels of a message whose frames have the given height and width.
-pub(super) fn find(dtype: DType, bytes: &[u8], [height, width]: [usize; 2], dark: f64) -> BadPixels {
-    let frame_bytes = height * width * dtype.size();
-    let frames = bytes.len().checked_div(frame_bytes).unwrap_or(0);
-    if frames < FRAMES.0 || height < 3 || width < 3 {
+pub(super) fn find<F: AsRef<[u8]>>(
+    dtype: DType,
+    frames: &[F],
+    [height, width]: [usize; 2],
+    dark: f64,
+) -> BadPixels {
+    if frames.len() < FRAMES.0 || height < 3 || width < 3 {
         return BadPixels::default();
     }
-    let used = frames.min(FRAMES.1);
+    let used = frames.len().min(FRAMES.1);
     let mut mean = vec![0.0_f32; height * width];
     for index in 0..used {
-        let start = index * frames / used * frame_bytes;
-        let frame = &bytes[start..start + frame_bytes];
+        let frame = frames[index * frames.len() / used].as_ref();
         match dtype {
             DType::Uint8 => add(&mut mean, frame, |&b| f32::from(b)),
             DType::Uint16 => add(&mut mean, frame.as_chunks().0, |b| f32::from(u16::from_le_bytes(*b))),
@@ -177,10 +179,11 @@ mod tests {
     use super::*;
 
     /// Frames of a disc with a soft rim on a dark level of 2, as u16, with some pixels set.
-    fn frames(count: usize, photons: f64, set: &[(usize, u16)], seed: u64) -> Vec<u8> {
+    fn frames(count: usize, photons: f64, set: &[(usize, u16)], seed: u64) -> Vec<Vec<u8>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut bytes = Vec::new();
+        let mut frames = Vec::new();
         for frame in 0..count {
+            let mut bytes = Vec::new();
             let beam = photons * (1.0 - 0.5 * frame as f64 / count as f64);
             for pixel in 0..20 * 24_usize {
                 let (y, x) = ((pixel / 24) as f64 - 9.5, (pixel % 24) as f64 - 11.5);
@@ -189,8 +192,9 @@ mod tests {
                 let value = set.iter().find(|(p, _)| *p == pixel).map_or(drawn as u16, |(_, v)| *v);
                 bytes.extend(value.to_le_bytes());
             }
+            frames.push(bytes);
         }
-        bytes
+        frames
     }
 
     #[test]
@@ -201,8 +205,8 @@ mod tests {
         assert_eq!(found, BadPixels { dead: vec![centre], hot: vec![30, 5 * 24 + 5] });
         for seed in 0..50 {
             for photons in [0.3, 5.0, 200.0] {
-                let bytes = frames(20, photons, &[], seed);
-                assert_eq!(find(DType::Uint16, &bytes, [20, 24], 2.0), BadPixels::default(), "{photons}");
+                let frames = frames(20, photons, &[], seed);
+                assert_eq!(find(DType::Uint16, &frames, [20, 24], 2.0), BadPixels::default(), "{photons}");
             }
         }
     }

@@ -25,10 +25,12 @@ mod tests;
 mod walk;
 
 pub use decode::decode;
-pub use encode::{bslz4, lz4};
+pub use encode::{bslz4, lz4, packed};
 pub use kernel::Kernel;
 pub use reducer::{FrameReducer, Reduced};
 pub use regions::{PixelMask, Region, RegionSum, Regions, RegionsError};
+
+pub use crate::scan::Encoding;
 
 use crate::scan::DType;
 
@@ -84,19 +86,6 @@ impl Element {
             Self::U32 => at.first_chunk().map_or(0, |b| u32::from_le_bytes(*b)),
         }
     }
-}
-
-/// How a frame is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// Values as they are.
-    Raw,
-    /// The HDF5 bitshuffle filter with LZ4.
-    Bslz4,
-    /// The HDF5 LZ4 filter.
-    Lz4,
-    /// One LZ4 block without a header, as DECTRIS' first stream has it.
-    Lz4Block,
 }
 
 /// Why a frame cannot be read.

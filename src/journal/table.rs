@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, BinaryArray, Float32Array, Float64Array, ListArray, RecordBatch,
-    StringArray, TimestampMicrosecondArray, UInt8Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray as _, BinaryArray, BinaryBuilder, Float32Array, Float64Array, ListArray,
+    RecordBatch, StringArray, TimestampMicrosecondArray, UInt8Array, UInt32Array, UInt64Array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -17,7 +17,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Line, What};
-use crate::scan::{BadPixels, Channel, DType, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanUpdate};
+use crate::scan::{
+    BadPixels, Channel, DType, Encoding, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanUpdate,
+};
 
 /// The columns.
 pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -88,6 +90,45 @@ struct Extension {
     flux_ph_per_s: Option<Vec<f64>>,
 }
 
+/// What the column `text` says of frames.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Packing {
+    /// Raw ones of one size.
+    Even(DType),
+    /// Any others.
+    Each { dtype: DType, encoding: Encoding, sizes: Vec<usize> },
+}
+
+impl Packing {
+    fn of(batch: &FrameBatch) -> Self {
+        let (FrameBatch { dtype, encoding, frames, .. }, first) = (batch, batch.frames.first());
+        let even = frames.iter().all(|frame| Some(frame.len()) == first.map(Bytes::len));
+        if even && *encoding == Encoding::Raw {
+            return Self::Even(*dtype);
+        }
+        let sizes = frames.iter().map(Bytes::len).collect();
+        Self::Each { dtype: *dtype, encoding: *encoding, sizes }
+    }
+
+    /// The frames that a payload holds.
+    fn unpack(self, batch: SampleBatch, payload: &[u8]) -> Option<FrameBatch> {
+        let whole = Bytes::copy_from_slice(payload);
+        let (dtype, encoding, sizes) = match self {
+            Self::Even(dtype) => return Some(FrameBatch::raw(batch, dtype, &whole)),
+            Self::Each { dtype, encoding, sizes } => (dtype, encoding, sizes),
+        };
+        let mut end = 0_usize;
+        let frame = |size: usize| {
+            let start = end;
+            end = start.checked_add(size).filter(|end| *end <= whole.len())?;
+            Some(whole.slice(start..end))
+        };
+        let frames: Vec<Bytes> = sizes.into_iter().map(frame).collect::<Option<_>>()?;
+        (frames.len() == batch.pixels.len()).then_some(FrameBatch { batch, dtype, encoding, frames })
+    }
+}
+
 /// Lines that are becoming a batch.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
@@ -105,7 +146,7 @@ pub(super) struct Columns {
     ring_current_ma: Vec<Option<f64>>,
     energy_ev: Vec<Option<f64>>,
     text: Vec<Option<String>>,
-    payload: Vec<Option<Bytes>>,
+    payload: Vec<Option<Vec<Bytes>>>,
     bytes: usize,
 }
 
@@ -201,7 +242,9 @@ impl Columns {
             }
             What::Update(ScanUpdate::Frames(frames)) => {
                 self.samples(&frames.batch, &[]);
-                return self.finish_row(Kind::Frames, Some(json(&frames.dtype)), Some(frames.bytes.clone()));
+                let packing = json(&Packing::of(frames));
+                self.bytes += packing.len();
+                return self.finish_row(Kind::Frames, Some(packing), Some(frames.frames.clone()));
             }
             What::Update(ScanUpdate::Started(plan)) => (Kind::Started, Some(json(plan))),
             What::Update(ScanUpdate::Extended { energies_ev, dwell_ms, flux_ph_per_s }) => {
@@ -260,7 +303,7 @@ impl Columns {
         self.energy_ev.push(None);
     }
 
-    fn finish_row(&mut self, kind: Kind, text: Option<String>, payload: Option<Bytes>) {
+    fn finish_row(&mut self, kind: Kind, text: Option<String>, payload: Option<Vec<Bytes>>) {
         self.kind.push(kind as u8);
         self.text.push(text);
         self.payload.push(payload);
@@ -291,10 +334,22 @@ impl Columns {
                 Arc::new(Float64Array::from(self.ring_current_ma)),
                 Arc::new(Float64Array::from(self.energy_ev)),
                 Arc::new(StringArray::from(self.text)),
-                Arc::new(BinaryArray::from_iter(self.payload)),
+                Arc::new(binary(self.payload)),
             ],
         )
     }
+}
+
+/// A column of bytes, each value made of its pieces.
+fn binary(column: Vec<Option<Vec<Bytes>>>) -> BinaryArray {
+    let mut builder = BinaryBuilder::with_capacity(column.len(), 0);
+    for value in column {
+        match value {
+            Some(pieces) => builder.append_value(pieces.concat()),
+            None => builder.append_null(),
+        }
+    }
+    builder.finish()
 }
 
 fn json(value: &impl Serialize) -> String {
@@ -367,9 +422,9 @@ impl Rows<'_> {
             }
             Kind::Frames => {
                 let payload = self.column("payload").as_binary::<i32>();
-                let dtype: DType = serde_json::from_str(parsed()?).ok()?;
-                let bytes = payload.is_valid(row).then(|| Bytes::copy_from_slice(payload.value(row)))?;
-                ScanUpdate::Frames(FrameBatch { batch: self.samples(row, false)?, dtype, bytes })
+                let packing: Packing = serde_json::from_str(parsed()?).ok()?;
+                let bytes = payload.is_valid(row).then(|| payload.value(row))?;
+                ScanUpdate::Frames(packing.unpack(self.samples(row, false)?, bytes)?)
             }
             Kind::Extended => {
                 let Extension { energies_ev, dwell_ms, flux_ph_per_s } =

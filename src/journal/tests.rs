@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::scan::{
-    BadPixels, Channel, DType, FrameBatch, I0, Outcome, Pixels, Remark, SampleBatch, ScanUpdate, test_plan,
+    BadPixels, Channel, DType, Encoding, FrameBatch, I0, Outcome, Pixels, Remark, SampleBatch, ScanUpdate,
+    test_plan,
 };
 
 fn pinned() -> Pinned {
@@ -63,10 +64,13 @@ fn samples(seq: u64) -> Line {
 /// One of each kind.
 fn every_kind() -> Vec<Line> {
     let bad = BadPixels { dead: vec![1], hot: vec![7, 9] };
-    let frames = FrameBatch {
-        batch: SampleBatch { values: Vec::new(), ..batch(3) },
-        dtype: DType::Uint16,
-        bytes: Bytes::from(vec![1, 2, 3, 4, 5, 6]),
+    let blank = || SampleBatch { values: Vec::new(), ..batch(3) };
+    let frames = FrameBatch::raw(blank(), DType::Uint16, &Bytes::from(vec![1, 2, 3, 4, 5, 6]));
+    let packed = FrameBatch {
+        batch: blank(),
+        dtype: DType::Uint32,
+        encoding: Encoding::Bslz4,
+        frames: vec![Bytes::from_static(&[1, 2]), Bytes::new(), Bytes::from_static(&[3])],
     };
     let updates = vec![
         ScanUpdate::Started(Box::new(test_plan(2, 3, 4))),
@@ -74,6 +78,7 @@ fn every_kind() -> Vec<Line> {
         ScanUpdate::Reduced(batch(4), bad),
         ScanUpdate::Reduced(batch(5), BadPixels::default()),
         ScanUpdate::Frames(frames),
+        ScanUpdate::Frames(packed),
         ScanUpdate::Extended { energies_ev: vec![531.1], dwell_ms: Some(vec![0.1]), flux_ph_per_s: None },
         ScanUpdate::Paused,
         ScanUpdate::Resumed,
@@ -142,10 +147,12 @@ fn any_arrow_reader_takes_the_events() {
 #[test]
 fn lines_behind_a_closing_open_the_scan_again() {
     let mut lines = every_kind();
+    // The line of a closing has its number for its seq, and is the last one here.
+    let closings = lines[lines.len() - 1].seq as u32;
     lines.push(samples(40));
     let (_dir, folder) = journal(&lines, 3);
     let (_, contents) = read_all(&folder);
-    assert_eq!((contents.closings, contents.closed), (11, None));
+    assert_eq!((contents.closings, contents.closed), (closings, None));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct SourceLine {
     pub name: String,
     /// What reads its format.
     pub adapter: Adapter,
+    /// The source that has the frames of its scans, by index, where that is another one.
+    pub tells: Option<usize>,
 }
 
 /// Books of one source.
@@ -222,6 +224,7 @@ impl Ingest {
                 }
             }
             let now = Instant::now();
+            self.settle(now);
             // Before the scans are polled: whether one ends depends on what may still come.
             if let Some(office) = &mut self.resend {
                 office.turn(&mut self.scans, now);
@@ -334,17 +337,42 @@ impl Ingest {
         books.uncounted.0 += 1;
         books.uncounted.1 += message.parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let mut events = std::mem::take(&mut self.events);
-        let adapter = &mut self.lines[source].adapter;
-        let read = adapter.push(&message.parts, message.received_at, &mut events);
+        let line = &mut self.lines[source];
+        let read = line.adapter.push(&message.parts, message.received_at, &mut events);
         // What was said before a message broke a rule counts.
-        for event in events.drain(..) {
-            self.event(source, event, cost, message.received);
+        match line.tells.filter(|other| *other < self.lines.len()) {
+            None => self.events_of(source, &mut events, cost, message.received),
+            Some(other) => {
+                let mut heard = Vec::new();
+                for event in events.drain(..) {
+                    self.lines[other].adapter.hear(event, message.received_at, &mut heard);
+                }
+                self.events_of(other, &mut heard, cost, message.received);
+            }
         }
         self.events = events;
         match read {
             Ok(Read::Taken) => {}
             Ok(Read::Idle) => self.books[source].skipped.increment(1),
             Err(refusal) => self.refuse(source, refusal.reason(), &refusal, None),
+        }
+    }
+
+    /// Takes in what adapters kept so that it leaves together.
+    fn settle(&mut self, now: Instant) {
+        let mut events = std::mem::take(&mut self.events);
+        for source in 0..self.lines.len() {
+            self.lines[source].adapter.flush(&mut events);
+            self.events_of(source, &mut events, 0, now);
+        }
+        self.events = events;
+    }
+
+    /// Takes in what a message says, which took so many bytes.
+    fn events_of(&mut self, source: usize, events: &mut Vec<ScanEvent>, cost: usize, received: Instant) {
+        for event in events.drain(..) {
+            let cost = cost.max(event.update.bytes());
+            self.event(source, event, cost, received);
         }
     }
 

@@ -27,11 +27,15 @@ use crate::reference::{Reference, ReferenceSet};
 use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, SourceKind, SourceSettings};
 use crate::source::adapter::{Adapter, Naming};
 use crate::source::bluesky::Bluesky;
+use crate::source::dectris::{Dectris, Knowledge};
+use crate::source::desy::Desy;
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
+use crate::source::join::Join;
 use crate::source::pixelator::Pixelator;
 use crate::source::pystxmcontrol::Pystxmcontrol;
 use crate::source::raw_log::{RawLog, Recorded};
 use crate::source::stxm_stream::Framing;
+use crate::source::told::Told;
 use crate::telemetry::Health;
 
 /// Opens the state directory, and keeps what scans are going to need of what is in use.
@@ -90,7 +94,7 @@ pub(super) fn alerting(
 /// What the screen says of the sources.
 pub(super) fn source_parts(
     settings: &Settings,
-    sources: &[(ZmqFrameSource, Arc<SourceStatus>)],
+    sources: &[Vec<(ZmqFrameSource, Arc<SourceStatus>)>],
     addresses: &[String],
 ) -> Vec<(String, &'static str, String, Arc<SourceStatus>)> {
     let socket = |source: &SourceSettings| match (source.kind, source.socket) {
@@ -99,10 +103,14 @@ pub(super) fn source_parts(
         (SourceKind::Pystxmcontrol, _) => "pystxmcontrol, SUB",
         (SourceKind::Pixelator, _) => "pixelator, SUB",
         (SourceKind::Bluesky, _) => "bluesky, SUB",
+        (SourceKind::Dectris, _) => "dectris, PULL",
+        (SourceKind::Desy, _) => "desy, SUB",
     };
     let all = settings.sources.iter().zip(sources).zip(addresses);
-    all.map(|((source, (_, status)), address)| {
-        (source.name.clone(), socket(source), address.clone(), Arc::clone(status))
+    // Of a pair of sockets the first one's state is shown.
+    all.filter_map(|((source, sockets), address)| {
+        let (_, status) = sockets.first()?;
+        Some((source.name.clone(), socket(source), address.clone(), Arc::clone(status)))
     })
     .collect()
 }
@@ -127,16 +135,22 @@ pub(super) fn http_state(board: &Board, alerting: Alerting, parts: Parts, hand: 
     HttpState::with_screen(board.clone(), epoch, move || render.render(), alerting, screen)
 }
 
-pub(super) fn endpoint(source: &SourceSettings, message_bytes: usize) -> Endpoint {
+/// The sockets of a source, each with its name: its own, or with a role for a second one.
+pub(super) fn endpoints(source: &SourceSettings, message_bytes: usize) -> Vec<(String, Endpoint)> {
     let kind = match source.socket {
         Socket::Pull => SocketKind::Pull,
         Socket::Sub => SocketKind::Sub,
     };
-    let attach = match &source.endpoint {
-        Attachment::Connect(address) => Attach::Connect(address.clone()),
-        Attachment::Bind(address) => Attach::Bind(address.clone()),
+    let endpoint = |attachment: &Attachment| {
+        let attach = match attachment {
+            Attachment::Connect(address) => Attach::Connect(address.clone()),
+            Attachment::Bind(address) => Attach::Bind(address.clone()),
+        };
+        let topic = source.topic.clone();
+        Endpoint { topic, max_message_bytes: message_bytes, ..Endpoint::new(kind, attach) }
     };
-    Endpoint { topic: source.topic.clone(), max_message_bytes: message_bytes, ..Endpoint::new(kind, attach) }
+    let data = source.data.iter().map(|data| (format!("{}/data", source.name), endpoint(data)));
+    std::iter::once((source.name.clone(), endpoint(&source.endpoint))).chain(data).collect()
 }
 
 /// Without a journal nobody looks at those that are there.
@@ -168,7 +182,7 @@ pub(super) fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
 }
 
 /// What reads the format of a source.
-fn adapter(source: &SourceSettings) -> Adapter {
+fn adapter(source: &SourceSettings, hold_bytes: usize) -> Adapter {
     let naming = Naming {
         beamline: source.beamline.clone(),
         source: source.name.clone(),
@@ -182,11 +196,33 @@ fn adapter(source: &SourceSettings) -> Adapter {
         SourceKind::Pystxmcontrol => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(naming))),
         SourceKind::Pixelator => Adapter::Pixelator(Box::new(Pixelator::new(naming))),
         SourceKind::Bluesky => Adapter::Bluesky(Box::new(Bluesky::new(naming))),
+        SourceKind::Desy => {
+            let geometry = source.geometry.clone().unwrap_or_default();
+            Adapter::Desy(Box::new(Desy::new(naming, geometry, hold_bytes)))
+        }
+        SourceKind::Dectris => {
+            // It was checked with the settings.
+            let told = source.geometry.clone().and_then(|geometry| Told::read(geometry).ok());
+            let knowledge = if source.geometry_from.is_some() {
+                let (span, order) = told.map_or_else(Default::default, |told| (told.span(), told.order()));
+                Knowledge::Joined(Box::new(Join::new(span, order)))
+            } else {
+                Knowledge::Told(told.filter(Told::is_whole))
+            };
+            Adapter::Dectris(Box::new(Dectris::new(naming, knowledge, hold_bytes)))
+        }
     }
 }
 
 pub(super) fn lines(settings: &Settings) -> Vec<SourceLine> {
-    let line = |source: &SourceSettings| SourceLine { name: source.name.clone(), adapter: adapter(source) };
+    let line = |source: &SourceSettings| {
+        let wants = |other: &SourceSettings| other.geometry_from.as_deref() == Some(&*source.name);
+        SourceLine {
+            name: source.name.clone(),
+            adapter: adapter(source, settings.limits.held_bytes),
+            tells: settings.sources.iter().position(wants),
+        }
+    };
     settings.sources.iter().map(line).collect()
 }
 

@@ -57,7 +57,7 @@ impl ScanUpdate {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Samples(batch) | Self::Reduced(batch, _) => size_of_val(&batch.values[..]),
-            Self::Frames(frames) => frames.bytes.len(),
+            Self::Frames(frames) => frames.bytes(),
             _ => 0,
         }
     }
@@ -209,6 +209,21 @@ impl DType {
     }
 }
 
+/// How the frames of a batch are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// Values as they are.
+    #[default]
+    Raw,
+    /// The HDF5 bitshuffle filter with LZ4.
+    Bslz4,
+    /// The HDF5 LZ4 filter.
+    Lz4,
+    /// One LZ4 block without a header, as DECTRIS' first stream has it.
+    Lz4Block,
+}
+
 /// Frames of an area detector at one energy, one per pixel, as they came.
 #[derive(Clone, Debug)]
 pub struct FrameBatch {
@@ -216,8 +231,30 @@ pub struct FrameBatch {
     pub batch: SampleBatch,
     /// Number type of a frame pixel.
     pub dtype: DType,
-    /// All frames, one after the other, little-endian.
-    pub bytes: Bytes,
+    /// How each frame is packed.
+    pub encoding: Encoding,
+    /// One frame per pixel of the batch, in their order; row-major and little-endian once unpacked. They may be parts of
+    /// one message, and are not copied.
+    pub frames: Vec<Bytes>,
+}
+
+impl FrameBatch {
+    /// Raw frames that came in one piece, one after the other; what `frames` do not share evenly is the last one's, so that it is
+    /// found to be of the wrong size.
+    #[must_use]
+    pub fn raw(batch: SampleBatch, dtype: DType, whole: &Bytes) -> Self {
+        let count = batch.pixels.len();
+        let each = whole.len().checked_div(count).unwrap_or(0);
+        let end = |index: usize| if index + 1 == count { whole.len() } else { (index + 1) * each };
+        let frames = (0..count).map(|index| whole.slice(index * each..end(index))).collect();
+        Self { batch, dtype, encoding: Encoding::Raw, frames }
+    }
+
+    /// Bytes of all frames as they came.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.frames.iter().map(Bytes::len).sum()
+    }
 }
 
 /// Pixels of an area detector that were found bad in one message, row-major indices, ascending.

@@ -99,6 +99,9 @@ pub struct Detector {
     /// Detection efficiency, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub efficiency: Option<f64>,
+    /// Pixels of a frame that the detector itself names bad, as runs `[first, count]` of row-major indices; left out of every sum.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<[u32; 2]>,
 }
 
 /// Kind of polarisation.

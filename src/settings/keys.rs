@@ -108,7 +108,7 @@ pub(super) const KEYS: [(&str, &str, Kind); 92] = [
 ];
 
 /// Keys of a `[[source]]`.
-pub(super) const SOURCE_KEYS: [&str; 18] = [
+pub(super) const SOURCE_KEYS: [&str; 19] = [
     "kind",
     "socket",
     "connect",
@@ -126,7 +126,30 @@ pub(super) const SOURCE_KEYS: [&str; 18] = [
     "resend_after_s",
     "resend_wait_s",
     "sockets",
+    "geometry",
     "geometry_from",
+];
+
+/// Keys of one of several sockets of a source.
+pub(super) const SOCKET_KEYS: [&str; 4] = ["role", "connect", "bind", "allow_open_bind"];
+
+/// Keys of the geometry of a source: fields of `scan_start`, and how series lie in a scan.
+pub(super) const GEOMETRY_KEYS: [&str; 15] = [
+    "shape",
+    "x",
+    "y",
+    "unit",
+    "energies_ev",
+    "dwell_ms",
+    "flux_ph_per_s",
+    "sample",
+    "region",
+    "operator",
+    "proposal",
+    "detector",
+    "series",
+    "meander",
+    "fast_axis",
 ];
 
 /// Defaults of a `[[source]]`, as `config/default.toml` documents them.

@@ -49,6 +49,12 @@ pub enum SourceKind {
     /// Bluesky documents under the lightfall contract.
     #[serde(rename = "bluesky")]
     Bluesky,
+    /// What DECTRIS detectors stream.
+    #[serde(rename = "dectris")]
+    Dectris,
+    /// The pair of sockets that is common at DESY.
+    #[serde(rename = "desy")]
+    Desy,
 }
 
 impl SourceKind {
@@ -60,6 +66,8 @@ impl SourceKind {
             Self::Pystxmcontrol => "pystxmcontrol",
             Self::Pixelator => "pixelator",
             Self::Bluesky => "bluesky",
+            Self::Dectris => "dectris",
+            Self::Desy => "desy",
         }
     }
 }
@@ -95,14 +103,20 @@ pub struct SourceSettings {
     pub kind: SourceKind,
     /// Kind of socket.
     pub socket: SocketKind,
-    /// Address.
+    /// Address; where there are two, that of the metadata.
     pub endpoint: Endpoint,
+    /// Address of the frames, where they have a socket of their own.
+    pub data: Option<Endpoint>,
     /// Prefix of the topics taken; empty: all, and always for [`SocketKind::Pull`].
     pub topic: String,
     /// Beamline that wins over the stream's.
     pub beamline: Option<String>,
     /// Which of several detectors or channels that the stream carries; `None`: its first.
     pub channel: Option<String>,
+    /// What is scanned, where the stream does not say it: fields of `scan_start`, and how series lie in a scan.
+    pub geometry: Option<serde_json::Value>,
+    /// Name of the source that knows the scan.
+    pub geometry_from: Option<String>,
     /// Silence after which an open scan is archived as partial, s.
     pub silence_s: f64,
     /// Wait for late messages after an end or another start, s.

@@ -4,6 +4,8 @@
 //! pass) is not told. The whole plan is announced at once. Simulated scans say so in a field of our own, which others ignore.
 
 mod bluesky;
+mod dectris;
+mod desy;
 mod pixelator;
 mod pystxmcontrol;
 
@@ -16,6 +18,9 @@ use super::{MessageKind, MessageSettings, ScanSource, WireMessage};
 use crate::scan::{SampleBatch, ScanPlan};
 use crate::source::stxm_stream::encode::EncodeError;
 use bluesky::Bluesky;
+use dectris::Dectris;
+pub use dectris::Detector;
+use desy::Desy;
 use pixelator::Pixelator;
 use pystxmcontrol::Pystxmcontrol;
 
@@ -28,6 +33,18 @@ pub enum Format {
     Pixelator,
     /// Bluesky documents, JSON.
     Bluesky,
+    /// A DECTRIS detector: frames.
+    Dectris(Detector),
+    /// The pair of sockets that is common at DESY: frames.
+    Desy,
+}
+
+impl Format {
+    /// Whether frames of an area detector are sent.
+    #[must_use]
+    pub fn has_frames(self) -> bool {
+        matches!(self, Self::Dectris(_) | Self::Desy)
+    }
 }
 
 /// The parts of messages.
@@ -37,10 +54,23 @@ type Said = Vec<Vec<Bytes>>;
 trait Tongue: std::fmt::Debug + Send {
     /// A scan begins.
     fn start(&mut self, plan: &ScanPlan) -> Said;
-    /// A row was measured; NaN where nothing was.
-    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, values: &[f32]) -> Said;
+    /// Whether it sends frames.
+    fn wants_frames(&self) -> bool {
+        false
+    }
+    /// A row was measured.
+    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, measured: &Measured) -> Said;
     /// The scan is over, or was given up.
     fn end(&mut self, plan: &ScanPlan, aborted: bool) -> Said;
+}
+
+/// One row.
+#[derive(Debug, Default)]
+struct Measured {
+    /// One value for each pixel; NaN where nothing was measured.
+    values: Vec<f32>,
+    /// The frames, one after the other, where they are wanted.
+    frames: Vec<u16>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +104,10 @@ impl Emulated {
             Format::Pystxmcontrol => Box::new(Pystxmcontrol::default()),
             Format::Pixelator => Box::new(Pixelator),
             Format::Bluesky => Box::new(Bluesky),
+            Format::Dectris(detector) => Box::new(Dectris::new(detector)),
+            Format::Desy => Box::new(Desy),
         };
-        let plan = sums_as_points(plan);
+        let plan = if tongue.wants_frames() { plan } else { sums_as_points(plan) };
         Self { source, plan, tongue, settings, next: Next::Start, queue: VecDeque::new() }
     }
 
@@ -92,7 +124,11 @@ impl Emulated {
     }
 
     /// A row, and the time it takes, ms.
-    fn measure(&self, energy: usize, row: usize) -> (Vec<f32>, f64) {
+    fn measure(&self, energy: usize, row: usize) -> (Measured, f64) {
+        if let (true, ScanSource::Microscope(microscope)) = (self.tongue.wants_frames(), &self.source) {
+            let frames = microscope.frames(energy, row);
+            return (Measured { values: Vec::new(), frames }, microscope.line_ms());
+        }
         let nx = self.plan.grid.nx();
         let mut values = vec![f32::NAN; nx];
         let mut take = |batch: &SampleBatch| {
@@ -112,7 +148,7 @@ impl Emulated {
                 self.plan.dwell_ms[energy] * nx as f64
             }
         };
-        (values, line_ms)
+        (Measured { values, frames: Vec::new() }, line_ms)
     }
 
     fn say(&mut self, kind: MessageKind, said: Said, exposure_ms: f64) {
@@ -134,8 +170,8 @@ impl Emulated {
                 self.next = self.line_or_end(0, 0);
             }
             Next::Line { energy, row } => {
-                let (values, line_ms) = self.measure(energy, row);
-                let said = self.tongue.line(&self.plan, energy, row, &values);
+                let (measured, line_ms) = self.measure(energy, row);
+                let said = self.tongue.line(&self.plan, energy, row, &measured);
                 self.say(MessageKind::Samples { energy_index: energy as u32 }, said, line_ms);
                 self.next = self.line_or_end(energy, row + 1);
             }

@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bluesky::Bluesky;
+use super::dectris::Dectris;
+use super::desy::Desy;
 use super::pixelator::Pixelator;
 use super::pystxmcontrol::Pystxmcontrol;
 use super::stxm_stream::{self, Framing};
@@ -125,6 +127,10 @@ pub enum Adapter {
     Pixelator(Box<Pixelator>),
     /// Bluesky documents.
     Bluesky(Box<Bluesky>),
+    /// What DECTRIS detectors stream.
+    Dectris(Box<Dectris>),
+    /// The pair of sockets that is common at DESY.
+    Desy(Box<Desy>),
 }
 
 impl Adapter {
@@ -147,6 +153,23 @@ impl Adapter {
             Self::Pystxmcontrol(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
             Self::Pixelator(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
             Self::Bluesky(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
+            Self::Dectris(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
+            Self::Desy(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
+        }
+    }
+
+    /// Lets go of what was kept so that it leaves together: to be called when nothing more is there to be read.
+    pub fn flush(&mut self, events: &mut Vec<ScanEvent>) {
+        if let Self::Dectris(adapter) = self {
+            adapter.flush(events);
+        }
+    }
+
+    /// Takes what another source says that knows the scans of this one; what goes on is put behind `events`.
+    pub fn hear(&mut self, said: ScanEvent, received: DateTime<Utc>, events: &mut Vec<ScanEvent>) {
+        match self {
+            Self::Dectris(adapter) => adapter.hear(said, received.trunc_subsecs(6), events),
+            _ => events.push(said),
         }
     }
 
@@ -158,6 +181,9 @@ impl Adapter {
             Self::Pystxmcontrol(adapter) => adapter.recall(scan),
             Self::Pixelator(adapter) => adapter.recall(scan),
             Self::Bluesky(adapter) => adapter.recall(scan),
+            Self::Desy(adapter) => adapter.recall(scan),
+            // Its series begin anew.
+            Self::Dectris(_) => {}
         }
     }
 }

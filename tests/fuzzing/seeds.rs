@@ -240,11 +240,8 @@ fn lines() -> Vec<Line> {
         energy_ev: Some(515.3),
         time: DateTime::from_timestamp_micros(7),
     };
-    let frames = FrameBatch {
-        batch: SampleBatch { values: Vec::new(), ..batch(false, I0::None) },
-        dtype: DType::Uint16,
-        bytes: Bytes::from_static(&[1, 2, 3, 4, 5, 6]),
-    };
+    let blank = SampleBatch { values: Vec::new(), ..batch(false, I0::None) };
+    let frames = FrameBatch::raw(blank, DType::Uint16, &Bytes::from_static(&[1, 2, 3, 4, 5, 6]));
     let updates = [
         ScanUpdate::Started(Box::new(plan())),
         ScanUpdate::Samples(batch(true, I0::Each(vec![1.0, 2.5, 3.0e7]))),

@@ -171,7 +171,8 @@ fn stxm_stream(data: &[u8]) {
             }
             ScanUpdate::Frames(frames) => {
                 let each = frames.batch.pixels.len() * frames.dtype.size();
-                assert!(frames.bytes.len() > each && frames.bytes.len().is_multiple_of(each));
+                assert_eq!(frames.frames.len(), frames.batch.pixels.len());
+                assert!(frames.bytes() > each && frames.bytes().is_multiple_of(each));
             }
             ScanUpdate::Extended { energies_ev, dwell_ms, flux_ph_per_s } => {
                 if let Some(stack) = &mut stack {

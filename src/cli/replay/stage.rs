@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::pipeline::resume::recipe_of;
 use crate::pipeline::{backend, dose, monitor, pinned_dose, pinned_watch, recipe};
 use crate::reference::ReferenceSet;
-use crate::settings::Settings;
+use crate::settings::{Settings, SourceKind};
 use crate::simulate::{Playback, SocketKind, WireMessage};
 use crate::source::stxm_stream::encode::EncodeError;
 
@@ -112,8 +112,10 @@ impl Stage {
 /// Settings of a daemon that listens to nobody but the replay.
 fn settings(args: &ReplayArgs, model: Option<&Path>, kind: &str) -> Result<Settings, Failure> {
     let mut settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
+    // Which has to stand there, and gives way to what is configured.
+    let geometry = if kind == "desy" { "geometry = { energies_ev = [1.0] }" } else { "" };
     let source = format!(
-        "[[source]]\nkind = {kind:?}\nname = \"replay\"\nbind = \"tcp://127.0.0.1:1\"\ngrace_s = 2\n"
+        "[[source]]\nkind = {kind:?}\nname = \"replay\"\nbind = \"tcp://127.0.0.1:1\"\ngrace_s = 2\n{geometry}\n"
     );
     let mut own = Settings::from_layers(&[("replay.toml".into(), source)], []).map_err(Failure::data)?;
     // What the site says of a source of this kind is true of its recording.
@@ -123,6 +125,11 @@ fn settings(args: &ReplayArgs, model: Option<&Path>, kind: &str) -> Result<Setti
         if let Some(configured) = configured.iter().find(|configured| configured.kind == source.kind) {
             source.channel.clone_from(&configured.channel);
             source.beamline.clone_from(&configured.beamline);
+            source.geometry.clone_from(&configured.geometry);
+        } else if source.kind == SourceKind::Desy {
+            return Err(Failure::usage(
+                "a recording of this format does not say its energies: give --config with a [[source]] of its kind",
+            ));
         }
         source.endpoint = crate::settings::Endpoint::Bind("tcp://127.0.0.1:0".to_owned());
     }

@@ -46,8 +46,9 @@ fn length(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// One LZ4 block; empty where there is too much for one.
-pub(super) fn packed(bytes: &[u8]) -> Vec<u8> {
+/// One LZ4 block without a header; empty where there is too much for one.
+#[must_use]
+pub fn packed(bytes: &[u8]) -> Vec<u8> {
     let Ok(from) = i32::try_from(bytes.len()) else { return Vec::new() };
     // What the format allows a block to grow to.
     let mut packed = vec![0; bytes.len() + bytes.len() / 255 + 16];

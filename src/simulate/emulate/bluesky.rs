@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chrono::TimeDelta;
 
-use super::{Said, Tongue};
+use super::{Measured, Said, Tongue};
 use crate::scan::ScanPlan;
 use crate::source::bluesky::encode;
 
@@ -19,7 +19,8 @@ impl Tongue for Bluesky {
         vec![document("start", &encode::start(plan)), document("descriptor", &encode::descriptor(plan))]
     }
 
-    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, values: &[f32]) -> Said {
+    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, measured: &Measured) -> Said {
+        let values = &measured.values[..];
         let lines = energy * plan.grid.ny() + row + 1;
         let line_ms = plan.dwell_ms[energy] * plan.grid.nx() as f64;
         let time = plan.started + TimeDelta::microseconds((lines as f64 * line_ms * 1e3) as i64);

@@ -1,6 +1,6 @@
 //! Pixelator: the request, where the scan is, and its rows as text.
 
-use super::{Said, Tongue};
+use super::{Measured, Said, Tongue};
 use crate::scan::ScanPlan;
 use crate::source::pixelator::encode;
 
@@ -16,7 +16,8 @@ impl Tongue for Pixelator {
         ]
     }
 
-    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, values: &[f32]) -> Said {
+    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, measured: &Measured) -> Said {
+        let values = &measured.values[..];
         let line = encode::line([0, energy, 0, 0], [row, 0], [1, plan.grid.nx()], values);
         vec![encode::status("running", energy, row, plan), line]
     }

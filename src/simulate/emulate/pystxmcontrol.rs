@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{Said, Tongue};
+use super::{Measured, Said, Tongue};
 use crate::scan::ScanPlan;
 use crate::source::pickle::write::Pickled;
 use crate::source::pystxmcontrol::encode;
@@ -25,7 +25,8 @@ impl Tongue for Pystxmcontrol {
         vec![vec![Bytes::from(encode::idle())]; IDLE_MESSAGES]
     }
 
-    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, values: &[f32]) -> Said {
+    fn line(&mut self, plan: &ScanPlan, energy: usize, row: usize, measured: &Measured) -> Said {
+        let values = &measured.values[..];
         let Some(definition) = &self.definition else { return Vec::new() };
         if self.energy.replace(energy) != Some(energy) {
             self.image = vec![0.0; plan.grid.pixels()];

@@ -69,7 +69,7 @@ impl Microscope {
     #[must_use]
     pub fn frame_batch(&self, energy: usize, row: usize) -> FrameBatch {
         let bytes: Vec<u8> = self.frames(energy, row).iter().flat_map(|value| value.to_le_bytes()).collect();
-        FrameBatch { batch: self.blank(energy, row).0, dtype: DType::Uint16, bytes: bytes.into() }
+        FrameBatch::raw(self.blank(energy, row).0, DType::Uint16, &bytes.into())
     }
 
     /// Photons that a pixel gets on average, with what goes wrong with the beam.

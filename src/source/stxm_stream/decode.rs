@@ -131,6 +131,7 @@ fn plan(
         dead_time_s: header.detector.dead_time_s,
         counts_per_photon: per_energy(header.detector.counts_per_photon.as_ref()),
         efficiency: header.detector.efficiency,
+        left_out: Vec::new(),
     };
     let beamline = beamline.map(str::to_owned).or(header.beamline).unwrap_or_else(|| "unknown".to_owned());
     let plan = ScanPlan {
@@ -233,7 +234,7 @@ fn values(dtype: DType, part: &Bytes, mut batch: SampleBatch) -> Result<ScanUpda
         return Err(Refusal::Size { part: "value", found: part.len(), wanted: one_each });
     }
     if part.len() as u64 > one_each {
-        return Ok(ScanUpdate::Frames(FrameBatch { batch, dtype, bytes: part.clone() }));
+        return Ok(ScanUpdate::Frames(FrameBatch::raw(batch, dtype, part)));
     }
     batch.values = numbers(dtype, part);
     match batch.values.iter().position(|value| value.is_infinite()) {

@@ -81,7 +81,9 @@ fn reads_pixel_lists_and_i0_lists_in_their_order() {
 #[test]
 fn several_values_a_pixel_are_frames() {
     let event = send(&samples(), &[&[0; 24]]).unwrap();
-    assert!(matches!(event.update, ScanUpdate::Frames(frames) if frames.bytes.len() == 24));
+    assert!(
+        matches!(event.update, ScanUpdate::Frames(frames) if frames.frames.len() == 2 && frames.bytes() == 24)
+    );
 }
 
 #[test]
