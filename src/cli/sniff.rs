@@ -222,7 +222,7 @@ impl Session {
                     self.pushes = Some(detail.clone());
                 }
                 if self.trouble.as_ref() != Some(&detail) && !wrong_socket {
-                    self.tell(format_args!("no connection yet: {detail}"));
+                    self.tell(format_args!("cannot connect, trying again: {detail}"));
                 }
                 self.trouble = Some(detail);
             }
@@ -257,7 +257,7 @@ impl Session {
         let finding = self.sniffer.finding();
         if args.json {
             print(serde_json::to_string_pretty(&finding).map_err(Failure::bug)?);
-        } else {
+        } else if finding.messages > 0 {
             for line in report::lines(&finding, &args.address, args.bind, args.pull) {
                 print(line);
             }

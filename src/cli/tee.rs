@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::run::{runtime, stop_on_signal};
 use super::{Failure, print, say};
 use crate::source::frames::{Attach, Endpoint, FrameError, SocketKind, SourceNotice, ZmqFrameSource};
+use crate::tee::backlog::Counts;
 use crate::tee::outlet::{Outlet, Side};
 use crate::tee::{Received, Tee};
 use crate::telemetry::{self, LogFormat, LogLevel, LogPriority};
@@ -54,7 +55,7 @@ pub struct TeeArgs {
 /// [`Failure`]: an address that is none, or is taken; 69 where not all could be delivered at the end.
 pub(super) fn run(args: &TeeArgs, log_format: Option<LogFormat>) -> Result<(), Failure> {
     let [report, linger] = [("--report", args.report), ("--linger", args.linger)].map(|(name, seconds)| {
-        let good = seconds >= 0.0 && seconds <= 86_400.0;
+        let good = (0.0..=86_400.0).contains(&seconds);
         good.then(|| Duration::from_secs_f64(seconds))
             .ok_or_else(|| Failure::usage(format_args!("{name} {seconds} must be 0 to 86400")))
     });
@@ -105,9 +106,10 @@ async fn serve(args: &TeeArgs, report: Duration, linger: Duration) -> Result<(),
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let tee = Tee::new(outlets);
-    let mut clock = Clock { last: Instant::now(), told: Received::default() };
+    let mut clock = Clock { last: Instant::now(), told: Received::default(), counts: Vec::new() };
+    let mut trouble = None;
     let mut tick = tokio::time::interval(report.max(Duration::from_millis(100)));
-    let running = tee.run(source, &stop, |notice| news(&notice));
+    let running = tee.run(source, &stop, |notice| news(&notice, &mut trouble));
     tokio::pin!(running);
     loop {
         tokio::select! {
@@ -149,13 +151,14 @@ async fn serve(args: &TeeArgs, report: Duration, linger: Duration) -> Result<(),
 struct Clock {
     last: Instant,
     told: Received,
+    counts: Vec<Counts>,
 }
 
 impl Clock {
     fn tell(&mut self, tee: &Tee) {
         let (received, passed) = (tee.received(), self.last.elapsed());
-        let waiting = tee.counts().any(|(_, _, counts)| counts.waiting > 0);
-        if received == self.told && !waiting {
+        let counts: Vec<_> = tee.counts().map(|(.., counts)| counts).collect();
+        if received == self.told && counts == self.counts {
             return;
         }
         let mb_per_s = (received.bytes - self.told.bytes) as f64 / 1e6 / passed.as_secs_f64();
@@ -175,18 +178,26 @@ impl Clock {
                 "an output"
             );
         }
-        (self.last, self.told) = (Instant::now(), received);
+        (self.last, self.told, self.counts) = (Instant::now(), received, counts);
     }
 }
 
-fn news(notice: &SourceNotice) {
+/// Tells what the source says; the same trouble once.
+fn news(notice: &SourceNotice, trouble: &mut Option<String>) {
     match notice {
-        SourceNotice::Connected { address, .. } => tracing::info!(address, "the sender is connected"),
+        SourceNotice::Connected { address, .. } => {
+            *trouble = None;
+            tracing::info!(address, "the sender is connected");
+        }
         SourceNotice::Disconnected { peers } => tracing::warn!(peers, "a sender is gone"),
         SourceNotice::Oversize { bytes } => {
             tracing::error!(bytes, "a message above --message-bytes was passed over: nobody gets it");
         }
-        SourceNotice::PeerError { detail, .. } => tracing::warn!("trouble with the sender: {detail}"),
+        SourceNotice::PeerError { detail, .. } if trouble.as_ref() != Some(detail) => {
+            tracing::warn!("trouble with the sender: {detail}");
+            *trouble = Some(detail.clone());
+        }
+        SourceNotice::PeerError { .. } => {}
         SourceNotice::Idle { .. } | SourceNotice::Message(_) => {}
     }
 }

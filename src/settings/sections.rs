@@ -57,21 +57,6 @@ pub enum SourceKind {
     Desy,
 }
 
-impl SourceKind {
-    /// Its name in settings and recordings.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StxmStream => "stxm-stream",
-            Self::Pystxmcontrol => "pystxmcontrol",
-            Self::Pixelator => "pixelator",
-            Self::Bluesky => "bluesky",
-            Self::Dectris => "dectris",
-            Self::Desy => "desy",
-        }
-    }
-}
-
 /// Kinds of receiving socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

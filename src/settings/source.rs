@@ -20,6 +20,21 @@ type Result<T> = std::result::Result<T, SettingsError>;
 /// Kinds of source.
 const KINDS: &str = "\"stxm-stream\", \"pystxmcontrol\", \"pixelator\", \"bluesky\", \"dectris\" or \"desy\"";
 
+impl SourceKind {
+    /// Its name in settings and recordings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StxmStream => "stxm-stream",
+            Self::Pystxmcontrol => "pystxmcontrol",
+            Self::Pixelator => "pixelator",
+            Self::Bluesky => "bluesky",
+            Self::Dectris => "dectris",
+            Self::Desy => "desy",
+        }
+    }
+}
+
 /// Checks all sources, and says what is in effect for each.
 pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<Effective>)> {
     let Some(Found { value, origin }) = found else { return Ok(Default::default()) };

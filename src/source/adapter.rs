@@ -182,7 +182,7 @@ impl Adapter {
             Self::Pixelator(adapter) => adapter.recall(scan),
             Self::Bluesky(adapter) => adapter.recall(scan),
             Self::Desy(adapter) => adapter.recall(scan),
-            // Its series begin anew.
+            // What it would need is not remembered.
             Self::Dectris(_) => {}
         }
     }

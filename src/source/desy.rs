@@ -9,7 +9,8 @@
 //! another scan. The same text twice, without a frame between, is the same image. A scan is complete with the last frame of its last energy.
 //!
 //! Assumptions: rows along x, one behind the other, unless the geometry says otherwise (`meander`, `fast_axis`); start and stop are centres of pixels. Frames
-//! may overtake their metadata, on another socket, by [`RACE_S`]: what comes while no image is open is held for so long, bounded in bytes.
+//! may overtake their metadata, on another socket, by [`RACE_S`]: what comes while no image is open is held for so long, bounded in bytes. Metadata may overtake frames, too, which no order
+//! of arrival tells from a loss; where as many come too many for the next image as lacked before, they are left out, so that the image after it lies right.
 //!
 //! Bad input: a frame that is of another size or type than its image still was a frame: it takes its turn, unmeasured. What is
 //! neither metadata nor a frame takes no turn. Frames of an image whose metadata were not heard are refused. After a restart nobody knows how many frames were missed: the scan waits for its next image.
@@ -73,6 +74,8 @@ struct OpenScan {
     came: Option<u64>,
     /// Whether frames are missing from an image before.
     is_short: bool,
+    /// How many were missing from the image before this one: they may still come, behind the metadata that overtook them.
+    owed: u64,
 }
 
 /// What is needed to go on with a scan after a restart.
@@ -126,6 +129,7 @@ impl Desy {
             energy: scan.reached.unwrap_or(0),
             came: None,
             is_short: true,
+            owed: 0,
         });
         // The rest of the image that was interrupted has no place.
         self.astray = true;
@@ -218,7 +222,7 @@ impl Desy {
             ..plan
         };
         let layout = Layout { shape: [ny, nx], order: told.order() };
-        Ok(OpenScan { plan, layout, metadata, energy: 0, came: Some(0), is_short: false })
+        Ok(OpenScan { plan, layout, metadata, energy: 0, came: Some(0), is_short: false, owed: 0 })
     }
 
     fn frame(
@@ -242,6 +246,12 @@ impl Desy {
                 self.scan = None;
             }
             return taken.map(|()| Read::Taken);
+        }
+        if let Some(scan) = &mut self.scan
+            && scan.take_surplus(frame.frames as u64, events)
+        {
+            let cause = "a frame more than its image has, behind an image that lacked some";
+            return Err(AdapterRefusal::new("surplus", cause));
         }
         let stray = || AdapterRefusal::new("no_start", "frames of an image whose metadata were not heard");
         if self.astray {
@@ -282,6 +292,21 @@ impl OpenScan {
         self.energy + 1 >= self.plan.energies_ev.len() && self.came == Some(self.layout.pixels())
     }
 
+    /// Takes frames that are too many for a whole image where the image before lacked some: its metadata overtook them, and held for the next image
+    /// they would move that one, too.
+    fn take_surplus(&mut self, frames: u64, events: &mut Vec<ScanEvent>) -> bool {
+        if self.owed == 0 {
+            return false;
+        }
+        self.owed = self.owed.saturating_sub(frames);
+        let text = format!(
+            "energy {} has more frames than pixels and the one before it fewer: its metadata overtook frames, and it is moved",
+            self.energy
+        );
+        events.push(remark(&self.plan.scan_id, text, true));
+        true
+    }
+
     /// Says what is missing of the image that is over.
     fn finish_image(&mut self, events: &mut Vec<ScanEvent>) {
         let pixels = self.layout.pixels();
@@ -298,6 +323,7 @@ impl OpenScan {
     }
 
     fn next_image(&mut self, metadata: Metadata, events: &mut Vec<ScanEvent>) {
+        self.owed = self.came.map_or(0, |came| self.layout.pixels() - came);
         self.energy += 1;
         self.came = Some(0);
         let planned_ms = self.plan.dwell_ms.get(self.energy).copied();

@@ -333,7 +333,8 @@ fn a_second_receiver_of_one_output_is_refused_and_the_next_one_goes_on() {
     }
     Raw::shaken(&outputs[0], "PULL").wait_end();
     drop(first);
-    let gone = |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with("a receiver is gone"));
+    let gone =
+        |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with("a receiver is gone"));
     waits(&tee, "gone", gone);
     feed.send(&numbered(1));
     let mut next = Pull::connect(&outputs[0]);

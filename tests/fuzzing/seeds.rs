@@ -7,9 +7,11 @@ use bytes::Bytes;
 use chrono::DateTime;
 use phasewatch::journal::{EVENTS, FORMAT, LEDGER, Line, Pinned, ScanWriter, What};
 use phasewatch::scan::{
-    Axis, BadPixels, Channel, DType, FrameBatch, Grid, I0, Outcome, Pixels, SampleBatch, ScanPlan, ScanUpdate,
+    Axis, BadPixels, Channel, DType, Detector, DetectorKind, FrameBatch, Grid, I0, Outcome, Pixels,
+    SampleBatch, ScanPlan, ScanUpdate,
 };
 use phasewatch::source::bluesky::encode as bluesky;
+use phasewatch::source::desy::encode as desy;
 use phasewatch::source::pixelator::encode as pixelator;
 use phasewatch::source::pystxmcontrol::encode as pystxmcontrol;
 use phasewatch::source::raw_log::{RawLog, Recorded};
@@ -144,6 +146,13 @@ fn formats(to: &Path, project: &Path) -> Outcomes {
         document("stop", &bluesky::stop(&plan, "success")),
     ];
     whole("bluesky", documents.into_iter().map(|document| vec![document]).collect())?;
+    let detector = Detector { kind: DetectorKind::Area, frame_shape: Some([1, 2]), ..Detector::default() };
+    let of_area = ScanPlan { detector, ..plan.clone() };
+    let image = |energy: usize| {
+        let frames = (0..6).map(|pixel| desy::frame([1, 2], &[pixel; 2]));
+        std::iter::once(desy::metadata(&of_area, energy)).chain(frames).collect::<Vec<_>>()
+    };
+    whole("desy", [image(0), image(1)].concat().iter().map(bytes).collect())?;
     for entry in std::fs::read_dir(project.join("tests/fixtures/pickle"))? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

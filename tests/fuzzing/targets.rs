@@ -17,9 +17,11 @@ use phasewatch::scan::{ScanPlan, ScanUpdate};
 use phasewatch::settings::Settings;
 use phasewatch::source::adapter::{Adapter, Naming};
 use phasewatch::source::bluesky::Bluesky;
+use phasewatch::source::desy::Desy;
 use phasewatch::source::pixelator::Pixelator;
 use phasewatch::source::pystxmcontrol::Pystxmcontrol;
 use phasewatch::source::raw_log::read_raw;
+use phasewatch::source::sniff::Sniffer;
 use phasewatch::source::stxm_stream::{Framing, ResendAnswer, ResendRequest, decode, encode};
 use phasewatch::stack::Stack;
 use phasewatch::zmtp;
@@ -101,12 +103,19 @@ fn formats(data: &[u8]) {
     let mut messages = split_at(data, MESSAGE).into_iter();
     let mut adapter = match messages.next() {
         Some(b"pixelator") => Adapter::Pixelator(Box::new(Pixelator::new(Naming::default()))),
+        Some(b"desy") => {
+            let geometry = serde_json::json!({ "energies_ev": [510.0, 512.0] });
+            Adapter::Desy(Box::new(Desy::new(Naming::default(), geometry, 1 << 20)))
+        }
         Some(b"bluesky") => Adapter::Bluesky(Box::new(Bluesky::new(Naming::default()))),
         _ => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(Naming::default()))),
     };
     let mut plans: BTreeMap<String, ScanPlan> = BTreeMap::new();
+    // Who does not know the format sees the same.
+    let mut sniffer = Sniffer::new();
     for message in messages {
         let parts: Vec<Bytes> = split(message).into_iter().map(Bytes::copy_from_slice).collect();
+        sniffer.push(&parts, Default::default());
         let mut events = Vec::new();
         if let Err(refusal) = adapter.push(&parts, Default::default(), &mut events) {
             told(&refusal);
@@ -124,6 +133,12 @@ fn formats(data: &[u8]) {
                     assert_eq!(batch.values.len(), batch.pixels.len());
                     assert!(batch.values.iter().all(|value| !value.is_infinite()));
                 }
+                ScanUpdate::Frames(frames) => {
+                    let plan = &plans[&event.scan_id];
+                    assert!((frames.batch.energy_index as usize) < plan.energies_ev.len());
+                    assert!(frames.batch.pixels.last().unwrap() < plan.grid.pixels() as u64);
+                    assert_eq!(frames.frames.len(), frames.batch.pixels.len());
+                }
                 ScanUpdate::Remarked(_) | ScanUpdate::Ended(_) | ScanUpdate::Paused | ScanUpdate::Resumed => {
                     assert!(plans.contains_key(&event.scan_id));
                 }
@@ -131,6 +146,8 @@ fn formats(data: &[u8]) {
             }
         }
     }
+    let finding = sniffer.finding();
+    assert!(finding.scans.iter().all(|scan| scan.progress.is_none_or(|share| (0.0..=1.0).contains(&share))));
 }
 
 /// Messages, each of parts: the first is `topic` or anything else, for a PUB or a PUSH; then header and payloads. What is accepted goes

@@ -126,6 +126,22 @@ fn a_lost_frame_is_told_with_the_next_image() {
 }
 
 #[test]
+fn metadata_that_overtake_frames_move_one_image_and_not_the_next() {
+    let mut all = whole();
+    // The second image's come three frames too early.
+    let early = all.remove(NY * NX + 1);
+    all.insert(NY * NX + 1 - 3, early);
+    let heard = listen(&mut new(), &all);
+    assert_eq!(heard.refused, ["surplus"; 3]);
+    assert!(heard.remarks.iter().any(|text| text.contains("overtook frames")), "{heard:?}");
+    let right = |of: u32| {
+        let mut image = heard.values.iter().filter(|((_, energy, _), _)| *energy == of);
+        image.all(|((.., pixel), value)| usize::from(*value) == 100 * of as usize + pixel)
+    };
+    assert_eq!([right(0), right(1), right(2)], [true, false, true]);
+}
+
+#[test]
 fn another_grid_is_another_scan_and_so_are_more_images_than_energies() {
     let mut all = [whole(), image(0)].concat();
     let heard = listen(&mut new(), &all);
