@@ -17,6 +17,8 @@ pub mod references;
 mod replay;
 mod run;
 pub mod simulate;
+mod sniff;
+mod tee;
 pub mod train;
 mod watch;
 
@@ -68,6 +70,10 @@ pub enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Map once more what a journal or a recording of the wire holds: the same bytes, at once or at the pace of the microscope.
     Replay(Box<replay::ReplayArgs>),
+    /// Listen to an address: which format speaks there, which scans it tells of, what is wrong with them.
+    Sniff(sniff::SniffArgs),
+    /// Stand between one PUSH and many receivers, and give each of them every message.
+    Tee(tee::TeeArgs),
     /// List, show and verify what is archived.
     Archive(archive::ArchiveArgs),
     /// Test where alerts go.
@@ -151,7 +157,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    if let Command::Run(_) | Command::Demo(_) | Command::Replay(_) = cli.command {
+    if let Command::Run(_) | Command::Demo(_) | Command::Replay(_) | Command::Tee(_) = cli.command {
         allocator::return_large_blocks();
     }
     match run(cli.command, cli.log_format) {
@@ -173,6 +179,8 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::References { command } => references::run(&command),
         Command::Replay(args) => replay::run(&args, log_format),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Sniff(args) => sniff::run(&args),
+        Command::Tee(args) => tee::run(&args, log_format),
         Command::Archive(args) => archive::run(args),
         Command::Alerts { command } => alerts::run(&command),
         Command::Watch(args) => watch::run(&args),

@@ -26,5 +26,6 @@ pub mod settings;
 pub mod simulate;
 pub mod source;
 pub mod stack;
+pub mod tee;
 pub mod telemetry;
 pub mod zmtp;

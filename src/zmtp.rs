@@ -1,4 +1,4 @@
-//! ZMTP 3, the protocol of ZeroMQ on TCP, as far as a receiver of PUSH and PUB and a sender of PUB need it.
+//! ZMTP 3, the protocol of ZeroMQ on TCP, as far as a receiver of PUSH and PUB and a sender of both need it.
 //!
 //! The zeromq crate reserves what a peer announces before anything has come, so that one frame header aborts the
 //! process, and hangs up at the first heartbeat. On ports that others can reach neither will do; hence our own.

@@ -544,3 +544,28 @@ fn frames_of_a_detector_in_python_become_a_scan() {
         peer.wait().unwrap();
     }
 }
+
+#[test]
+fn a_tee_hands_the_messages_of_libzmq_to_libzmq() {
+    let Some(python) = python() else { return };
+    let any = "tcp://127.0.0.1:0";
+    let mut tee = Command::new(PHASEWATCH)
+        .args(["tee", "--from", any, "--bind-from", "--to", any, "--to", any])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tee.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = |prefix: &str| {
+        let line = lines.find_map(|line| line.strip_prefix(prefix).map(str::to_owned)).unwrap();
+        line.split(' ').next().unwrap().to_owned()
+    };
+    let [one, other, input] = ["output ", "output ", "input "].map(&mut said);
+    std::thread::spawn(move || lines.for_each(drop));
+    run(python, "tests/python/check_tee.py", &[&input, &one, &other]);
+    let sent = Command::new("kill").arg("-TERM").arg(tee.id().to_string()).status();
+    assert!(sent.unwrap().success());
+    let output = tee.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && told.matches("delivered 500 messages").count() == 2, "{told}");
+}

@@ -113,6 +113,7 @@ async fn play(
         plan.dwell_ms.iter().map(|dwell_ms| dwell_ms * 1e-3 * plan.grid.pixels() as f64).sum();
     let speed = args.speed.unwrap_or((exposure_s / DEFAULT_DURATION_S).max(1.0));
     let settings = PublishSettings {
+        data: None,
         endpoint: Endpoint::Connect(addresses.sources[0].clone()),
         socket: SocketKind::Push,
         speed,

@@ -2,9 +2,11 @@
 //!
 //! As it is, the journal is read and its settled map written. With `--speed` the messages are sent over ZeroMQ to a daemon in this
 //! process at the pace at which they came, times X, with page, live maps and archive, as `demo` does it. A recording of the wire
-//! (`journal.record_bytes`) is played the same way, as raw as it was.
+//! (`journal.record_bytes`, `phasewatch sniff --record`) is played the same way, as raw as it was and in its own format; or, with `--bind` or `--connect`, to whoever
+//! listens there.
 
 mod stage;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,14 +25,16 @@ use crate::pipeline::replayed::Replayed;
 use crate::pipeline::{App, archiver, kept_place, look_at_settled, settle_dose};
 use crate::publish::board::ScanState;
 use crate::scan::Outcome;
-use crate::simulate::{Endpoint, PublishEvent, PublishSettings, SocketKind, publish};
+use crate::simulate::{Endpoint, PublishEvent, PublishSettings, publish};
 use crate::telemetry::{self, LogFormat, LogLevel, LogPriority};
 use stage::Stage;
+use wire::Wire;
 
 /// Arguments of `phasewatch replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Folder of a journal (<daemon.state_dir>/journal/<scan>), or a recording of the wire (<daemon.state_dir>/raw/<source>.arrows).
+    /// Folder of a journal (<daemon.state_dir>/journal/<scan>), or a recording of the wire
+    /// (<daemon.state_dir>/raw/<source>.arrows, or of `phasewatch sniff --record`).
     journal: PathBuf,
     /// Folder that gets the result, as the folder of one archived scan; with --speed the root of an archive.
     #[arg(long, value_name = "DIR", default_value = "phasewatch-replay")]
@@ -48,6 +52,13 @@ pub struct ReplayArgs {
     /// Configuration file whose settings are taken instead of those that the scan began with.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Send a recording of the wire to whoever listens at this address, as its sender did, instead of to a daemon of its own: bind the
+    /// address.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["keep_serving", "model", "references"])]
+    bind: Option<String>,
+    /// As --bind, but connect to the address.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["bind", "keep_serving", "model", "references"])]
+    connect: Option<String>,
     /// Keep page and API open at the end, until interrupted; with --speed.
     #[arg(long, requires = "speed")]
     keep_serving: bool,
@@ -63,6 +74,9 @@ pub(super) fn run(args: &ReplayArgs, log_format: Option<LogFormat>) -> Result<()
     }
     telemetry::init(LogLevel::Warn, log_format.unwrap_or(LogFormat::Text), LogPriority::Auto)
         .map_err(Failure::bug)?;
+    if args.bind.is_some() || args.connect.is_some() {
+        return send(args);
+    }
     if args.journal.is_file() && args.speed.is_none() {
         return Err(Failure::usage(
             "a recording of the wire is played to a daemon: give --speed, 0 for as fast as possible",
@@ -125,6 +139,41 @@ fn settled(args: &ReplayArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Sends a recording to whoever listens.
+fn send(args: &ReplayArgs) -> Result<(), Failure> {
+    if !args.journal.is_file() {
+        return Err(Failure::usage(
+            "only a recording of the wire is sent as it was: --bind and --connect are for those",
+        ));
+    }
+    let wire = Wire::open(&args.journal).map_err(Failure::data)?;
+    let (endpoint, socket) = match (&args.bind, &args.connect) {
+        (Some(address), _) => (Endpoint::Bind(address.clone()), wire.as_it_was()),
+        (None, address) => (Endpoint::Connect(address.clone().unwrap_or_default()), wire.as_it_was()),
+    };
+    say(format_args!("replaying {} ({})", args.journal.display(), wire.kind()));
+    let settings = PublishSettings {
+        data: None,
+        endpoint,
+        socket,
+        speed: args.speed.unwrap_or(1.0),
+        wait_for_peer: true,
+        linger: Duration::from_secs(2),
+    };
+    let sent = runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_on_signal(stop.clone()));
+        let tell = |event| match event {
+            PublishEvent::Bound(address) => say(format_args!("bound to {address}")),
+            PublishEvent::Waiting => say("waiting for a receiver"),
+            _ => {}
+        };
+        publish(settings, wire.messages(false), stop, tell).await.map_err(Failure::unavailable)
+    })?;
+    print(format_args!("sent {} messages, {} bytes", sent.messages, sent.bytes));
+    Ok(())
+}
+
 /// Plays the messages to a daemon of its own.
 fn play(args: &ReplayArgs) -> Result<(), Failure> {
     let metrics = telemetry::install().map_err(Failure::bug)?;
@@ -143,8 +192,9 @@ fn play(args: &ReplayArgs) -> Result<(), Failure> {
         tokio::spawn(stop_on_signal(stop.clone()));
         let running = tokio::spawn(app.run(stop.clone()));
         let settings = PublishSettings {
+            data: None,
             endpoint: Endpoint::Connect(addresses.sources[0].clone()),
-            socket: SocketKind::Push,
+            socket: stage.socket,
             speed: args.speed.unwrap_or(0.0),
             wait_for_peer: true,
             linger: Duration::from_secs(2),

@@ -42,6 +42,9 @@ pub struct SimulateArgs {
     /// Bind to this address, such as tcp://127.0.0.1:5555; port 0 takes any free one.
     #[arg(long, value_name = "ADDR")]
     bind: Option<String>,
+    /// Bind this address, too, for the frames of --as desy.
+    #[arg(long, value_name = "ADDR", requires = "bind")]
+    bind_data: Option<String>,
     /// Connect to this address.
     #[arg(long, value_name = "ADDR")]
     connect: Option<String>,
@@ -172,6 +175,9 @@ enum FormatArg {
     Dectris,
     /// A DECTRIS detector, first version of its stream: JSON and bytes on tcp://…:9999, PUSH.
     DectrisV1,
+    /// The pair of sockets that is common at DESY: what an image is on tcp://…:50001, frames on tcp://…:50002 (--bind-data; without it
+    /// both on one).
+    Desy,
 }
 
 /// What a series of a detector holds.
@@ -202,6 +208,7 @@ impl SimulateArgs {
             FormatArg::Bluesky => Format::Bluesky,
             FormatArg::Dectris => detector(false),
             FormatArg::DectrisV1 => detector(true),
+            FormatArg::Desy => Format::Desy,
         })
     }
 }
@@ -461,7 +468,9 @@ fn publish_settings(args: &SimulateArgs) -> PublishSettings {
     };
     PublishSettings {
         endpoint,
+        data: args.bind_data.clone().map(Endpoint::Bind),
         socket: match (args.format(), args.publish) {
+            (Some(Format::Desy), _) => SocketKind::PubAsIs,
             (Some(format), _) if format.has_frames() => SocketKind::Push,
             (Some(_), _) => SocketKind::PubAsIs,
             (None, true) => SocketKind::Pub,

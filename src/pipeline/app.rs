@@ -37,7 +37,7 @@ use super::shelf::{Checked, ModelHand, Reader, Shelf};
 use super::sync::syncer;
 use super::uploads::UploadHand;
 use super::wiring::{
-    alerting, endpoint, http_state, lines, open_journal, raw_logs, resend_office, scans, source_parts,
+    alerting, endpoints, http_state, lines, open_journal, raw_logs, resend_office, scans, source_parts,
     warn_of_journals,
 };
 use super::workboard::Workboard;
@@ -81,7 +81,8 @@ pub struct RunReport {
 pub struct App {
     settings: Settings,
     addresses: Addresses,
-    sources: Vec<(ZmqFrameSource, Arc<SourceStatus>)>,
+    /// The sockets of each.
+    sources: Vec<Vec<(ZmqFrameSource, Arc<SourceStatus>)>>,
     publisher: Publisher,
     handle: PublisherHandle,
     listener: TcpListener,
@@ -132,12 +133,18 @@ impl App {
         let mut sources = Vec::new();
         let mut source_addresses = Vec::new();
         for source in &settings.sources {
-            let opened = ZmqFrameSource::open(endpoint(source, settings.limits.message_bytes)).await;
-            let (opened, address) =
-                opened.map_err(|error| AppError::Source { name: source.name.clone(), error })?;
-            tracing::info!(source = source.name, address, "listening to the beamline");
-            source_addresses.push(address);
-            sources.push((opened, Arc::new(SourceStatus::new(source.name.clone()))));
+            let mut sockets = Vec::new();
+            for (name, endpoint) in endpoints(source, settings.limits.message_bytes) {
+                let opened = ZmqFrameSource::open(endpoint).await;
+                let (opened, address) =
+                    opened.map_err(|error| AppError::Source { name: name.clone(), error })?;
+                tracing::info!(source = name, address, "listening to the beamline");
+                if sockets.is_empty() {
+                    source_addresses.push(address);
+                }
+                sockets.push((opened, Arc::new(SourceStatus::new(name))));
+            }
+            sources.push(sockets);
         }
         let bounds = PublisherSettings { queue_bytes: settings.publish.queue_bytes, ..Default::default() };
         let (publisher, handle) = Publisher::bind(&settings.publish.bind, bounds).await?;
@@ -271,6 +278,7 @@ impl App {
             .sources
             .into_iter()
             .enumerate()
+            .flat_map(|(index, sockets)| sockets.into_iter().map(move |socket| (index, socket)))
             .map(|(index, (source, status))| {
                 tokio::spawn(run_source(index, source, queue.clone(), stop.clone(), status))
             })

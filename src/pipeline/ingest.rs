@@ -7,6 +7,8 @@
 //! It never waits for anything else but the queue. What is refused is counted under its reason and logged at most once
 //! a second per source and reason, with the number of the message; the stream goes on.
 
+mod recall;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +18,10 @@ use super::keeper::{COMMIT_BYTES, Keeper};
 use super::queue::{Popped, QueueReceiver};
 use super::resend::Office;
 use super::resume::Resumer;
-use super::scans::{Accepted, EventRefusal, Phase, ScanNotice, Scans, lock};
+use super::scans::{Accepted, EventRefusal, ScanNotice, Scans, lock};
 use super::workboard::Workboard;
-use crate::journal::{self, Place};
-use crate::scan::{ScanEvent, ScanPlan, ScanUpdate};
-use crate::source::adapter::{Adapter, Read, Recalled};
+use crate::scan::{ScanEvent, ScanUpdate};
+use crate::source::adapter::{Adapter, Read};
 use crate::source::frames::RawMessage;
 use crate::source::raw_log::RawLog;
 use crate::telemetry::names;
@@ -171,31 +172,6 @@ impl Ingest {
         }
         self.recall(&resumed.scans);
         self.tell(now);
-    }
-
-    /// Tells adapters of the scans that they were at, in the order in which these began.
-    fn recall(&mut self, scan_ids: &[String]) {
-        let Some(journal) = &self.journal else { return };
-        for scan_id in scan_ids {
-            let Some(scan) = self.scans.get(scan_id).filter(|scan| scan.is_open()) else { continue };
-            let Some(stack) = scan.stack() else { continue };
-            let folder = journal.keeper.store().folder(Place::Scans, scan_id);
-            let last = journal::last_line(&folder).ok().flatten();
-            let (plan, remarks) = scan.told();
-            let recalled = Recalled {
-                plan,
-                heard_last: last.map_or(plan.started, |line| line.received),
-                reached: lock(stack).planes().iter().rposition(|plane| plane.measured() > 0),
-                doubt: remarks.iter().find(|remark| remark.untrusted).map(|remark| remark.text.as_str()),
-                ended: matches!(scan.phase(), Phase::Ending(_)),
-            };
-            let source = scan.source();
-            let of_teller = self.lines[source].adapter.recall(&recalled);
-            if let Some(teller) = self.lines.iter_mut().find(|line| line.tells == Some(source)) {
-                let plan = ScanPlan { recall: of_teller, ..plan.clone() };
-                teller.adapter.recall(&Recalled { plan: &plan, ..recalled });
-            }
-        }
     }
 
     /// Receives until the queue closes, then ends every open scan.

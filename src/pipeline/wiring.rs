@@ -28,11 +28,12 @@ use crate::settings::{Endpoint as Attachment, Settings, SocketKind as Socket, So
 use crate::source::adapter::{Adapter, Naming};
 use crate::source::bluesky::Bluesky;
 use crate::source::dectris::{Dectris, Knowledge};
+use crate::source::desy::Desy;
 use crate::source::frames::{Attach, Endpoint, SocketKind, SourceStatus, ZmqFrameSource};
 use crate::source::join::Join;
 use crate::source::pixelator::Pixelator;
 use crate::source::pystxmcontrol::Pystxmcontrol;
-use crate::source::raw_log::RawLog;
+use crate::source::raw_log::{RawLog, Recorded};
 use crate::source::stxm_stream::Framing;
 use crate::source::told::Told;
 use crate::telemetry::Health;
@@ -93,7 +94,7 @@ pub(super) fn alerting(
 /// What the screen says of the sources.
 pub(super) fn source_parts(
     settings: &Settings,
-    sources: &[(ZmqFrameSource, Arc<SourceStatus>)],
+    sources: &[Vec<(ZmqFrameSource, Arc<SourceStatus>)>],
     addresses: &[String],
 ) -> Vec<(String, &'static str, String, Arc<SourceStatus>)> {
     let socket = |source: &SourceSettings| match (source.kind, source.socket) {
@@ -103,10 +104,13 @@ pub(super) fn source_parts(
         (SourceKind::Pixelator, _) => "pixelator, SUB",
         (SourceKind::Bluesky, _) => "bluesky, SUB",
         (SourceKind::Dectris, _) => "dectris, PULL",
+        (SourceKind::Desy, _) => "desy, SUB",
     };
     let all = settings.sources.iter().zip(sources).zip(addresses);
-    all.map(|((source, (_, status)), address)| {
-        (source.name.clone(), socket(source), address.clone(), Arc::clone(status))
+    // Of a pair of sockets the first one's state is shown.
+    all.filter_map(|((source, sockets), address)| {
+        let (_, status) = sockets.first()?;
+        Some((source.name.clone(), socket(source), address.clone(), Arc::clone(status)))
     })
     .collect()
 }
@@ -131,16 +135,22 @@ pub(super) fn http_state(board: &Board, alerting: Alerting, parts: Parts, hand: 
     HttpState::with_screen(board.clone(), epoch, move || render.render(), alerting, screen)
 }
 
-pub(super) fn endpoint(source: &SourceSettings, message_bytes: usize) -> Endpoint {
+/// The sockets of a source, each with its name: its own, or with a role for a second one.
+pub(super) fn endpoints(source: &SourceSettings, message_bytes: usize) -> Vec<(String, Endpoint)> {
     let kind = match source.socket {
         Socket::Pull => SocketKind::Pull,
         Socket::Sub => SocketKind::Sub,
     };
-    let attach = match &source.endpoint {
-        Attachment::Connect(address) => Attach::Connect(address.clone()),
-        Attachment::Bind(address) => Attach::Bind(address.clone()),
+    let endpoint = |attachment: &Attachment| {
+        let attach = match attachment {
+            Attachment::Connect(address) => Attach::Connect(address.clone()),
+            Attachment::Bind(address) => Attach::Bind(address.clone()),
+        };
+        let topic = source.topic.clone();
+        Endpoint { topic, max_message_bytes: message_bytes, ..Endpoint::new(kind, attach) }
     };
-    Endpoint { topic: source.topic.clone(), max_message_bytes: message_bytes, ..Endpoint::new(kind, attach) }
+    let data = source.data.iter().map(|data| (format!("{}/data", source.name), endpoint(data)));
+    std::iter::once((source.name.clone(), endpoint(&source.endpoint))).chain(data).collect()
 }
 
 /// Without a journal nobody looks at those that are there.
@@ -158,9 +168,13 @@ pub(super) fn raw_logs(settings: &Settings) -> Vec<Option<RawLog>> {
     let folder = settings.daemon.state_dir.join("raw");
     let log = |source: &SourceSettings| {
         let limit = settings.journal.record_bytes as u64;
-        // Only this format has a topic of which nothing else is wanted.
-        let has_topic = source.socket == Socket::Sub && source.kind == SourceKind::StxmStream;
-        let log = RawLog::create(&folder, &source.name, has_topic, limit);
+        let socket = if source.socket == Socket::Sub { "sub" } else { "pull" };
+        let recorded = Recorded {
+            source: source.name.clone(),
+            socket: socket.to_owned(),
+            kind: Some(source.kind.as_str().to_owned()),
+        };
+        let log = RawLog::create(&folder, &recorded, limit);
         log.inspect_err(|error| tracing::error!(source = source.name, "the wire is not recorded: {error}"))
             .ok()
     };
@@ -182,6 +196,10 @@ fn adapter(source: &SourceSettings, hold_bytes: usize) -> Adapter {
         SourceKind::Pystxmcontrol => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(naming))),
         SourceKind::Pixelator => Adapter::Pixelator(Box::new(Pixelator::new(naming))),
         SourceKind::Bluesky => Adapter::Bluesky(Box::new(Bluesky::new(naming))),
+        SourceKind::Desy => {
+            let geometry = source.geometry.clone().unwrap_or_default();
+            Adapter::Desy(Box::new(Desy::new(naming, geometry, hold_bytes)))
+        }
         SourceKind::Dectris => {
             // It was checked with the settings.
             let told = source.geometry.clone().and_then(|geometry| Told::read(geometry).ok());

@@ -133,6 +133,9 @@ pub(super) const SOURCE_KEYS: [&str; 19] = [
     "geometry_from",
 ];
 
+/// Keys of one of several sockets of a source.
+pub(super) const SOCKET_KEYS: [&str; 4] = ["role", "connect", "bind", "allow_open_bind"];
+
 /// Keys of the geometry of a source: fields of `scan_start`, and how series lie in a scan.
 pub(super) const GEOMETRY_KEYS: [&str; 15] = [
     "shape",

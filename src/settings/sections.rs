@@ -53,6 +53,9 @@ pub enum SourceKind {
     /// What DECTRIS detectors stream.
     #[serde(rename = "dectris")]
     Dectris,
+    /// The pair of sockets that is common at DESY.
+    #[serde(rename = "desy")]
+    Desy,
 }
 
 /// Kinds of receiving socket.
@@ -86,8 +89,10 @@ pub struct SourceSettings {
     pub kind: SourceKind,
     /// Kind of socket.
     pub socket: SocketKind,
-    /// Address.
+    /// Address; where there are two, that of the metadata.
     pub endpoint: Endpoint,
+    /// Address of the frames, where they have a socket of their own.
+    pub data: Option<Endpoint>,
     /// Prefix of the topics taken; empty: all, and always for [`SocketKind::Pull`].
     pub topic: String,
     /// Beamline that wins over the stream's.

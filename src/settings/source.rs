@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use super::endpoint::{Endpoint, is_loopback, tcp};
 use super::error::{Origin, SettingsError};
-use super::keys::{GEOMETRY_KEYS, SOURCE_DEFAULTS, SOURCE_KEYS};
+use super::keys::{GEOMETRY_KEYS, SOCKET_KEYS, SOURCE_DEFAULTS, SOURCE_KEYS};
 use super::layer::{Found, shown, unknown};
 use super::reader::{Effective, Reader, default_values};
 use super::sections::{ResendTo, SocketKind, SourceKind, SourceSettings};
@@ -17,11 +17,23 @@ use crate::source::told::Told;
 
 type Result<T> = std::result::Result<T, SettingsError>;
 
-/// Kinds that are planned but cannot be listened to yet.
-const LATER_KINDS: [&str; 1] = ["desy"];
+/// Kinds of source.
+const KINDS: &str = "\"stxm-stream\", \"pystxmcontrol\", \"pixelator\", \"bluesky\", \"dectris\" or \"desy\"";
 
-/// Those that can.
-const KINDS: &str = "\"stxm-stream\", \"pystxmcontrol\", \"pixelator\", \"bluesky\" or \"dectris\"";
+impl SourceKind {
+    /// Its name in settings and recordings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StxmStream => "stxm-stream",
+            Self::Pystxmcontrol => "pystxmcontrol",
+            Self::Pixelator => "pixelator",
+            Self::Bluesky => "bluesky",
+            Self::Dectris => "dectris",
+            Self::Desy => "desy",
+        }
+    }
+}
 
 /// Checks all sources, and says what is in effect for each.
 pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<Effective>)> {
@@ -61,7 +73,7 @@ pub(super) fn sources(found: Option<Found>) -> Result<(Vec<SourceSettings>, Vec<
 fn source(reader: &mut Reader) -> Result<SourceSettings> {
     let kind = kind(reader)?;
     let socket = socket(reader, kind)?;
-    let endpoint = endpoint(reader)?;
+    let (endpoint, data) = endpoints(reader, kind)?;
     let topic = reader.text("topic")?.unwrap_or_default();
     if socket == SocketKind::Pull && !topic.is_empty() {
         return Err(reader.refuse("topic", "only socket = \"sub\" has topics"));
@@ -75,14 +87,12 @@ fn source(reader: &mut Reader) -> Result<SourceSettings> {
         let allowed = "it must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or digit";
         return Err(reader.refuse("beamline", allowed));
     }
-    if reader.origin("sockets") != Origin::Default {
-        return Err(reader.refuse("sockets", "not supported yet: a source has one socket"));
-    }
     Ok(SourceSettings {
         name: reader.text("name")?.unwrap_or_default(),
         kind,
         socket,
         endpoint,
+        data,
         topic,
         channel,
         beamline,
@@ -137,9 +147,7 @@ fn kind(reader: &mut Reader) -> Result<SourceKind> {
         Some("pixelator") => Ok(SourceKind::Pixelator),
         Some("bluesky") => Ok(SourceKind::Bluesky),
         Some("dectris") => Ok(SourceKind::Dectris),
-        Some(later) if LATER_KINDS.contains(&later) => {
-            Err(reader.refuse("kind", format!("not supported in this version; it must be {KINDS}")))
-        }
+        Some("desy") => Ok(SourceKind::Desy),
         _ => Err(reader.refuse("kind", format!("it must be {KINDS}"))),
     }
 }
@@ -158,6 +166,36 @@ fn socket(reader: &mut Reader, kind: SourceKind) -> Result<SocketKind> {
             Err(reader.refuse("socket", "what speaks this format publishes: leave it out, or \"sub\""))
         }
         _ => Ok(SocketKind::Sub),
+    }
+}
+
+/// Where a source is: at one address, or metadata at one and frames at another.
+fn endpoints(reader: &mut Reader, kind: SourceKind) -> Result<(Endpoint, Option<Endpoint>)> {
+    const KEY: &str = "sockets";
+    const WANTED: &str = "it must be two, one with role = \"metadata\" and one with role = \"data\"";
+    if reader.origin(KEY) == Origin::Default {
+        return Ok((endpoint(reader)?, None));
+    }
+    if kind != SourceKind::Desy {
+        return Err(reader.refuse(KEY, "only kind = \"desy\" has several sockets"));
+    }
+    let one = ["connect", "bind"].into_iter().find(|key| reader.origin(key) != Origin::Default);
+    if let Some(key) = one {
+        return Err(reader.refuse(key, "with [[source.sockets]] each of them has its own"));
+    }
+    let (mut metadata, mut data) = (None, None);
+    for mut socket in reader.tables(KEY, &SOCKET_KEYS, "allow_open_bind = false\n", 2)? {
+        let place = match socket.text("role")?.as_deref() {
+            Some("metadata") => &mut metadata,
+            Some("data") => &mut data,
+            _ => return Err(socket.refuse("role", "it must be \"metadata\" or \"data\"")),
+        };
+        *place = Some(endpoint(&mut socket)?);
+        reader.extend_effective(socket.into_effective());
+    }
+    match (metadata, data) {
+        (Some(metadata), Some(data)) => Ok((metadata, Some(data))),
+        _ => Err(reader.refuse(KEY, WANTED)),
     }
 }
 
@@ -189,8 +227,16 @@ fn endpoint(reader: &mut Reader) -> Result<Endpoint> {
 /// What is scanned, where only the settings know it.
 fn geometry(reader: &mut Reader, kind: SourceKind) -> Result<Option<serde_json::Value>> {
     const KEY: &str = "geometry";
-    let Some(found) = reader.find(KEY) else { return Ok(None) };
-    if kind != SourceKind::Dectris {
+    let Some(found) = reader.find(KEY) else {
+        return match kind {
+            SourceKind::Desy => Err(reader.refuse(
+                KEY,
+                "this format does not say its energies: give [source.geometry] with energies_ev = [510.0, 512.0]",
+            )),
+            _ => Ok(None),
+        };
+    };
+    if !matches!(kind, SourceKind::Dectris | SourceKind::Desy) {
         return Err(reader.refuse(KEY, "what speaks this format says itself what is scanned"));
     }
     let Value::Table(table) = &found.value else { return Err(reader.refuse(KEY, "it must be a table")) };
@@ -202,7 +248,19 @@ fn geometry(reader: &mut Reader, kind: SourceKind) -> Result<Option<serde_json::
         return Err(unknown(&origin, "source.geometry.", key, &GEOMETRY_KEYS));
     }
     let geometry = serde_json::to_value(found.value.to_toml()).unwrap_or_default();
-    let told = Told::read(geometry.clone()).map_err(|refusal| reader.refuse(KEY, refusal.to_string()))?;
+    let mut whole = geometry.clone();
+    if kind == SourceKind::Desy {
+        if let Some(key) = ["shape", "x", "y", "series"].iter().find(|key| geometry.get(**key).is_some()) {
+            return Err(reader.refuse(KEY, format!("{key} is what the stream says")));
+        }
+        // Any grid will do.
+        let axis = serde_json::json!({ "start": 0.0, "step": 1.0 });
+        (whole["shape"], whole["x"], whole["y"]) = (serde_json::json!([1, 1]), axis.clone(), axis);
+        if whole.get("energies_ev").is_none() {
+            return Err(reader.refuse(KEY, "energies_ev is missing: this format does not say its energies"));
+        }
+    }
+    let told = Told::read(whole).map_err(|refusal| reader.refuse(KEY, refusal.to_string()))?;
     if told.is_whole() {
         // What a detector says when a series begins; any will do.
         let series = SeriesFacts { shape: [1, 1], count_time_s: Some(1e-3), ..SeriesFacts::default() };
@@ -231,7 +289,9 @@ fn joined(sources: &[SourceSettings], origin: &Origin) -> Result<()> {
             value: format!("\"{wanted}\""),
             allowed,
         };
-        let knows = |other: &&SourceSettings| other.name == wanted && other.kind != SourceKind::Dectris;
+        let knows = |other: &&SourceSettings| {
+            other.name == wanted && !matches!(other.kind, SourceKind::Dectris | SourceKind::Desy)
+        };
         if !sources.iter().any(|other| knows(&other)) {
             return Err(wrong(format!(
                 "\"{}\" wants to know scans from it: it must be the name of another [[source]], which knows what is scanned",

@@ -152,6 +152,12 @@ fn an_unknown_key_names_the_nearest() {
 #[test]
 fn a_wrong_value_names_key_place_and_what_is_allowed() {
     let with = |line: &str| format!("{SOURCE}{line}\n");
+    let pair = |line: &str| format!("[[source]]\nkind = \"desy\"\nconnect = \"tcp://a:50001\"\n{line}\n");
+    let sockets = |lines: &str| {
+        format!(
+            "[[source]]\nkind = \"desy\"\ngeometry = {{ energies_ev = [510.0] }}\n[[source.sockets]]\n{lines}\n"
+        )
+    };
     let detector =
         |line: &str| format!("[[source]]\nkind = \"dectris\"\nconnect = \"tcp://a:31001\"\n{line}\n");
     for (text, wanted) in [
@@ -196,7 +202,16 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
         ("source = 3\n".to_owned(), "[[source]]"),
         ("a = = 1\n".to_owned(), "/site/pw.toml line 1"),
         ("[[source]]\nconnect = \"tcp://a:1\"\n".to_owned(), "source[0].kind = nothing"),
-        ("[[source]]\nkind = \"desy\"\n".to_owned(), "not supported in this version"),
+        ("[[source]]\nkind = \"scan\"\n".to_owned(), "\"dectris\" or \"desy\""),
+        (pair(""), "does not say its energies"),
+        (pair("geometry = { dwell_ms = 2.0 }"), "energies_ev is missing"),
+        (pair("geometry = { energies_ev = [510.0], shape = [2, 3] }"), "shape is what the stream says"),
+        (pair("geometry = { energies_ev = [-510.0] }"), "energies_ev"),
+        (pair("[[source.sockets]]\nrole = \"data\"\nconnect = \"tcp://a:1\""), "each of them has its own"),
+        (sockets("role = \"data\"\nconnect = \"tcp://a:1\""), "it must be two"),
+        (sockets("role = \"frames\"\nconnect = \"tcp://a:1\""), "source[0].sockets[0].role"),
+        (sockets("role = \"data\"\nbind = \"tcp://0.0.0.0:1\""), "there is no authentication"),
+        (sockets("role = \"data\"\nport = 1"), "port"),
         (detector("socket = \"sub\""), "pushes"),
         (detector("geometry_from = \"nobody\""), "the name of another [[source]]"),
         (detector("geometry = { shap = [2, 3] }"), "shape"),
@@ -215,7 +230,7 @@ fn a_wrong_value_names_key_place_and_what_is_allowed() {
         (with("resend_hosts = [\"tcp://10.0.0.1:5560\"]"), "hosts without port"),
         (with("resend_hosts = [\"*\"]"), "a list of hosts"),
         (with("resend_after_s = 0"), "source[0].resend_after_s = 0"),
-        (with("[[source.sockets]]\nrole = \"x\""), "not supported yet"),
+        (with("[[source.sockets]]\nrole = \"x\""), "only kind = \"desy\""),
         (with("name = \"a\"") + &with("name = \"a\""), "names must differ"),
         (
             "[[source]]\nkind = \"stxm-stream\"\nbind = \"tcp://0.0.0.0:1\"\n".to_owned(),
@@ -423,4 +438,16 @@ fn what_is_wrong_about_alerts_is_named_with_its_line_and_no_secret() {
         let message = refused(&text);
         assert!(message.contains(wanted) && !message.contains("s3cr3t"), "{text:?} gave {message:?}");
     }
+}
+
+#[test]
+fn a_pair_of_sockets_is_one_source() {
+    let text = "[[source]]\nkind = \"desy\"\ngeometry = { energies_ev = [510.0, 512.0] }\n\
+                [[source.sockets]]\nrole = \"data\"\nconnect = \"tcp://a:50002\"\n\
+                [[source.sockets]]\nrole = \"metadata\"\nbind = \"tcp://127.0.0.1:50001\"\n";
+    let settings = Settings::from_layers(&[("/site/pw.toml".into(), text.to_owned())], []).unwrap();
+    let [source] = &settings.sources[..] else { panic!("{:?}", settings.sources) };
+    assert_eq!(source.endpoint, Endpoint::Bind("tcp://127.0.0.1:50001".to_owned()));
+    assert_eq!(source.data, Some(Endpoint::Connect("tcp://a:50002".to_owned())));
+    assert_eq!((source.name.as_str(), source.socket), ("127.0.0.1:50001", SocketKind::Sub));
 }

@@ -5,6 +5,7 @@
 
 mod bluesky;
 mod dectris;
+mod desy;
 mod pixelator;
 mod pystxmcontrol;
 
@@ -19,6 +20,7 @@ use crate::source::stxm_stream::encode::EncodeError;
 use bluesky::Bluesky;
 use dectris::Dectris;
 pub use dectris::Detector;
+use desy::Desy;
 use pixelator::Pixelator;
 use pystxmcontrol::Pystxmcontrol;
 
@@ -33,13 +35,15 @@ pub enum Format {
     Bluesky,
     /// A DECTRIS detector: frames.
     Dectris(Detector),
+    /// The pair of sockets that is common at DESY: frames.
+    Desy,
 }
 
 impl Format {
     /// Whether frames of an area detector are sent.
     #[must_use]
     pub fn has_frames(self) -> bool {
-        matches!(self, Self::Dectris(_))
+        matches!(self, Self::Dectris(_) | Self::Desy)
     }
 }
 
@@ -101,6 +105,7 @@ impl Emulated {
             Format::Pixelator => Box::new(Pixelator),
             Format::Bluesky => Box::new(Bluesky),
             Format::Dectris(detector) => Box::new(Dectris::new(detector)),
+            Format::Desy => Box::new(Desy),
         };
         let plan = if tongue.wants_frames() { plan } else { sums_as_points(plan) };
         Self { source, plan, tongue, settings, next: Next::Start, queue: VecDeque::new() }

@@ -53,6 +53,8 @@ pub enum SocketKind {
 pub struct PublishSettings {
     /// Where.
     pub endpoint: Endpoint,
+    /// Where messages of several parts go instead, if anywhere: a pair of sockets.
+    pub data: Option<Endpoint>,
     /// Over what.
     pub socket: SocketKind,
     /// 1: as fast as the microscope; X: so many times faster; 0: as fast as possible.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bluesky::Bluesky;
 use super::dectris::Dectris;
+use super::desy::Desy;
 use super::pixelator::Pixelator;
 use super::pystxmcontrol::Pystxmcontrol;
 use super::stxm_stream::{self, Framing};
@@ -128,6 +129,8 @@ pub enum Adapter {
     Bluesky(Box<Bluesky>),
     /// What DECTRIS detectors stream.
     Dectris(Box<Dectris>),
+    /// The pair of sockets that is common at DESY.
+    Desy(Box<Desy>),
 }
 
 impl Adapter {
@@ -151,6 +154,7 @@ impl Adapter {
             Self::Pixelator(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
             Self::Bluesky(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
             Self::Dectris(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
+            Self::Desy(adapter) => adapter.push(parts, received.trunc_subsecs(6), events),
         }
     }
 
@@ -178,6 +182,7 @@ impl Adapter {
             Self::Pystxmcontrol(adapter) => adapter.recall(scan),
             Self::Pixelator(adapter) => adapter.recall(scan),
             Self::Bluesky(adapter) => adapter.recall(scan),
+            Self::Desy(adapter) => adapter.recall(scan),
             Self::Dectris(adapter) => return adapter.recall(scan),
         }
         None

@@ -1,12 +1,14 @@
 //! Raw wire messages on disk, for debugging: what came, byte for byte, and when.
 //!
 //! An Arrow IPC stream of `received` (timestamp) and `parts` (list of binary), a batch for each round of receiving; the schema's
-//! metadata tell whether the first part is a topic. A file that grows beyond half of what is allowed becomes `<name>.old.arrows`, in
+//! metadata tell source, socket and format. All parts are there, a topic with them (recordings of version 0.1.0 before that lack it and say so). A
+//! file that grows beyond half of what is allowed becomes `<name>.old.arrows`, in
 //! place of the one before. It is no journal: nothing waits for it, and where it cannot be written it is given up.
 //!
 //! Bad input: what is no recording is refused; a recording that is torn or damaged ends there, and nothing is allocated for bytes
 //! that the file does not have.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -39,15 +41,38 @@ fn columns() -> Vec<Field> {
 pub struct RawRecord {
     /// When it was taken off the socket.
     pub received: DateTime<Utc>,
-    /// Its parts, without the topic of a PUB.
+    /// Its parts.
     pub parts: Vec<Bytes>,
+}
+
+/// What a recording says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Name, or address, of the source.
+    pub source: String,
+    /// What the messages were received with: `pull` or `sub`.
+    pub socket: String,
+    /// `kind` of the source, where it was known.
+    pub kind: Option<String>,
+}
+
+impl Recorded {
+    fn metadata(&self) -> HashMap<String, String> {
+        let known = [
+            ("phasewatch.format", Some(FORMAT)),
+            ("phasewatch.parts", Some("all")),
+            ("phasewatch.source", Some(self.source.as_str())),
+            ("phasewatch.socket", Some(self.socket.as_str())),
+            ("phasewatch.kind", self.kind.as_deref()),
+        ];
+        known.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.to_owned()))).collect()
+    }
 }
 
 /// Records the messages of one source.
 pub struct RawLog {
     path: PathBuf,
     schema: SchemaRef,
-    has_topic: bool,
     limit_bytes: u64,
     writer: Option<StreamWriter<File>>,
     written: u64,
@@ -63,41 +88,49 @@ impl std::fmt::Debug for RawLog {
 }
 
 impl RawLog {
-    /// A log in `folder`, which is made; `limit_bytes` for both files together.
+    /// A log in `folder`, which is made, under the name of the source; `limit_bytes` for both files together.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn create(folder: &Path, source: &str, has_topic: bool, limit_bytes: u64) -> std::io::Result<Self> {
+    pub fn create(folder: &Path, recorded: &Recorded, limit_bytes: u64) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let name: String = source
+        let name: String = recorded
+            .source
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
             .collect();
-        let metadata = [
-            ("phasewatch.format", FORMAT.to_owned()),
-            ("phasewatch.topic", has_topic.to_string()),
-            ("phasewatch.source", source.to_owned()),
-        ];
-        let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
-        let mut log = Self {
-            path: folder.join(format!("{name}.arrows")),
-            schema: Arc::new(Schema::new(columns()).with_metadata(metadata)),
-            has_topic,
+        let mut log = Self::new(folder.join(format!("{name}.arrows")), recorded, limit_bytes);
+        log.rotate().map_err(std::io::Error::other)?;
+        Ok(log)
+    }
+
+    /// A log in one file without a limit, which must not be there.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn create_file(path: &Path, recorded: &Recorded) -> std::io::Result<Self> {
+        let file = File::create_new(path)?;
+        let mut log = Self::new(path.to_owned(), recorded, u64::MAX);
+        log.writer = Some(StreamWriter::try_new(file, &log.schema).map_err(std::io::Error::other)?);
+        Ok(log)
+    }
+
+    fn new(path: PathBuf, recorded: &Recorded, limit_bytes: u64) -> Self {
+        Self {
+            path,
+            schema: Arc::new(Schema::new(columns()).with_metadata(recorded.metadata())),
             limit_bytes,
             writer: None,
             written: 0,
             received: Vec::new(),
             parts: Vec::new(),
             bytes: 0,
-        };
-        log.rotate().map_err(std::io::Error::other)?;
-        Ok(log)
+        }
     }
 
     /// Takes a message; it is written with the next [`RawLog::flush`].
     pub fn push(&mut self, received: DateTime<Utc>, parts: &[Bytes]) {
         self.received.push(received.timestamp_micros());
-        let parts = if self.has_topic { parts.get(1..).unwrap_or_default() } else { parts };
         self.bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
         self.parts.push(parts.to_vec());
     }
@@ -125,6 +158,15 @@ impl RawLog {
             Some(writer) => writer.write(&batch),
             None => Ok(()),
         }
+    }
+
+    /// Writes what was taken, and the end. A recording without it is as good.
+    ///
+    /// # Errors
+    /// As [`RawLog::flush`].
+    pub fn finish(&mut self) -> Result<(), ArrowError> {
+        self.flush()?;
+        self.writer.take().map_or(Ok(()), |mut writer| writer.finish())
     }
 
     fn batch(&mut self) -> Result<RecordBatch, ArrowError> {
@@ -158,6 +200,16 @@ impl RawLog {
 /// # Errors
 /// Where it is not one. A torn end, or damage, ends it.
 pub fn read_raw(path: &Path) -> Result<impl Iterator<Item = RawRecord> + Send + use<>, String> {
+    Ok(read_recording(path)?.1)
+}
+
+/// The same, with what it says of itself.
+///
+/// # Errors
+/// As [`read_raw`].
+pub fn read_recording(
+    path: &Path,
+) -> Result<(Recorded, impl Iterator<Item = RawRecord> + Send + use<>), String> {
     let told = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
     let file = File::open(path).map_err(|error| told(&error))?;
     let left = file.metadata().map_err(|error| told(&error))?.len();
@@ -166,6 +218,14 @@ pub fn read_raw(path: &Path) -> Result<impl Iterator<Item = RawRecord> + Send + 
     if ipc::end_of_schema(&first, "phasewatch.format") != Some((first.len(), FORMAT)) {
         return Err(format!("{} is no recording of the wire", path.display()));
     }
+    let says = |key: &str| ipc::end_of_schema(&first, key).map(|(_, value)| value.to_owned());
+    // Before all parts were kept only stxm-stream could be told from the others, by its topic that was left out.
+    let is_bare = says("phasewatch.parts").is_none() && says("phasewatch.topic").as_deref() == Some("true");
+    let recorded = Recorded {
+        source: says("phasewatch.source").unwrap_or_default(),
+        socket: says("phasewatch.socket").filter(|_| !is_bare).unwrap_or_else(|| "pull".to_owned()),
+        kind: says("phasewatch.kind"),
+    };
     // Its own would be taken at its word; the columns of a recording are known.
     let (columns, known) = known_schema().map_err(|error| told(&error))?;
     let batch = move |message: Vec<u8>| {
@@ -174,7 +234,7 @@ pub fn read_raw(path: &Path) -> Result<impl Iterator<Item = RawRecord> + Send + 
         decoder.decode(&mut known.clone()).ok()?;
         if is_whole { decoder.decode(&mut Buffer::from(message)).ok()? } else { None }
     };
-    Ok(messages.map_while(batch).flat_map(|batch| records(&batch)))
+    Ok((recorded, messages.map_while(batch).flat_map(|batch| records(&batch))))
 }
 
 /// The columns of a recording, and the message that tells of them.
@@ -228,8 +288,16 @@ fn records(batch: &RecordBatch) -> Vec<RawRecord> {
 mod tests {
     use super::*;
 
+    fn recorded() -> Recorded {
+        Recorded {
+            source: "beam/1".to_owned(),
+            socket: "sub".to_owned(),
+            kind: Some("stxm-stream".to_owned()),
+        }
+    }
+
     fn log(folder: &Path, limit_bytes: u64) -> RawLog {
-        RawLog::create(folder, "beam/1", true, limit_bytes).unwrap()
+        RawLog::create(folder, &recorded(), limit_bytes).unwrap()
     }
 
     fn time(us: i64) -> DateTime<Utc> {
@@ -237,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_is_read_back_without_its_topic_also_after_a_crash() {
+    fn what_came_is_read_back_with_its_topic_also_after_a_crash() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = log(dir.path(), 1 << 20);
         for at in 0..5 {
@@ -249,8 +317,12 @@ mod tests {
         assert_eq!(all.len(), 5);
         assert_eq!(
             all[3],
-            RawRecord { received: time(3), parts: vec![Bytes::from("header 3"), Bytes::new()] }
+            RawRecord {
+                received: time(3),
+                parts: vec![Bytes::from("topic"), Bytes::from("header 3"), Bytes::new()]
+            }
         );
+        assert_eq!(read_recording(&path).unwrap().0, recorded());
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
         assert_eq!(read_raw(&path).unwrap().count(), 4);
@@ -270,6 +342,35 @@ mod tests {
         let newest = read_raw(&dir.path().join("beam_1.arrows")).unwrap().last().unwrap();
         assert_eq!(newest.received, time(99));
         assert!(files.iter().all(|file| file.metadata().unwrap().len() < 12_000));
+    }
+
+    #[test]
+    fn a_recording_of_one_file_takes_the_place_of_none_and_older_ones_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wire.arrows");
+        let of_sniff = Recorded { kind: None, ..recorded() };
+        let mut log = RawLog::create_file(&path, &of_sniff).unwrap();
+        log.push(time(1), &[Bytes::from("header")]);
+        log.finish().unwrap();
+        assert!(RawLog::create_file(&path, &of_sniff).is_err(), "it is there");
+        let (says, records) = read_recording(&path).unwrap();
+        assert_eq!((says, records.count()), (of_sniff, 1));
+        // As it was written before: the topic is left out.
+        let metadata =
+            [("phasewatch.format", FORMAT), ("phasewatch.topic", "true"), ("phasewatch.source", "beam")];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let schema = Arc::new(Schema::new(columns()).with_metadata(HashMap::from(metadata)));
+        let path = dir.path().join("older.arrows");
+        let mut older = RawLog::new(path.clone(), &recorded(), 1 << 20);
+        (older.schema, older.writer) = (
+            Arc::clone(&schema),
+            Some(StreamWriter::try_new(File::create(&path).unwrap(), &schema).unwrap()),
+        );
+        older.push(time(1), &[Bytes::from("header")]);
+        older.finish().unwrap();
+        let (says, records) = read_recording(&path).unwrap();
+        let bare = Recorded { source: "beam".to_owned(), socket: "pull".to_owned(), kind: None };
+        assert_eq!((says, records.count()), (bare, 1));
     }
 
     #[test]

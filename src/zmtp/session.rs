@@ -28,6 +28,8 @@ pub enum Role {
     },
     /// We send to subscribers.
     Pub,
+    /// We send to one who pulls.
+    Push,
 }
 
 impl Role {
@@ -36,6 +38,7 @@ impl Role {
             Self::Pull => "PULL",
             Self::Sub { .. } => "SUB",
             Self::Pub => "PUB",
+            Self::Push => "PUSH",
         }
     }
 
@@ -45,6 +48,7 @@ impl Role {
             Self::Pull => (&["PUSH"], "PUSH"),
             Self::Sub { .. } => (&["PUB", "XPUB"], "PUB or XPUB"),
             Self::Pub => (&["SUB", "XSUB"], "SUB or XSUB"),
+            Self::Push => (&["PULL"], "PULL"),
         }
     }
 }
@@ -88,10 +92,11 @@ pub struct Session {
 
 impl Session {
     /// A fresh connection: the greeting is in [`Session::output`]. Messages above `message_bytes` are passed over; what
-    /// subscribers send to [`Role::Pub`] has a small limit of its own.
+    /// is sent to [`Role::Pub`] and [`Role::Push`] has a small limit of its own.
     #[must_use]
     pub fn new(role: Role, message_bytes: usize) -> Self {
-        let message_bytes = if role == Role::Pub { SUBSCRIPTION_BYTES } else { message_bytes };
+        let is_sender = matches!(role, Role::Pub | Role::Push);
+        let message_bytes = if is_sender { SUBSCRIPTION_BYTES } else { message_bytes };
         let mut decoder = Decoder::new(Limits { message_bytes, parts: PARTS, command_bytes: COMMAND_BYTES });
         decoder.set_commands_only(true);
         Self {

@@ -99,6 +99,12 @@ impl Wire {
         &self.session
     }
 
+    /// Whether writing failed, so that nothing is written any more.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
     /// Bytes received so far.
     #[must_use]
     pub fn received_bytes(&self) -> u64 {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
-use zeromq::{PubSocket, PushSocket, RepSocket, Socket, SocketRecv, SocketSend, ZmqError, ZmqMessage};
+use zeromq::{
+    PubSocket, PullSocket, PushSocket, RepSocket, Socket, SocketRecv, SocketSend, ZmqError, ZmqMessage,
+};
 
 use crate::rig::{PATIENCE, Rig, until};
 use crate::script::Message;
@@ -109,6 +111,32 @@ impl Feed {
         for message in messages {
             self.send(message);
         }
+    }
+}
+
+/// A receiver of what is pushed.
+pub struct Pull {
+    socket: Option<PullSocket>,
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        let _inside = RUNTIME.enter();
+        drop(self.socket.take());
+    }
+}
+
+impl Pull {
+    /// PULL that connects.
+    pub fn connect(address: &str) -> Self {
+        Self { socket: Some(connected(address)) }
+    }
+
+    /// The next message.
+    pub fn message(&mut self) -> Vec<Bytes> {
+        let next = self.socket.as_mut().unwrap().recv();
+        let next = RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, next).await });
+        next.expect("a message").unwrap().into_vec()
     }
 }
 

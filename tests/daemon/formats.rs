@@ -67,7 +67,7 @@ impl Drop for Emulator {
     }
 }
 
-fn rig(kind: &str, address: &str) -> Rig {
+pub fn rig(kind: &str, address: &str) -> Rig {
     Setup::bare().source_of(kind, "beam", &format!("connect = {address:?}\ngrace_s = 0.5")).start()
 }
 
@@ -96,7 +96,7 @@ pub fn refused(rig: &Rig, reason: &str) -> f64 {
 }
 
 /// What our own format says of the same scan.
-fn truth() -> Vec<Vec<Option<f32>>> {
+pub fn truth() -> Vec<Vec<Option<f32>>> {
     let emulator = Emulator::start(&[]);
     let rig = rig("stxm-stream", &emulator.address);
     let counts = counts(&folder(&archived(&rig)));
@@ -360,6 +360,77 @@ fn a_scan_whose_start_is_told_once_goes_on_after_the_daemon_was_killed() {
     }
 }
 
+const ENERGIES_OF_THE_PAIR: &str = "energies_ev = [510.0, 512.0, 514.0, 516.0, 518.0, 520.0, 522.0, 524.0]";
+
+#[test]
+fn the_emulated_pair_of_desy_is_mapped_and_marked() {
+    let emulator = Emulator::start(&["--as", "desy"]);
+    let lines =
+        format!("connect = {:?}\ngrace_s = 0.5\ngeometry = {{ {ENERGIES_OF_THE_PAIR} }}", emulator.address);
+    let rig = Setup::bare().source_of("desy", "beam", &lines).start();
+    let scan = archived(&rig);
+    assert_eq!(
+        (&scan["measured_values"], &scan["outcome"]["status"], &scan["untrusted"], &scan["simulated"]),
+        (&json!(NY * NX * ENERGIES), &json!("complete"), &json!(true), &json!(true)),
+        "{scan}"
+    );
+    assert!(scan["notes"].to_string().contains("counted by arrival"), "{scan}");
+    assert!(counts(&folder(&scan)).iter().flatten().all(|count| count.is_some_and(|count| count > 0.0)));
+    assert_eq!(rig.metric("phasewatch_messages_refused_total", &[]), 0.0);
+}
+
+#[test]
+fn the_two_sockets_of_desy_are_one_source_and_a_lost_frame_is_told() {
+    use phasewatch::scan::{Detector, DetectorKind};
+    use phasewatch::source::desy::encode as pair;
+    const FRAME: [usize; 2] = [2, 5];
+    let detector = Detector { kind: DetectorKind::Area, frame_shape: Some(FRAME), ..Detector::default() };
+    let plan = phasewatch::scan::ScanPlan { detector, ..plan() };
+    let (mut says, metadata) = Feed::as_is_at("tcp://127.0.0.1:0");
+    let (mut frames, data) = Feed::as_is_at("tcp://127.0.0.1:0");
+    let rig = Setup::bare()
+        .source_of("desy", "beam", "grace_s = 0.5\ngeometry = { energies_ev = [510.0, 515.0, 520.0] }")
+        .set(
+            "source",
+            &format!(
+                "[[source.sockets]]\nrole = \"metadata\"\nconnect = {metadata:?}\n\
+                 [[source.sockets]]\nrole = \"data\"\nconnect = {data:?}"
+            ),
+        )
+        .start();
+    let garbage = |parts: usize| message(vec![bytes::Bytes::from_static(b"x"); parts]);
+    // Until both are heard.
+    for (feed, parts, reason) in [(&mut says, 1, "header"), (&mut frames, 3, "parts")] {
+        until(reason, || {
+            feed.send(&garbage(parts));
+            (refused(&rig, reason) > 0.0).then_some(())
+        });
+    }
+    let mut measured = 0;
+    for energy in 0..3_usize {
+        says.send(&message(pair::metadata(&plan, energy)));
+        if energy == 2 {
+            // A frame that overtook these metadata would be taken for the one that is missing.
+            only(&rig, "told", |scan| scan["notes"].to_string().contains("only 5 came"));
+        }
+        // One of the second image is lost; the others move up.
+        for pixel in (0..6_usize).filter(|pixel| (energy, *pixel) != (1, 2)) {
+            frames.send(&message(pair::frame(FRAME, &[(100 * energy + pixel + 1) as u16; 10])));
+            measured += 1;
+        }
+        only(&rig, "an image", |scan| scan["measured_values"] == json!(measured));
+    }
+    let scan = archived(&rig);
+    assert_eq!((&scan["untrusted"], &scan["outcome"]["status"]), (&json!(true), &json!("partial")), "{scan}");
+    assert!(scan["notes"].to_string().contains("of the 6 frames of energy 1 only 5 came"), "{scan}");
+    let counts = counts(&folder(&scan));
+    let of = |energy: usize| counts.iter().map(|pixel| pixel[energy]).collect::<Vec<_>>();
+    let sums = |list: &[usize]| list.iter().map(|value| Some(10.0 * *value as f32)).collect::<Vec<_>>();
+    assert_eq!(of(0), sums(&[1, 2, 3, 4, 5, 6]));
+    assert_eq!(of(1), [sums(&[101, 102, 104, 105, 106]), vec![None]].concat());
+    assert_eq!(of(2), sums(&[201, 202, 203, 204, 205, 206]));
+}
+
 #[test]
 fn hostile_pickles_are_refused_by_name_and_nothing_of_them_is_done() {
     let (mut feed, address) = Feed::as_is_at("tcp://127.0.0.1:0");
@@ -402,7 +473,7 @@ fn hostile_pickles_are_refused_by_name_and_nothing_of_them_is_done() {
 
 #[test]
 fn the_examples_of_sites_are_good() {
-    for site in ["pystxmcontrol", "pixelator", "bluesky", "dectris", "dectris-pixelator"] {
+    for site in ["pystxmcontrol", "pixelator", "bluesky", "dectris", "dectris-pixelator", "desy"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/sites/{site}.toml"));
         let output = crate::rig::phasewatch(&["config", "check", path.to_str().unwrap()]);
         assert!(output.status.success(), "{site}: {}", String::from_utf8_lossy(&output.stderr));

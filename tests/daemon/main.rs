@@ -27,4 +27,5 @@ mod rig;
 mod screen;
 mod script;
 mod table;
+mod tools;
 mod wire;

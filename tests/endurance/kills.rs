@@ -349,6 +349,7 @@ fn run_of(seqs: &BTreeSet<u64>) -> Files {
     let seqs = seqs.clone();
     let chosen = (0..).zip(messages).filter(move |(seq, _)| seqs.contains(seq)).map(|(_, message)| message);
     let settings = PublishSettings {
+        data: None,
         endpoint: Endpoint::Connect(address),
         socket: SocketKind::Push,
         speed: 0.0,

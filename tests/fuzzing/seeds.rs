@@ -7,14 +7,15 @@ use bytes::Bytes;
 use chrono::DateTime;
 use phasewatch::journal::{EVENTS, FORMAT, LEDGER, Line, Pinned, ScanWriter, What};
 use phasewatch::scan::{
-    Axis, BadPixels, Channel, DType, Encoding, FrameBatch, Grid, I0, Outcome, Pixels, SampleBatch, ScanPlan,
-    ScanUpdate,
+    Axis, BadPixels, Channel, DType, Detector, DetectorKind, Encoding, FrameBatch, Grid, I0, Outcome, Pixels,
+    SampleBatch, ScanPlan, ScanUpdate,
 };
 use phasewatch::source::bluesky::encode as bluesky;
 use phasewatch::source::dectris::encode::{self as dectris, Announced, Packed};
+use phasewatch::source::desy::encode as desy;
 use phasewatch::source::pixelator::encode as pixelator;
 use phasewatch::source::pystxmcontrol::encode as pystxmcontrol;
-use phasewatch::source::raw_log::RawLog;
+use phasewatch::source::raw_log::{RawLog, Recorded};
 use prost::Message as _;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -183,6 +184,13 @@ fn formats(to: &Path, project: &Path) -> Outcomes {
     let all: Vec<_> =
         std::iter::once(b"dectris".to_vec()).chain(messages.iter().map(|parts| parts.join(PART))).collect();
     put(to, "formats", "dectris-first", &all.join(MESSAGE))?;
+    let detector = Detector { kind: DetectorKind::Area, frame_shape: Some([1, 2]), ..Detector::default() };
+    let of_area = ScanPlan { detector, ..plan.clone() };
+    let image = |energy: usize| {
+        let frames = (0..6).map(|pixel| desy::frame([1, 2], &[pixel; 2]));
+        std::iter::once(desy::metadata(&of_area, energy)).chain(frames).collect::<Vec<_>>()
+    };
+    whole("desy", [image(0), image(1)].concat().iter().map(bytes).collect())?;
     for entry in std::fs::read_dir(project.join("tests/fixtures/pickle"))? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -540,7 +548,13 @@ fn models() -> Vec<(&'static str, Vec<u8>)> {
 fn raw_log(to: &Path, scratch: &Path) -> Outcomes {
     for has_topic in [true, false] {
         let folder = scratch.join(format!("raw-{has_topic}"));
-        let mut log = RawLog::create(&folder, "beam", has_topic, 1 << 20)?;
+        let socket = if has_topic { "sub" } else { "pull" };
+        let recorded = Recorded {
+            source: "beam".to_owned(),
+            socket: socket.to_owned(),
+            kind: Some("stxm-stream".to_owned()),
+        };
+        let mut log = RawLog::create(&folder, &recorded, 1 << 20)?;
         for at in 0..3 {
             let parts = [
                 Bytes::from("topic"),

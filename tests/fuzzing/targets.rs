@@ -18,9 +18,11 @@ use phasewatch::settings::Settings;
 use phasewatch::source::adapter::{Adapter, Naming};
 use phasewatch::source::bluesky::Bluesky;
 use phasewatch::source::dectris::{Dectris, Knowledge};
+use phasewatch::source::desy::Desy;
 use phasewatch::source::pixelator::Pixelator;
 use phasewatch::source::pystxmcontrol::Pystxmcontrol;
 use phasewatch::source::raw_log::read_raw;
+use phasewatch::source::sniff::Sniffer;
 use phasewatch::source::stxm_stream::{Framing, ResendAnswer, ResendRequest, decode, encode};
 use phasewatch::stack::Stack;
 use phasewatch::zmtp;
@@ -102,6 +104,10 @@ fn formats(data: &[u8]) {
     let mut messages = split_at(data, MESSAGE).into_iter();
     let mut adapter = match messages.next() {
         Some(b"pixelator") => Adapter::Pixelator(Box::new(Pixelator::new(Naming::default()))),
+        Some(b"desy") => {
+            let geometry = serde_json::json!({ "energies_ev": [510.0, 512.0] });
+            Adapter::Desy(Box::new(Desy::new(Naming::default(), geometry, 1 << 20)))
+        }
         Some(b"bluesky") => Adapter::Bluesky(Box::new(Bluesky::new(Naming::default()))),
         Some(b"dectris") => {
             Adapter::Dectris(Box::new(Dectris::new(Naming::default(), Knowledge::Told(None), 1 << 20)))
@@ -109,8 +115,11 @@ fn formats(data: &[u8]) {
         _ => Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(Naming::default()))),
     };
     let mut plans: BTreeMap<String, ScanPlan> = BTreeMap::new();
+    // Who does not know the format sees the same.
+    let mut sniffer = Sniffer::new();
     for message in messages {
         let parts: Vec<Bytes> = split(message).into_iter().map(Bytes::copy_from_slice).collect();
+        sniffer.push(&parts, Default::default());
         let mut events = Vec::new();
         if let Err(refusal) = adapter.push(&parts, Default::default(), &mut events) {
             told(&refusal);
@@ -142,6 +151,8 @@ fn formats(data: &[u8]) {
             }
         }
     }
+    let finding = sniffer.finding();
+    assert!(finding.scans.iter().all(|scan| scan.progress.is_none_or(|share| (0.0..=1.0).contains(&share))));
 }
 
 /// Messages, each of parts: the first is `topic` or anything else, for a PUB or a PUSH; then header and payloads. What is accepted goes

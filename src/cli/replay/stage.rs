@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ReplayArgs;
+use super::wire::Wire;
 use crate::classify::{Oracle, Recipe};
 use crate::cli::Failure;
 use crate::damage::{DoseSettings, MonitorSettings};
@@ -12,9 +13,8 @@ use crate::model::Model;
 use crate::pipeline::resume::recipe_of;
 use crate::pipeline::{backend, dose, monitor, pinned_dose, pinned_watch, recipe};
 use crate::reference::ReferenceSet;
-use crate::settings::Settings;
-use crate::simulate::{MessageKind, Playback, WireMessage};
-use crate::source::raw_log::read_raw;
+use crate::settings::{Settings, SourceKind};
+use crate::simulate::{Playback, SocketKind, WireMessage};
 use crate::source::stxm_stream::encode::EncodeError;
 
 type Messages = Box<dyn Iterator<Item = Result<WireMessage, EncodeError>> + Send>;
@@ -31,6 +31,8 @@ pub(super) struct Stage {
     pub(super) oracle: Option<Oracle>,
     pub(super) settings: Settings,
     pub(super) messages: Messages,
+    /// What they are sent over.
+    pub(super) socket: SocketKind,
 }
 
 impl Stage {
@@ -50,20 +52,14 @@ impl Stage {
                 "a recording of the wire does not tell its references: give --references",
             ));
         };
-        let settings = settings(args, args.model.as_deref())?;
+        let wire = Wire::open(&args.journal).map_err(Failure::data)?;
+        let settings = settings(args, args.model.as_deref(), wire.kind())?;
         let references = Arc::new(ReferenceSet::load(dir).map_err(Failure::data)?);
         let recipe = recipe(&settings, references).map_err(Failure::data)?;
-        let mut last = None;
-        let records = read_raw(&args.journal).map_err(Failure::data)?;
-        let messages = records.map(move |record| {
-            let waited = last.replace(record.received).map_or(0.0, |last| {
-                (record.received - last).num_microseconds().unwrap_or(0).max(0) as f64 / 1e3
-            });
-            Ok(WireMessage { kind: MessageKind::Garbage, parts: record.parts, exposure_ms: waited })
-        });
-        let messages = Box::new(messages);
+        let socket = wire.to_a_daemon();
+        let messages = Box::new(wire.messages(true));
         let (dose, watch) = (dose(&settings), monitor(&settings));
-        Ok(Self { scan_id: None, energies: 0, recipe, dose, watch, oracle: None, settings, messages })
+        Ok(Self { scan_id: None, energies: 0, recipe, dose, watch, oracle: None, settings, messages, socket })
     }
 
     /// For a journal, without its messages.
@@ -82,7 +78,7 @@ impl Stage {
             (Some(model), _) => Some(model.clone()),
             (None, kept) => kept.transpose()?,
         };
-        let settings = settings(args, model.as_deref())?;
+        let settings = settings(args, model.as_deref(), "stxm-stream")?;
         let mut used = recipe_of(&args.journal, pinned).or_else(|error| match &args.references {
             // They are given: what was kept is not needed.
             Some(_) => serde_json::from_value(pinned.recipe.clone()).map_err(Failure::data),
@@ -108,19 +104,33 @@ impl Stage {
         let dose = began_with.unwrap_or_else(|| dose(&settings));
         let watched = pinned_watch(pinned).filter(|_| args.config.is_none());
         let watch = watched.unwrap_or_else(|| monitor(&settings));
-        Ok(Self { scan_id: None, energies: 0, recipe: used, dose, watch, oracle, settings, messages })
+        let socket = SocketKind::Push;
+        Ok(Self { scan_id: None, energies: 0, recipe: used, dose, watch, oracle, settings, messages, socket })
     }
 }
 
 /// Settings of a daemon that listens to nobody but the replay.
-fn settings(args: &ReplayArgs, model: Option<&Path>) -> Result<Settings, Failure> {
+fn settings(args: &ReplayArgs, model: Option<&Path>, kind: &str) -> Result<Settings, Failure> {
     let mut settings = Settings::load(args.config.as_deref()).map_err(Failure::usage)?;
-    let source =
-        "[[source]]\nkind = \"stxm-stream\"\nname = \"replay\"\nbind = \"tcp://127.0.0.1:1\"\ngrace_s = 2\n";
-    let own =
-        Settings::from_layers(&[("replay.toml".into(), source.to_owned())], []).map_err(Failure::bug)?;
-    settings.sources = own.sources;
+    // Which has to stand there, and gives way to what is configured.
+    let geometry = if kind == "desy" { "geometry = { energies_ev = [1.0] }" } else { "" };
+    let source = format!(
+        "[[source]]\nkind = {kind:?}\nname = \"replay\"\nbind = \"tcp://127.0.0.1:1\"\ngrace_s = 2\n{geometry}\n"
+    );
+    let mut own = Settings::from_layers(&[("replay.toml".into(), source)], []).map_err(Failure::data)?;
+    // What the site says of a source of this kind is true of its recording.
+    let configured = std::mem::take(&mut settings.sources);
+    settings.sources = std::mem::take(&mut own.sources);
     for source in &mut settings.sources {
+        if let Some(configured) = configured.iter().find(|configured| configured.kind == source.kind) {
+            source.channel.clone_from(&configured.channel);
+            source.beamline.clone_from(&configured.beamline);
+            source.geometry.clone_from(&configured.geometry);
+        } else if source.kind == SourceKind::Desy {
+            return Err(Failure::usage(
+                "a recording of this format does not say its energies: give --config with a [[source]] of its kind",
+            ));
+        }
         source.endpoint = crate::settings::Endpoint::Bind("tcp://127.0.0.1:0".to_owned());
     }
     settings.publish.bind = "tcp://127.0.0.1:0".to_owned();

@@ -121,16 +121,23 @@ impl Socket {
     }
 }
 
-pub(super) struct Sender {
+/// A socket, and where it is.
+struct Way {
     socket: Socket,
+    endpoint: Endpoint,
+}
+
+pub(super) struct Sender {
+    /// One; or two, where messages of several parts have a socket of their own.
+    ways: Vec<Way>,
     /// Whether a topic goes before every message.
     with_topic: bool,
-    endpoint: Endpoint,
     in_flight: Arc<InFlight>,
 }
 
-impl Sender {
-    pub(super) async fn open(
+impl Way {
+    async fn open(
+        endpoint: &Endpoint,
         settings: &PublishSettings,
         cancel: &CancellationToken,
         on_progress: &mut (impl FnMut(PublishEvent) + Send),
@@ -140,8 +147,7 @@ impl Sender {
             Socket::Push(_) => None,
             Socket::Pub(socket) => Some(socket.monitor()),
         };
-        let endpoint = settings.endpoint.clone();
-        match &endpoint {
+        match endpoint {
             Endpoint::Bind(address) => {
                 let bound = socket.bind(address).await;
                 let bound =
@@ -167,8 +173,22 @@ impl Sender {
             on_progress(PublishEvent::Waiting);
             unless_cancelled(cancel, subscribed).await;
         }
+        Ok(Self { socket, endpoint: endpoint.clone() })
+    }
+}
+
+impl Sender {
+    pub(super) async fn open(
+        settings: &PublishSettings,
+        cancel: &CancellationToken,
+        on_progress: &mut (impl FnMut(PublishEvent) + Send),
+    ) -> Result<Self, PublishError> {
+        let mut ways = Vec::new();
+        for endpoint in std::iter::once(&settings.endpoint).chain(&settings.data) {
+            ways.push(Way::open(endpoint, settings, cancel, on_progress).await?);
+        }
         let with_topic = settings.socket == SocketKind::Pub;
-        Ok(Self { socket, with_topic, endpoint, in_flight: Arc::default() })
+        Ok(Self { ways, with_topic, in_flight: Arc::default() })
     }
 
     /// Sends; returns whether it was not cancelled before.
@@ -182,23 +202,25 @@ impl Sender {
             return false;
         }
         let mut told = false;
+        let last = self.ways.len().saturating_sub(1);
+        let Some(way) = self.ways.get_mut(if parts.len() > 1 { last } else { 0 }) else { return true };
         loop {
             let topic = self.with_topic.then(|| Bytes::from_static(STREAM.as_bytes()));
             let all: Vec<_> =
                 topic.into_iter().chain(parts.iter().map(|part| self.in_flight.track(part))).collect();
             // Every message has a header, so that there is at least one part.
             let Ok(message) = ZmqMessage::try_from(all) else { return true };
-            match self.socket.send(message).await {
+            match way.socket.send(message).await {
                 Ok(()) => return true,
                 Err(error) => tracing::debug!(%error, "no receiver took the message"),
             }
             if !std::mem::replace(&mut told, true) {
                 on_progress(PublishEvent::Waiting);
             }
-            let again = match &self.endpoint {
+            let again = match &way.endpoint {
                 Endpoint::Connect(address) => {
                     let address = address.clone();
-                    connect(&mut self.socket, &address, cancel).await.is_some()
+                    connect(&mut way.socket, &address, cancel).await.is_some()
                 }
                 Endpoint::Bind(_) => unless_cancelled(cancel, tokio::time::sleep(RETRY)).await,
             };
@@ -219,20 +241,22 @@ impl Sender {
             in_flight.at_most(0).await;
             // Taken from the queue is not yet written: the socket's writer holds its last bytes itself, and ends,
             // letting go of the back end, when they are out.
-            let back_end = match self.socket {
-                Socket::Push(socket) => {
-                    let back_end = socket.backend();
-                    drop(socket.close().await);
-                    back_end
+            for way in self.ways {
+                let back_end = match way.socket {
+                    Socket::Push(socket) => {
+                        let back_end = socket.backend();
+                        drop(socket.close().await);
+                        back_end
+                    }
+                    Socket::Pub(socket) => {
+                        let back_end = socket.backend();
+                        drop(socket.close().await);
+                        back_end
+                    }
+                };
+                while Arc::strong_count(&back_end) > 1 {
+                    tokio::time::sleep(RETRY).await;
                 }
-                Socket::Pub(socket) => {
-                    let back_end = socket.backend();
-                    drop(socket.close().await);
-                    back_end
-                }
-            };
-            while Arc::strong_count(&back_end) > 1 {
-                tokio::time::sleep(RETRY).await;
             }
         };
         tokio::select! {

@@ -15,6 +15,7 @@ fn messages(
 
 fn settings(socket: SocketKind) -> PublishSettings {
     PublishSettings {
+        data: None,
         endpoint: Endpoint::Bind("tcp://127.0.0.1:0".to_owned()),
         socket,
         speed: 0.0,
