@@ -14,7 +14,7 @@
 pub mod encode;
 mod first;
 mod message;
-mod second;
+pub(in crate::source) mod second;
 mod seen;
 mod series;
 

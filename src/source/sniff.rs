@@ -2,14 +2,13 @@
 //!
 //! Pure: messages and the time at which they came go in, [`Sniffer::finding`] says what they were. Each message is recognised by itself
 //! ([`recognise`]) and goes through the adapter of its format, the one that the daemon would have; what that says is counted, and no value
-//! kept. DECTRIS streams carry no scan; of those the images are counted.
+//! kept. DECTRIS streams carry no scan, unless it was put beside the series; series and images are counted in any case.
 //!
 //! Assumptions: a port speaks one format. Where it speaks several, all are told.
 //!
 //! Bad input is what this is for: what no format knows is counted, with the beginning of the first; what an adapter refuses is counted under its reason.
 //! Memory is bounded: [`MAX_SCANS`] scans and series, those heard last.
 
-mod cbor;
 mod problem;
 mod recognise;
 mod scan;
@@ -28,6 +27,7 @@ pub use series::SeriesFinding;
 
 use super::adapter::{Adapter, Naming, Read};
 use super::bluesky::Bluesky;
+use super::dectris::{Dectris, Knowledge};
 use super::pickle::{self, View};
 use super::pixelator::Pixelator;
 use super::pystxmcontrol::Pystxmcontrol;
@@ -47,6 +47,7 @@ pub struct Sniffer {
     pystxmcontrol: Adapter,
     pixelator: Adapter,
     bluesky: Adapter,
+    dectris: Adapter,
     formats: BTreeMap<Spoken, u64>,
     unknown: u64,
     /// The first message of no known format.
@@ -116,6 +117,7 @@ impl Sniffer {
             pystxmcontrol: Adapter::Pystxmcontrol(Box::new(Pystxmcontrol::new(naming()))),
             pixelator: Adapter::Pixelator(Box::new(Pixelator::new(naming()))),
             bluesky: Adapter::Bluesky(Box::new(Bluesky::new(naming()))),
+            dectris: Adapter::Dectris(Box::new(Dectris::new(naming(), Knowledge::Told(None), 0))),
             formats: BTreeMap::new(),
             unknown: 0,
             example: None,
@@ -160,18 +162,24 @@ impl Sniffer {
             Spoken::Pystxmcontrol => &mut self.pystxmcontrol,
             Spoken::Pixelator => &mut self.pixelator,
             Spoken::Bluesky(_) => &mut self.bluesky,
+            // Of a scan it says nothing, unless somebody put it beside the series: then there is one.
+            Spoken::DectrisV1 | Spoken::DectrisV2 => &mut self.dectris,
             // Of these no adapter makes a scan without being told more.
-            Spoken::DectrisV1 | Spoken::DectrisV2 | Spoken::Desy { .. } => return Some(spoken),
+            Spoken::Desy { .. } => return Some(spoken),
         };
         match adapter.push(parts, received, &mut self.events) {
             Ok(Read::Taken) => {}
             Ok(Read::Idle) => self.idle += 1,
+            // Where nobody says what is scanned, series are told.
+            Err(refusal)
+                if spoken.kind() == "dectris" && matches!(refusal.reason(), "geometry" | "no_start") => {}
             Err(refusal) => {
                 let (count, last) = self.refused.entry((spoken.kind(), refusal.reason())).or_default();
                 *count += 1;
                 *last = refusal.to_string();
             }
         }
+        adapter.flush(&mut self.events);
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.scan(spoken, event, received);

@@ -39,6 +39,27 @@ pub(super) fn read<'b>(message: &'b Bytes, channel: Option<&str>) -> Read<Messag
     }
 }
 
+/// What a message is, as far as that can be seen without its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::source) struct Outer<'b> {
+    /// `type`.
+    pub(in crate::source) kind: &'b str,
+    /// `series_id`.
+    pub(in crate::source) series: Option<u64>,
+    /// `image_id`.
+    pub(in crate::source) image: Option<u64>,
+    /// `number_of_images`.
+    pub(in crate::source) images: Option<u64>,
+}
+
+/// Looks at a message; `None` where it is none of this stream.
+pub(in crate::source) fn outer(message: &[u8]) -> Option<Outer<'_>> {
+    let mut fields = Fields::default();
+    fields.read(message, None).ok()?;
+    let kind = fields.kind?;
+    Some(Outer { kind, series: fields.series, image: fields.number, images: fields.images })
+}
+
 fn wrong(error: Error) -> AdapterRefusal {
     AdapterRefusal::new("cbor", error)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::cbor;
+use crate::source::dectris::second;
 use crate::source::pickle::{self, Node, View};
 
 /// Longest JSON that is looked into, bytes.
@@ -140,7 +140,9 @@ pub fn recognise(parts: &[Bytes]) -> Option<Spoken> {
             let pickle = pickle::load(part).ok()?;
             is_of_pystxmcontrol(pickle.root()).then_some(Spoken::Pystxmcontrol)
         }
-        [part] if cbor::outer(part).is_some_and(|outer| matches!(outer.kind, "start" | "image" | "end")) => {
+        [part]
+            if second::outer(part).is_some_and(|outer| matches!(outer.kind, "start" | "image" | "end")) =>
+        {
             Some(Spoken::DectrisV2)
         }
         [part] => document(part).map(Spoken::Bluesky),

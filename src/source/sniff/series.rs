@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::cbor;
 use super::recognise::Spoken;
+use crate::source::dectris::second;
 use crate::stack::Sequence;
 
 /// So many images in a row tell a stride.
@@ -24,7 +24,7 @@ impl Said {
         let first = parts.first()?;
         match spoken {
             Spoken::DectrisV2 => {
-                let outer = cbor::outer(first)?;
+                let outer = second::outer(first)?;
                 let series = outer.series?;
                 match outer.kind {
                     "start" => Some(Self::Start { series, images: outer.images }),
