@@ -420,3 +420,32 @@ fn check_list(field: &'static str, list: Option<&[f64]>, energies: usize) -> Res
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::test_plan;
+
+    #[test]
+    fn pixels_that_are_left_out_lie_in_a_frame_and_come_once() {
+        let mut plan = test_plan(2, 2, 1);
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(!text.contains("left_out"), "{text}");
+        assert_eq!(serde_json::from_str::<ScanPlan>(&text).unwrap(), plan);
+        plan.detector.kind = DetectorKind::Area;
+        plan.detector.frame_shape = Some([4, 5]);
+        for good in [vec![[0, 20]], vec![[0, 1], [1, 3], [19, 1]], vec![[20, 0]]] {
+            plan.detector.left_out = good;
+            plan.validate().unwrap();
+        }
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<ScanPlan>(&text).unwrap(), plan);
+        for bad in [vec![[0, 21]], vec![[4, 2], [5, 1]], vec![[7, 1], [3, 1]], vec![[u32::MAX, u32::MAX]]] {
+            plan.detector.left_out = bad.clone();
+            assert!(matches!(plan.validate(), Err(PlanError::LeftOut { .. })), "{bad:?}");
+        }
+        let mut point = test_plan(2, 2, 1);
+        point.detector.left_out = vec![[0, 1]];
+        assert!(point.validate().is_err());
+    }
+}

@@ -326,6 +326,7 @@ pub(super) fn sums_as_points(mut plan: ScanPlan) -> ScanPlan {
     }
     plan.detector.kind = DetectorKind::Point;
     plan.detector.frame_shape = None;
+    plan.detector.left_out.clear();
     plan.resend = None;
     plan
 }

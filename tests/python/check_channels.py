@@ -38,6 +38,6 @@ dark_field, com_y, com_x = (stack(table, name) for name in ("dark_field", "com_y
 middle = [np.average(com, weights=np.maximum(counts, 1)) for com in (com_y, com_x)]
 assert abs(middle[0] - (height - 1) / 2) < 0.2 and abs(middle[1] - (width - 1) / 2) < 0.2, middle
 assert 0 <= dark_field.mean() < 0.1 * counts.mean(), (dark_field.mean(), counts.mean())
-rows = duckdb.sql(f"SELECT count(*), max(len(com_x)) FROM '{folder}/channels.parquet'").fetchone()
-assert rows == (ny * nx, energies), rows
+rows = duckdb.sql(f"SELECT count(*), max(len(com_x)) FROM '{folder}/channels.parquet'").fetchall()
+assert rows == [(ny * nx, energies)], rows
 print("ok")
