@@ -261,6 +261,16 @@ fn geometry(reader: &mut Reader, kind: SourceKind) -> Result<Option<serde_json::
         }
     }
     let told = Told::read(whole).map_err(|refusal| reader.refuse(KEY, refusal.to_string()))?;
+    let joined = reader.origin("geometry_from") != Origin::Default;
+    if joined && told.has_fields() {
+        return Err(reader.refuse(
+            KEY,
+            "with geometry_from only series, meander and fast_axis belong here: the rest is that source's",
+        ));
+    }
+    if !joined && !told.is_whole() {
+        return Err(reader.refuse(KEY, "shape, x, y and energies_ev belong here, or geometry_from"));
+    }
     if told.is_whole() {
         // What a detector says when a series begins; any will do.
         let series = SeriesFacts { shape: [1, 1], count_time_s: Some(1e-3), ..SeriesFacts::default() };

@@ -18,7 +18,7 @@ use super::desy::Desy;
 use super::pixelator::Pixelator;
 use super::pystxmcontrol::Pystxmcontrol;
 use super::stxm_stream::{self, Framing};
-use crate::scan::{PlanError, Remark, ScanEvent, ScanPlan, ScanUpdate};
+use crate::scan::{Outcome, PlanError, Remark, ScanEvent, ScanPlan, ScanUpdate};
 
 /// What a message was good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +87,10 @@ pub struct Recalled<'a> {
     pub reached: Option<usize>,
     /// Why it is not to be trusted, if so.
     pub doubt: Option<&'a str>,
-    /// Whether its end was heard.
-    pub ended: bool,
+    /// Its energies now, eV: those of the plan, and what it grew by.
+    pub energies_ev: &'a [f64],
+    /// How it ended, where its end was heard.
+    pub ended: Option<&'a Outcome>,
 }
 
 impl Recalled<'_> {

@@ -18,10 +18,10 @@ pub(in crate::source) mod second;
 mod seen;
 mod series;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::adapter::{AdapterRefusal, Naming, Read, Recalled, event, remark, remember};
@@ -31,10 +31,17 @@ use super::join::Join;
 use super::told::Told;
 use crate::scan::{ScanEvent, ScanPlan, ScanUpdate};
 use message::{Image, Key, Message, SeriesStart};
-use series::{Batch, Place, Series, Standing};
+use series::{Batch, HELD_FRAME, Place, Series, Standing};
 
+/// What is said of series whose start was not heard.
+const PLACED_BY_NUMBER: &str = "the start of a series was not heard: its place follows from its number alone";
+const NOTHING_KNOWN: &str = "the start of the series was not heard: its mask and its saturation are not known, and nothing confirms its place";
+/// How long before a scan is known its frames may come, s.
+const RACE_S: i64 = 30;
 /// Name in what plans remember.
 const FORMAT: &str = "dectris";
+/// Identifiers that are remembered.
+const MAX_USED: usize = 256;
 /// Series that are remembered: frames of those before may still come.
 const REMEMBERED: usize = 16;
 
@@ -57,6 +64,8 @@ pub struct Dectris {
     held_bytes: usize,
     series: VecDeque<Series>,
     scan: Option<OpenScan>,
+    /// Identifiers of scans that began, the last ones.
+    used: VecDeque<String>,
     batch: Option<Batch>,
 }
 
@@ -67,6 +76,8 @@ struct OpenScan {
     told: Told,
     plan: ScanPlan,
     places: Places,
+    /// Positions of the series that said theirs.
+    taken: BTreeSet<u64>,
 }
 
 /// What a plan remembers.
@@ -75,7 +86,7 @@ struct Memory {
     /// What was told of the scan.
     told: Told,
     /// Number of the first series, and what a series holds.
-    first: Option<u64>,
+    first: Option<i64>,
     span: Option<Span>,
 }
 
@@ -90,6 +101,7 @@ impl Dectris {
             held_bytes: 0,
             series: VecDeque::new(),
             scan: None,
+            used: VecDeque::new(),
             batch: None,
         }
     }
@@ -118,7 +130,7 @@ impl Dectris {
         match message {
             Message::Start(start) => self.start(*start, received, events),
             Message::Image(image) => self.image(&image, received, events),
-            Message::End(key) => Ok(self.end(key, events)),
+            Message::End(key) => Ok(self.end(key, received, events)),
             Message::Other => Ok(Read::Idle),
         }
     }
@@ -134,6 +146,7 @@ impl Dectris {
         self.flush(events);
         let Knowledge::Joined(join) = &mut self.knowledge else { return events.push(said) };
         if join.hear(said, events) {
+            self.leave_old(received, events);
             self.place_waiting(received, events);
         }
     }
@@ -145,7 +158,9 @@ impl Dectris {
         events: &mut Vec<ScanEvent>,
     ) -> Result<Read, AdapterRefusal> {
         let key = Key { number: start.facts.number, unique: start.unique.as_deref() };
-        if self.find(key).is_some() {
+        // Numbers begin anew with the detector; only what has a name of its own is known again.
+        let is_repeat = |series: &Series| series.is_untouched() || series.start.unique.is_some();
+        if self.find(key).is_some_and(|index| is_repeat(&self.series[index])) {
             return Ok(Read::Idle);
         }
         self.flush(events);
@@ -153,9 +168,14 @@ impl Dectris {
             let oldest = self.series.pop_front();
             self.held_bytes -= oldest.map_or(0, |series| series.waiting_bytes());
         }
-        self.series.push_back(Series::new(start));
+        self.series.push_back(Series::new(start, received));
         let index = self.series.len() - 1;
-        self.place(index, received, events).map(|()| Read::Taken)
+        self.place(index, received, events)?;
+        if matches!(self.knowledge, Knowledge::Joined(_)) && !self.series[index].is_waiting() {
+            // Frames of which no start was heard may be of the scan that begins with this one.
+            self.place_waiting(received, events);
+        }
+        Ok(Read::Taken)
     }
 
     /// Finds the place of a series; where its scan is not known yet it goes on waiting.
@@ -166,8 +186,10 @@ impl Dectris {
         events: &mut Vec<ScanEvent>,
     ) -> Result<(), AdapterRefusal> {
         let start = self.series[index].start.clone();
+        let runs = self.scan.is_some() || matches!(self.knowledge, Knowledge::Joined(_));
+        let after_short = index.checked_sub(1).is_some_and(|before| self.series[before].is_short());
         let found = match &mut self.knowledge {
-            Knowledge::Joined(join) => match join.place(&start.facts, events) {
+            Knowledge::Joined(join) => match join.place(&start.facts, after_short, events) {
                 Ok(Some(joined)) => Ok(Place::new(joined.scan_id, joined.layout, joined.placed)),
                 Ok(None) => return Ok(()),
                 Err(misplaced) => Err(misplaced.into()),
@@ -177,9 +199,9 @@ impl Dectris {
                     start.note.as_ref().and_then(Told::with_series).or_else(|| settings.clone().map(Ok));
                 let may_begin = told.is_some();
                 // A series whose start was not heard may be one of the scan that runs.
-                let runs = self.scan.as_ref().filter(|_| !start.heard);
+                let runs = self.scan.as_ref().filter(|scan| !start.facts.heard && !scan.told.says_place());
                 match told.or_else(|| runs.map(|scan| Ok(scan.told.clone()))) {
-                    Some(Ok(told)) => self.place_told(told, may_begin, &start, received, events),
+                    Some(Ok(told)) => self.place_told(told, may_begin, &start, after_short, received, events),
                     Some(Err(refusal)) => Err(refusal),
                     None => Err(AdapterRefusal::new(
                         "geometry",
@@ -193,7 +215,11 @@ impl Dectris {
         let waiting = match found {
             Ok(place) => {
                 if let Some(doubt) = place.doubt() {
-                    events.push(remark(place.scan_id(), doubt.to_owned(), true));
+                    events.push(remark(place.scan_id(), doubt.to_string(), true));
+                }
+                if !start.facts.heard {
+                    let text = if runs { PLACED_BY_NUMBER } else { NOTHING_KNOWN };
+                    events.push(remark(place.scan_id(), text.to_owned(), !runs));
                 }
                 series.settle(Standing::At(Box::new(place)))
             }
@@ -214,6 +240,38 @@ impl Dectris {
         Ok(())
     }
 
+    /// A scan begins: of the series that wait, those that belong to it can only be the last ones, one behind the other and just now.
+    fn leave_old(&mut self, received: DateTime<Utc>, events: &mut Vec<ScanEvent>) {
+        let mut next = None;
+        let mut kept = Vec::new();
+        for index in (0..self.series.len()).rev() {
+            let series = &self.series[index];
+            if !series.is_waiting() {
+                continue;
+            }
+            let number = series.start.facts.number;
+            let is_next = next.is_none_or(|next| number.checked_add(1) == Some(next));
+            let age = received - series.heard_last;
+            if is_next && age <= TimeDelta::seconds(RACE_S) {
+                next = Some(number);
+                kept.push(index);
+            } else {
+                next = Some(u64::MAX);
+                let waited = self.series[index].waiting_bytes();
+                self.series[index]
+                    .settle(Standing::Nowhere("it came before the scan that knows it began".to_owned()));
+                self.held_bytes -= waited;
+            }
+        }
+        // Of several the first may have been of something else.
+        if let ([_, _, ..], Knowledge::Joined(join)) = (&kept[..], &mut self.knowledge) {
+            join.doubt(
+                format!("{} series of frames were there before the scan began: which of them was its first is not sure", kept.len()),
+                events,
+            );
+        }
+    }
+
     /// The series that waited for a scan, in their order.
     fn place_waiting(&mut self, received: DateTime<Utc>, events: &mut Vec<ScanEvent>) {
         for index in 0..self.series.len() {
@@ -230,31 +288,50 @@ impl Dectris {
         told: Told,
         may_begin: bool,
         start: &SeriesStart,
+        after_short: bool,
         received: DateTime<Utc>,
         events: &mut Vec<ScanEvent>,
     ) -> Result<Place, AdapterRefusal> {
         let facts = &start.facts;
         if let Some(scan) = self.scan.as_mut().filter(|scan| scan.told.is_of_one_scan(&told)) {
-            if let Some(first) = told.first(&scan.places.layout) {
-                // A series that says where it belongs needs no reckoning.
-                return Place::told(&scan.scan_id, &scan.plan, scan.places.layout, told.span(), first, facts);
-            }
-            match scan.places.place(facts) {
-                Ok(placed) => return Ok(Place::new(scan.scan_id.clone(), scan.places.layout, placed)),
-                Err(Misplaced::OfAnother) => {}
-                Err(misplaced) => return Err(misplaced.into()),
+            match told.first(&scan.places.layout) {
+                // A series that says where it belongs needs no reckoning. A place that is taken is one of another scan.
+                Some(first) if scan.taken.insert(first) => {
+                    return Place::told(
+                        &scan.scan_id,
+                        &scan.plan,
+                        scan.places.layout,
+                        told.span(),
+                        first,
+                        facts,
+                    );
+                }
+                Some(_) => {}
+                None => match scan.places.place(facts, after_short) {
+                    Ok(placed) => return Ok(Place::new(scan.scan_id.clone(), scan.places.layout, placed)),
+                    Err(Misplaced::OfAnother) => {}
+                    Err(misplaced) => return Err(misplaced.into()),
+                },
             }
         }
         if !may_begin {
             return Err(Misplaced::OfAnother.into());
         }
-        let scan_id = told.scan_id().map_or_else(|| self.scan_id(start, received), str::to_owned);
+        let mut scan_id = told.scan_id().map_or_else(|| self.scan_id(start, received), str::to_owned);
+        let is_used = self.used.contains(&scan_id);
+        if is_used {
+            // What goes with a series stays in the detector until it is changed: two scans in one would be a wrong map.
+            scan_id = format!("{}-s{}", identifier(&scan_id), facts.number);
+            if self.used.contains(&scan_id) {
+                scan_id = format!("{scan_id}-{}", moment(received));
+            }
+        }
         let started = start.armed.unwrap_or(received);
         let mut plan = told.plan(&scan_id, facts, started, self.naming.beamline.as_deref())?;
         let mut places = told.places(&plan);
         let place = match told.first(&places.layout) {
             Some(first) => Place::told(&scan_id, &plan, places.layout, told.span(), first, facts)?,
-            None => Place::new(scan_id.clone(), places.layout, places.place(facts)?),
+            None => Place::new(scan_id.clone(), places.layout, places.place(facts, false)?),
         };
         if plan.context.is_none() {
             plan.context = Some(serde_json::json!({ "format": "dectris" }));
@@ -262,8 +339,21 @@ impl Dectris {
         let memory = Memory { told: told.clone(), first: places.first(), span: places.span() };
         let told_plan = ScanPlan { recall: remember(FORMAT, memory), ..plan.clone() };
         events.push(event(&scan_id, ScanUpdate::Started(Box::new(told_plan))));
-        self.scan = Some(OpenScan { scan_id, told, plan, places });
+        if is_used {
+            let text = "the series says the name of a scan that was before it: it is kept under another";
+            events.push(remark(&scan_id, text.to_owned(), false));
+        }
+        self.use_id(&scan_id);
+        let taken = told.first(&places.layout).into_iter().collect();
+        self.scan = Some(OpenScan { scan_id, told, plan, places, taken });
         Ok(place)
+    }
+
+    fn use_id(&mut self, scan_id: &str) {
+        if self.used.len() >= MAX_USED {
+            self.used.pop_front();
+        }
+        self.used.push_back(scan_id.to_owned());
     }
 
     /// An identifier for the scan that a series begins.
@@ -299,11 +389,9 @@ impl Dectris {
         events: &mut Vec<ScanEvent>,
     ) -> Result<usize, AdapterRefusal> {
         let unheard = || AdapterRefusal::new("no_start", "a frame of a series whose start was not heard");
-        let runs = match &self.knowledge {
-            Knowledge::Told(None) if self.scan.is_none() => return Err(unheard()),
-            Knowledge::Told(_) => self.scan.is_some(),
-            Knowledge::Joined(_) => true,
-        };
+        if matches!(self.knowledge, Knowledge::Told(None)) && self.scan.is_none() {
+            return Err(unheard());
+        }
         let facts = SeriesFacts { number: image.series.number, shape: image.shape, ..SeriesFacts::default() };
         let unique = image.series.unique.map(str::to_owned);
         let start = SeriesStart { facts, unique, ..SeriesStart::default() };
@@ -313,14 +401,6 @@ impl Dectris {
             // With the next frame perhaps: what is missing may come.
             self.series.remove(index);
             return Err(unheard());
-        }
-        if let Some(scan_id) = self.series[index].scan_id() {
-            let text = if runs {
-                "the start of a series was not heard: its place follows from its number alone"
-            } else {
-                "the start of the series was not heard: its mask and its saturation are not known, and nothing confirms its place"
-            };
-            events.push(remark(scan_id, text.to_owned(), !runs));
         }
         Ok(index)
     }
@@ -341,12 +421,15 @@ impl Dectris {
         }
         let place = match &series.standing {
             Standing::Waiting(_) => {
-                let bytes = frame.bytes.len();
+                // With what holding it takes.
+                let bytes = frame.bytes.len() + HELD_FRAME;
+                while self.held_bytes + bytes > self.hold_bytes && self.give_way(index) {}
+                let series = &mut self.series[index];
                 if self.held_bytes + bytes > self.hold_bytes {
                     return Err(AdapterRefusal::new("held", "too many frames wait for a scan to begin"));
                 }
                 self.held_bytes += bytes;
-                series.wait(number, frame);
+                series.wait(number, frame, received);
                 return Ok(());
             }
             Standing::Nowhere(why) => return Err(AdapterRefusal::new("geometry", why)),
@@ -377,13 +460,34 @@ impl Dectris {
         if is_full {
             self.flush(events);
         }
-        if self.series[index].is_completed_late() {
+        if self.series[index].is_completed() {
             self.ended(index, events);
         }
         Ok(())
     }
 
-    fn end(&mut self, key: Key<'_>, events: &mut Vec<ScanEvent>) -> Read {
+    /// Lets go of the oldest frames that wait, but for those of this series; returns whether there were any.
+    fn give_way(&mut self, to: usize) -> bool {
+        let waits = |series: &Series| series.is_waiting() && series.waiting_bytes() > 0;
+        let Some(index) = self.series.iter().position(waits).filter(|index| *index < to) else {
+            return false;
+        };
+        self.held_bytes -= self.series[index].waiting_bytes();
+        self.series[index].settle(Standing::Nowhere("it gave way to the frames behind it".to_owned()));
+        true
+    }
+
+    fn end(&mut self, key: Key<'_>, received: DateTime<Utc>, events: &mut Vec<ScanEvent>) -> Read {
+        if self.find(key).is_none() && self.scan.is_some() {
+            // After a restart its end may be all that is heard of a series.
+            let shape = self.scan.as_ref().and_then(|scan| scan.plan.detector.frame_shape).unwrap_or([1, 1]);
+            let facts = SeriesFacts { number: key.number, shape, ..SeriesFacts::default() };
+            let start =
+                SeriesStart { facts, unique: key.unique.map(str::to_owned), ..SeriesStart::default() };
+            if self.start(start, received, events).is_err() {
+                self.series.pop_back();
+            }
+        }
         let Some(index) = self.find(key).filter(|index| !self.series[*index].ended) else {
             return Read::Idle;
         };
@@ -412,8 +516,14 @@ impl Dectris {
         }
         let Memory { told, first, span } = recalled.memory(FORMAT)?;
         let plan = recalled.plan.without_recall();
-        let places = Places::new(told.places(&plan).layout, plan.energies_ev.clone(), span).with_first(first);
-        self.scan = Some(OpenScan { scan_id: plan.scan_id.clone(), told, plan, places });
+        self.use_id(&plan.scan_id);
+        if recalled.ended.is_some() {
+            return None;
+        }
+        let reached = recalled.reached.map(|reached| reached as u64);
+        let places = told.places(&plan).going_on(first, span, reached);
+        self.scan =
+            Some(OpenScan { scan_id: plan.scan_id.clone(), told, plan, places, taken: BTreeSet::new() });
         None
     }
 

@@ -118,7 +118,7 @@ impl Desy {
     /// Goes on with a scan that was open when the daemon ended: with its next image.
     pub(super) fn recall(&mut self, scan: &Recalled<'_>) {
         let Some(Memory { metadata, order }) = scan.memory::<Memory>(FORMAT) else { return };
-        if scan.ended {
+        if scan.ended.is_some() {
             return;
         }
         self.last = (scan.plan.scan_id.clone(), 1);

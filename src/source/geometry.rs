@@ -7,6 +7,8 @@
 //!
 //! Bad input: numbers of images that fit no span, and series beyond the plan, are no places.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// What one series holds.
@@ -78,6 +80,8 @@ impl Layout {
 /// What a series says of itself when it begins.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SeriesFacts {
+    /// Whether its start was heard, or follows from one of its frames.
+    pub heard: bool,
     /// Its number, one more each time.
     pub number: u64,
     /// How many images it is going to have.
@@ -104,7 +108,20 @@ pub struct Placed {
     /// Whether it ends the scan.
     pub is_last: bool,
     /// Why the place is doubtful.
-    pub doubt: Option<String>,
+    pub doubt: Option<Doubt>,
+}
+
+/// Why a place is doubtful.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// Only the number of the series says which energy it is.
+    #[error(
+        "the detector does not say at which energy a series is taken: it follows from the number of the series alone"
+    )]
+    NotTold,
+    /// Something contradicts it.
+    #[error("{0}")]
+    Contradicted(String),
 }
 
 /// Why a series has no place.
@@ -115,8 +132,8 @@ pub enum Misplaced {
     OfAnother,
     /// Its images are not those of the scan.
     #[error(
-        "{images} images in a series are neither the stack's {stack}, nor {energy} of one energy, nor {line} of a line: \
-         say in the source's geometry what a series holds"
+        "{images} images in a series are neither the stack's {stack}, nor {energy} of one energy, nor {line} of a line, or not what a series \
+         of this scan holds: say in the source's geometry what it holds"
     )]
     Images {
         /// What it has.
@@ -133,6 +150,9 @@ pub enum Misplaced {
     Unknown,
 }
 
+/// Most series between those of a scan that are remembered for being of none.
+const MAX_STRAYS: usize = 1024;
+
 /// The series of one scan, one behind the other.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -140,28 +160,51 @@ pub struct Places {
     pub layout: Layout,
     energies_ev: Vec<f64>,
     span: Option<Span>,
-    /// Number of the first series.
-    first: Option<u64>,
-    /// Energy that was told with the series before, and the index that series had.
-    before: Option<(f64, u64)>,
+    /// Whether each scan says which it is, so that series of the next one are not taken for this one's.
+    named: bool,
+    /// Number that the first series has, or would have.
+    first: Option<i64>,
+    /// Numbers of series behind it that hold something else.
+    strays: BTreeSet<i64>,
+    /// Energy that was told with the series before, eV.
+    told_ev: Option<f64>,
+    /// The highest energy that was reached, and the series, counted in the scan, that was placed last.
+    reached: Option<u64>,
+    last: Option<u64>,
 }
 
 impl Places {
     /// Those of a scan; `span`, where it is known beforehand.
     #[must_use]
     pub fn new(layout: Layout, energies_ev: Vec<f64>, span: Option<Span>) -> Self {
-        Self { layout, energies_ev, span, first: None, before: None }
+        Self {
+            layout,
+            energies_ev,
+            span,
+            named: true,
+            first: None,
+            strays: BTreeSet::new(),
+            told_ev: None,
+            reached: None,
+            last: None,
+        }
     }
 
-    /// The same, going on with a scan whose first series had this number.
+    /// The same, of a scan that has no name of its own.
     #[must_use]
-    pub fn with_first(self, first: Option<u64>) -> Self {
-        Self { first, ..self }
+    pub fn unnamed(self) -> Self {
+        Self { named: false, ..self }
+    }
+
+    /// The same, going on with a scan whose first series had this number, whose series hold this, and that had reached this energy.
+    #[must_use]
+    pub fn going_on(self, first: Option<i64>, span: Option<Span>, reached: Option<u64>) -> Self {
+        Self { first, span: span.or(self.span), reached, ..self }
     }
 
     /// Number of the first series.
     #[must_use]
-    pub fn first(&self) -> Option<u64> {
+    pub fn first(&self) -> Option<i64> {
         self.first
     }
 
@@ -176,103 +219,137 @@ impl Places {
         self.energies_ev.extend_from_slice(energies_ev);
     }
 
-    /// The place of a series.
+    /// Notes that a series was there which could not be placed: if it is the first, those behind it are counted from it.
+    pub fn note(&mut self, number: u64) {
+        self.first = self.first.or(i64::try_from(number).ok());
+    }
+
+    /// The place of a series; `after_short`: the one before it had less frames than it should have.
     ///
     /// # Errors
     /// Where it has none.
-    pub fn place(&mut self, series: &SeriesFacts) -> Result<Placed, Misplaced> {
-        let span = self.span_of(series.images)?;
-        self.span = Some(span);
+    pub fn place(&mut self, series: &SeriesFacts, after_short: bool) -> Result<Placed, Misplaced> {
+        let number = i64::try_from(series.number).map_err(|_| Misplaced::OfAnother)?;
+        let span = self.span_of(series.images).inspect_err(|_| {
+            if self.first.is_some_and(|first| first < number) && self.strays.len() < MAX_STRAYS {
+                self.strays.insert(number);
+            }
+        })?;
         let energies = self.energies_ev.len() as u64;
         let images = self.layout.images(span, self.energies_ev.len());
-        let first = self.first.unwrap_or(series.number);
-        let Some(index) = series.number.checked_sub(first) else { return Err(Misplaced::OfAnother) };
+        let first = self.first.unwrap_or(number);
+        if number < first {
+            return Err(Misplaced::OfAnother);
+        }
+        let strays = self.strays.range(first..number).count() as i64;
+        let index = u64::try_from(number - first - strays).map_err(|_| Misplaced::OfAnother)?;
         let per_energy = match span {
             Span::Stack if index > 0 => return Err(Misplaced::OfAnother),
             Span::Stack => {
-                self.first = Some(first);
+                (self.first, self.span) = (Some(first), Some(span));
                 return Ok(Placed { first: 0, count: images, is_last: true, doubt: None });
             }
             Span::Energy => 1,
             Span::Line => self.layout.pixels() / self.layout.line(),
         };
-        let (by_number, line) = (index / per_energy, index % per_energy);
-        let (energy, doubt) = self.energy(series.energy_ev, by_number)?;
+        let by_number = index / per_energy;
+        let (energy, mut doubt) = self.energy(series, by_number, after_short)?;
         if energy >= energies {
             return Err(Misplaced::OfAnother);
         }
+        let mut line = index % per_energy;
+        if energy != by_number {
+            // Which line it is does not follow from the number any more.
+            line = 0;
+            if per_energy > 1 && self.last.is_some_and(|last| last + 1 != energy * per_energy) {
+                let text = format!(
+                    "lines are missing before the first of energy {energy} (from 0): which line a series is, is not sure"
+                );
+                doubt = Some(Doubt::Contradicted(text));
+            }
+        }
+        if span == Span::Line && !self.named && doubt.is_none() {
+            let text =
+                "scans have no name: lines of one that was given up cannot be told from those of the next";
+            doubt = Some(Doubt::Contradicted(text.to_owned()));
+        }
+        let place = energy * per_energy + line;
         // A series that was missed, and whose number was too, moves those behind it.
-        self.first = Some(if energy == by_number {
-            first
-        } else {
-            series.number.saturating_sub(energy * per_energy + line)
-        });
-        self.before = series.energy_ev.map(|told| (told, energy));
+        (self.first, self.span) = (Some(number - strays - place as i64), Some(span));
+        self.told_ev = series.energy_ev.or(self.told_ev);
+        self.reached = self.reached.max(Some(energy));
+        self.last = Some(place);
         Ok(Placed {
-            first: (energy * per_energy + line) * images,
+            first: place * images,
             count: images,
-            is_last: energy + 1 == energies && line + 1 == per_energy,
+            is_last: place + 1 == energies * per_energy,
             doubt,
         })
     }
 
     /// What a series holds.
     fn span_of(&self, images: Option<u64>) -> Result<Span, Misplaced> {
-        if let Some(span) = self.span {
-            return Ok(span);
-        }
-        let images = images.ok_or(Misplaced::Unknown)?;
         let [stack, energy, line] = [Span::Stack, Span::Energy, Span::Line]
             .map(|span| self.layout.images(span, self.energies_ev.len()));
-        match images {
-            _ if images == stack => Ok(Span::Stack),
-            _ if images == energy => Ok(Span::Energy),
-            _ if images == line => Ok(Span::Line),
-            _ => Err(Misplaced::Images { images, stack, energy, line }),
-        }
+        let Some(images) = images else { return self.span.ok_or(Misplaced::Unknown) };
+        let wrong = Misplaced::Images { images, stack, energy, line };
+        let known = self.span.map_or([Some(Span::Stack), Some(Span::Energy), Some(Span::Line)], |span| {
+            // The plan of a stack may have grown since.
+            [Some(span), None, None]
+        });
+        let fits = |span: &Span| self.layout.images(*span, self.energies_ev.len()) == images;
+        known.into_iter().flatten().find(fits).ok_or(wrong)
     }
 
     /// The energy of a series, and what is doubtful about it: what the detector was told wins over the number, where it is an energy of the
     /// plan and was told anew.
-    fn energy(&self, told: Option<f64>, by_number: u64) -> Result<(u64, Option<String>), Misplaced> {
-        let Some(told) = told else {
-            let doubt = (self.energies_ev.len() > 1).then(|| {
-                "the detector does not say at which energy a series is taken: it follows from the number of the series alone".to_owned()
-            });
-            return Ok((by_number, doubt));
-        };
-        let planned = |index: u64| usize::try_from(index).ok().and_then(|index| self.energies_ev.get(index));
-        if planned(by_number).is_some_and(|planned| (planned - told).abs() <= self.tolerance_ev()) {
-            return Ok((by_number, None));
-        }
-        let stands_still = self.before.is_some_and(|(before, _)| (before - told).abs() < 1e-9);
-        let tolerance_ev = self.tolerance_ev();
-        let off = |index: &usize| (self.energies_ev[*index] - told).abs();
-        let nearest = (0..self.energies_ev.len()).min_by(|a, b| off(a).total_cmp(&off(b)));
-        let index = nearest.filter(|index| off(index) <= tolerance_ev && !stands_still);
-        let reached = self.before.map_or(0, |(_, energy)| energy);
-        match index.map(|index| index as u64) {
+    fn energy(
+        &self,
+        series: &SeriesFacts,
+        by_number: u64,
+        after_short: bool,
+    ) -> Result<(u64, Option<Doubt>), Misplaced> {
+        let told = series.energy_ev.and_then(|told| Some((told, self.nearest(told, by_number)?)));
+        let stands_still = series.energy_ev.is_some() && series.energy_ev == self.told_ev;
+        match (told, self.reached) {
+            (Some((_, index)), _) if index == by_number => Ok((index, None)),
             // The first energy again is another scan.
-            Some(0) if reached > 0 => Err(Misplaced::OfAnother),
-            Some(index) if index > reached || self.before.is_none() => Ok((index, None)),
-            Some(index) => Ok((
-                index,
-                Some(format!("a series at {told} eV came behind one at a later energy of the plan")),
-            )),
-            None => Ok((
-                by_number,
-                Some(format!(
-                    "the detector was told {told} eV where the plan has {}: which energy a series is follows from its number alone",
-                    planned(by_number)
-                        .map_or_else(|| "no energy".to_owned(), |planned| format!("{planned} eV"))
-                )),
-            )),
+            (Some((_, 0)), Some(reached)) if (reached > 0 && !stands_still) || after_short => {
+                Err(Misplaced::OfAnother)
+            }
+            (Some((_, index)), None) => Ok((index, None)),
+            (Some((_, index)), Some(reached)) if !stands_still && index > reached => Ok((index, None)),
+            (Some((told, index)), Some(_)) if !stands_still => {
+                let text = format!("a series at {told} eV came behind one at a later energy of the plan");
+                Ok((index, Some(Doubt::Contradicted(text))))
+            }
+            // Nobody tells the detector. A series that goes on after a restart goes on.
+            (_, reached) => {
+                let goes_on = !series.heard
+                    && reached.is_some_and(|reached| (reached..=reached + 1).contains(&by_number));
+                let is_sure = self.energies_ev.len() < 2 || goes_on;
+                Ok((by_number, (!is_sure).then_some(Doubt::NotTold)))
+            }
         }
     }
 
-    /// How far an energy that was told may be from the plan's: below half of the smallest step.
+    /// The energy of the plan that is meant: `wanted`, if that may be it, else the nearest; `None` where none is near.
+    fn nearest(&self, told_ev: f64, wanted: u64) -> Option<u64> {
+        let tolerance_ev = self.tolerance_ev();
+        let off = |index: &usize| {
+            self.energies_ev.get(*index).map_or(f64::INFINITY, |energy| (energy - told_ev).abs())
+        };
+        let nearest = (0..self.energies_ev.len()).min_by(|a, b| off(a).total_cmp(&off(b)))?;
+        let wanted = usize::try_from(wanted).ok().filter(|wanted| off(wanted) <= off(&nearest) + 1e-9);
+        let index = wanted.unwrap_or(nearest);
+        (off(&index) <= tolerance_ev).then_some(index as u64)
+    }
+
+    /// How far an energy that was told may be from the plan's: below half of the smallest difference between two.
     fn tolerance_ev(&self) -> f64 {
-        let steps = self.energies_ev.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+        let mut sorted = self.energies_ev.clone();
+        sorted.sort_by(f64::total_cmp);
+        let steps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
         let least = steps.filter(|step| *step > 0.0).fold(f64::INFINITY, f64::min);
         if least.is_finite() { 0.4 * least } else { 0.5 }
     }
@@ -293,7 +370,14 @@ mod tests {
     }
 
     fn series(number: u64, images: u64, energy_ev: Option<f64>) -> SeriesFacts {
-        SeriesFacts { number, images: Some(images), energy_ev, shape: [4, 4], ..SeriesFacts::default() }
+        SeriesFacts {
+            heard: true,
+            number,
+            images: Some(images),
+            energy_ev,
+            shape: [4, 4],
+            ..SeriesFacts::default()
+        }
     }
 
     #[test]
@@ -309,21 +393,26 @@ mod tests {
     #[test]
     fn what_a_series_holds_follows_from_its_images() {
         for (images, first, count, is_last) in [(18, 0, 18, true), (6, 0, 6, false), (3, 0, 3, false)] {
-            let placed = places(None).place(&series(7, images, Some(510.0))).unwrap();
+            let placed = places(None).place(&series(7, images, Some(510.0)), false).unwrap();
             assert_eq!((placed.first, placed.count, placed.is_last), (first, count, is_last));
             assert_eq!(placed.doubt, None);
         }
-        assert!(matches!(places(None).place(&series(7, 5, None)), Err(Misplaced::Images { images: 5, .. })));
+        assert!(matches!(
+            places(None).place(&series(7, 5, None), false),
+            Err(Misplaced::Images { images: 5, .. })
+        ));
         let unknown = SeriesFacts { images: None, ..series(7, 0, None) };
-        assert_eq!(places(None).place(&unknown), Err(Misplaced::Unknown));
-        assert_eq!(places(Some(Span::Stack)).place(&unknown).unwrap().count, 18);
+        assert_eq!(places(None).place(&unknown, false), Err(Misplaced::Unknown));
+        assert_eq!(places(Some(Span::Stack)).place(&unknown, false).unwrap().count, 18);
     }
 
     #[test]
     fn numbers_place_series_and_energies_confirm_them() {
         let mut places = places(None);
         let mut first = |number, energy| {
-            places.place(&series(number, 6, energy)).map(|placed| (placed.first, placed.doubt.is_some()))
+            places
+                .place(&series(number, 6, energy), false)
+                .map(|placed| (placed.first, placed.doubt.is_some()))
         };
         assert_eq!(first(7, Some(510.0)), Ok((0, false)));
         // Series 8 was never heard.
@@ -334,25 +423,64 @@ mod tests {
     #[test]
     fn a_number_that_was_lost_is_made_up_for_by_the_energy() {
         let mut places = places(None);
-        assert_eq!(places.place(&series(7, 6, Some(510.0))).unwrap().first, 0);
-        assert_eq!(places.place(&series(8, 6, Some(512.0))).unwrap().first, 12);
-        assert!(places.place(&series(8, 6, Some(512.0))).unwrap().is_last);
+        assert_eq!(places.place(&series(7, 6, Some(510.0)), false).unwrap().first, 0);
+        assert_eq!(places.place(&series(8, 6, Some(512.0)), false).unwrap().first, 12);
+        assert!(places.place(&series(8, 6, Some(512.0)), false).unwrap().is_last);
     }
 
     #[test]
     fn what_nothing_confirms_is_doubted() {
         let mut silent = places(None);
-        assert!(silent.place(&series(7, 6, None)).unwrap().doubt.is_some());
-        assert_eq!(silent.place(&series(8, 6, None)).unwrap().first, 6);
-        assert_eq!(silent.place(&series(10, 6, None)), Err(Misplaced::OfAnother));
-        assert_eq!(silent.place(&series(6, 6, None)), Err(Misplaced::OfAnother));
+        assert!(silent.place(&series(7, 6, None), false).unwrap().doubt.is_some());
+        assert_eq!(silent.place(&series(8, 6, None), false).unwrap().first, 6);
+        assert_eq!(silent.place(&series(10, 6, None), false), Err(Misplaced::OfAnother));
+        assert_eq!(silent.place(&series(6, 6, None), false), Err(Misplaced::OfAnother));
         // One that was never told again.
         let mut still = places(None);
-        assert_eq!(still.place(&series(7, 6, Some(510.0))).unwrap().doubt, None);
-        let placed = still.place(&series(8, 6, Some(510.0))).unwrap();
-        assert!(placed.first == 6 && placed.doubt.is_some_and(|doubt| doubt.contains("told 510 eV")));
-        // One from elsewhere.
-        assert!(places(None).place(&series(7, 6, Some(8000.0))).unwrap().doubt.is_some());
+        assert_eq!(still.place(&series(7, 6, Some(510.0)), false).unwrap().doubt, None);
+        let placed = still.place(&series(8, 6, Some(510.0)), false).unwrap();
+        assert_eq!((placed.first, placed.doubt), (6, Some(Doubt::NotTold)));
+        // One that was never told at all says the same of every scan.
+        let elsewhere = places(None).place(&series(7, 6, Some(8000.0)), false).unwrap();
+        assert_eq!(elsewhere.doubt, Some(Doubt::NotTold));
+        // Given up in the first energy, and begun again.
+        assert_eq!(still.place(&series(9, 6, Some(512.0)), false).unwrap().first, 12);
+        let mut again = places(None);
+        again.place(&series(7, 6, Some(510.0)), false).unwrap();
+        assert_eq!(again.place(&series(8, 6, Some(510.0)), true), Err(Misplaced::OfAnother));
+    }
+
+    #[test]
+    fn series_that_hold_something_else_take_no_place() {
+        let mut places = places(None);
+        let first = |places: &mut Places, number, images| {
+            places.place(&series(number, images, None), false).ok().map(|placed| placed.first)
+        };
+        assert_eq!(first(&mut places, 7, 6), Some(0));
+        // A dark frame; a line, where energies are scanned.
+        assert_eq!(first(&mut places, 8, 1), None);
+        assert_eq!(first(&mut places, 9, 3), None);
+        assert_eq!(first(&mut places, 10, 6), Some(6));
+        // Series 11 was lost.
+        assert_eq!(first(&mut places, 12, 6), None);
+    }
+
+    #[test]
+    fn a_scan_goes_on_after_a_restart_and_the_next_one_is_another() {
+        let restarted = || {
+            Places::new(layout(false, false), vec![510.0, 511.0, 512.0], Some(Span::Energy)).going_on(
+                Some(7),
+                None,
+                Some(2),
+            )
+        };
+        let unheard = |number| SeriesFacts { heard: false, images: None, ..series(number, 0, None) };
+        assert_eq!(restarted().place(&unheard(9), false).unwrap().doubt, None);
+        assert_eq!(restarted().place(&unheard(8), false).unwrap().doubt, Some(Doubt::NotTold));
+        let mut next = restarted();
+        next.place(&unheard(9), false).unwrap();
+        assert_eq!(next.place(&series(10, 6, Some(510.0)), false), Err(Misplaced::OfAnother));
+        assert_eq!(restarted().place(&series(10, 6, Some(510.0)), false), Err(Misplaced::OfAnother));
     }
 
     #[test]
@@ -360,10 +488,33 @@ mod tests {
         let mut places = places(None);
         for number in 0..6 {
             let told = 510.0 + (number / 2) as f64;
-            let placed = places.place(&series(40 + number, 3, Some(told))).unwrap();
+            let placed = places.place(&series(40 + number, 3, Some(told)), false).unwrap();
             assert_eq!((placed.first, placed.count, placed.doubt), (number * 3, 3, None));
             assert_eq!(placed.is_last, number == 5);
         }
+    }
+
+    #[test]
+    fn lines_are_doubted_where_some_are_missing_or_scans_have_no_name() {
+        let mut jumps = places(None);
+        jumps.place(&series(40, 3, Some(510.0)), false).unwrap();
+        // The second line was never taken.
+        let placed = jumps.place(&series(41, 3, Some(511.0)), false).unwrap();
+        assert_eq!((placed.first, placed.doubt.is_some()), (6, true));
+        assert_eq!(jumps.place(&series(42, 3, Some(511.0)), false).unwrap().first, 9);
+        let mut unnamed = places(None).unnamed();
+        assert!(unnamed.place(&series(40, 3, Some(510.0)), false).unwrap().doubt.is_some());
+    }
+
+    #[test]
+    fn energies_out_of_order_are_told_apart() {
+        let mut places = Places::new(layout(false, false), vec![510.0, 520.0, 511.0, 521.0], None);
+        let mut first = |number, energy| places.place(&series(number, 6, Some(energy)), false).unwrap().first;
+        assert_eq!([first(1, 510.0), first(2, 520.0), first(3, 511.0), first(4, 521.0)], [0, 6, 12, 18]);
+        let mut places = Places::new(layout(false, false), vec![510.0, 520.0, 511.0, 521.0], None);
+        places.place(&series(1, 6, Some(510.0)), false).unwrap();
+        // The second was lost, and its number was, too.
+        assert_eq!(places.place(&series(2, 6, Some(511.0)), false).unwrap().first, 12);
     }
 
     proptest! {
@@ -386,7 +537,7 @@ mod tests {
         ) {
             let mut places = places(None);
             for (number, images, energy) in series_list {
-                if let Ok(placed) = places.place(&series(number, images, energy)) {
+                if let Ok(placed) = places.place(&series(number, images, energy), false) {
                     prop_assert!(placed.first + placed.count <= 18);
                 }
             }

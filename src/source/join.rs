@@ -7,11 +7,13 @@
 //! Bad input: a series that fits no scan is refused by [`Places`]; where the two sources contradict each other about the energy,
 //! the scan is marked as not to be trusted, and says why.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::adapter::{Recalled, event, remark, remember};
-use super::geometry::{Layout, Misplaced, Order, Placed, Places, SeriesFacts, Span};
+use super::geometry::{Doubt, Layout, Misplaced, Order, Placed, Places, SeriesFacts, Span};
 use crate::scan::{DetectorKind, Outcome, ScanEvent, ScanKind, ScanPlan, ScanUpdate};
 
 /// Most events of one scan that wait for frames.
@@ -24,7 +26,7 @@ const FORMAT: &str = "joined";
 #[derive(Debug, Serialize, Deserialize)]
 struct Memory {
     /// Number of the first series, and what a series holds.
-    first: Option<u64>,
+    first: Option<i64>,
     span: Option<Span>,
     /// What the source that knows the scan gave it to remember.
     told: Option<String>,
@@ -61,7 +63,11 @@ struct Heard {
     ended: Option<Outcome>,
     /// Energy of the series that was placed last.
     at: Option<u64>,
+    /// Values that were heard of another energy since then.
+    beside: u64,
     doubted: bool,
+    /// Numbers of messages that were taken already; a plan that grows twice by the same message would be another one.
+    heard: BTreeSet<u64>,
 }
 
 impl Join {
@@ -76,6 +82,10 @@ impl Join {
     pub fn hear(&mut self, said: ScanEvent, events: &mut Vec<ScanEvent>) -> bool {
         if let ScanUpdate::Started(plan) = &said.update {
             if plan.scan_kind != ScanKind::Stack {
+                // Whose frames come now are of no stack.
+                if let Some(scan) = self.scan.take() {
+                    scan.over(events, None);
+                }
                 events.push(said);
                 return false;
             }
@@ -85,7 +95,7 @@ impl Join {
                 }
                 return false;
             }
-            let sibling = self.scan.take().and_then(|scan| scan.over(events, plan));
+            let sibling = self.scan.take().and_then(|scan| scan.over(events, Some(plan)));
             self.scan = Some(self.heard(plan, sibling));
             return true;
         }
@@ -105,13 +115,19 @@ impl Join {
 
     fn heard(&self, plan: &ScanPlan, sibling: Option<String>) -> Heard {
         let request = plan.context.as_ref().map_or(&Value::Null, |context| &context["scanRequest"]);
-        let is_set = |key: &str| request[key].as_u64() == Some(1) || request[key].as_bool() == Some(true);
+        let is_set =
+            |key: &str| request[key].as_f64() == Some(1.0) || request[key] == true || request[key] == "1";
         let order = Order {
             meander: self.order.meander || is_set("meander"),
             y_fast: self.order.y_fast || is_set("yAxisFast"),
         };
         let layout = Layout { shape: plan.grid.shape, order };
-        let early = sibling.map(|text| remark(&plan.scan_id, text, true)).into_iter().collect();
+        let mut early: Vec<_> = sibling.map(|text| remark(&plan.scan_id, text, true)).into_iter().collect();
+        let is_of_pixelator = plan.context.as_ref().is_some_and(|context| context["format"] == "pixelator");
+        if is_of_pixelator && request.is_null() {
+            let text = "the request of the scan is too large to be kept: whether lines run as a meander is not known";
+            early.push(remark(&plan.scan_id, text.to_owned(), true));
+        }
         Heard {
             places: Places::new(layout, plan.energies_ev.clone(), self.span),
             plan: plan.clone(),
@@ -119,24 +135,32 @@ impl Join {
             started: false,
             ended: None,
             at: None,
+            beside: 0,
             doubted: false,
+            heard: BTreeSet::new(),
         }
     }
 
-    /// Places a series in the scan that runs; `None` while there is none it could be of. The first one starts it.
+    /// Places a series in the scan that runs; `None` while there is none it could be of. The first one whose start was heard starts it.
+    /// `after_short`: the series before it had less frames than it should have.
     ///
     /// # Errors
     /// Where its images fit no place.
     pub fn place(
         &mut self,
         series: &SeriesFacts,
+        after_short: bool,
         events: &mut Vec<ScanEvent>,
     ) -> Result<Option<Joined>, Misplaced> {
         // Frames may be behind the end of a scan that is complete; behind one that was given up they are of the next.
-        let is_open =
-            |scan: &&mut Heard| matches!(scan.ended, None | Some(Outcome::Complete)) || !scan.started;
+        let is_open = |scan: &&mut Heard| matches!(scan.ended, None | Some(Outcome::Complete));
         let Some(scan) = self.scan.as_mut().filter(is_open) else { return Ok(None) };
-        match scan.places.place(series) {
+        if !series.heard && !scan.started {
+            // Without a start nobody knows what is left out of its frames. Those behind it are counted from it all the same.
+            scan.places.note(series.number);
+            return Ok(None);
+        }
+        match scan.places.place(series, after_short) {
             // Of the next one, whose start has not been heard yet.
             Err(Misplaced::OfAnother) => Ok(None),
             Err(misplaced) => Err(misplaced),
@@ -145,23 +169,36 @@ impl Join {
                 let pixels = scan.places.layout.pixels();
                 // A series of the whole stack is at no energy.
                 scan.at = (placed.count <= pixels).then(|| placed.first / pixels);
+                scan.beside = 0;
                 Ok(Some(Joined {
                     scan_id: scan.plan.scan_id.clone(),
                     layout: scan.places.layout,
                     // What the other source says of the energy confirms it, or does not.
-                    placed: Placed { doubt: placed.doubt.filter(|_| series.energy_ev.is_some()), ..placed },
+                    placed: Placed { doubt: placed.doubt.filter(|doubt| *doubt != Doubt::NotTold), ..placed },
                 }))
             }
         }
+    }
+
+    /// Says why the scan that runs is not to be trusted.
+    pub fn doubt(&mut self, text: String, events: &mut Vec<ScanEvent>) {
+        let Some(scan) = &mut self.scan else { return };
+        let said = remark(&scan.plan.scan_id, text, true);
+        if scan.started { events.push(said) } else { scan.early.push(said) }
     }
 
     /// Goes on with a scan whose frames began before a restart. Returns what the source that knows the scan gave it to remember.
     pub fn recall(&mut self, recalled: &Recalled<'_>) -> Option<String> {
         let Memory { first, span, told } = recalled.memory(FORMAT)?;
         let mut scan = self.heard(&recalled.plan.without_recall(), None);
-        scan.places = Places::new(scan.places.layout, scan.plan.energies_ev.clone(), span).with_first(first);
+        // With what the plan grew by.
+        scan.places = Places::new(scan.places.layout, recalled.energies_ev.to_vec(), span).going_on(
+            first,
+            span,
+            recalled.reached.map(|reached| reached as u64),
+        );
         scan.started = true;
-        scan.ended = recalled.ended.then_some(Outcome::Complete);
+        scan.ended = recalled.ended.cloned();
         scan.doubted = recalled.doubt.is_some();
         self.scan = Some(scan);
         told
@@ -171,8 +208,11 @@ impl Join {
 impl Heard {
     fn hear(&mut self, said: ScanEvent, events: &mut Vec<ScanEvent>) {
         match &said.update {
-            ScanUpdate::Samples(batch) => return self.compare(u64::from(batch.energy_index), events),
+            ScanUpdate::Samples(batch) => {
+                return self.compare(u64::from(batch.energy_index), batch.pixels.len() as u64, events);
+            }
             ScanUpdate::Frames(_) | ScanUpdate::Reduced(..) => return,
+            _ if said.seq.is_some_and(|seq| !self.heard.insert(seq)) => return,
             ScanUpdate::Extended { energies_ev, .. } => self.places.extend(energies_ev),
             ScanUpdate::Ended(outcome) => self.ended = Some(outcome.clone()),
             _ => {}
@@ -186,9 +226,14 @@ impl Heard {
         }
     }
 
-    /// Holds the energy that the scan is at against that of the frames; either may be one behind the other.
-    fn compare(&mut self, energy: u64, events: &mut Vec<ScanEvent>) {
-        let Some(at) = self.at.filter(|at| at.abs_diff(energy) > 1 && !self.doubted) else { return };
+    /// Holds the energy that the scan is at against that of the frames. What comes on two sockets may be out of step, by one
+    /// energy and for less than half of it.
+    fn compare(&mut self, energy: u64, values: u64, events: &mut Vec<ScanEvent>) {
+        let Some(at) = self.at.filter(|at| *at != energy && !self.doubted) else { return };
+        self.beside += values;
+        if at.abs_diff(energy) < 2 && 2 * self.beside <= self.places.layout.pixels() {
+            return;
+        }
         self.doubted = true;
         let text = format!(
             "the scan is at energy {energy} (from 0) while frames are taken for energy {at}: which series belongs to which energy is not sure"
@@ -211,13 +256,14 @@ impl Heard {
 
     /// Another one begins. A scan whose frames never came is told all the same. Returns what the next one has to say where both are
     /// regions of one request.
-    fn over(mut self, events: &mut Vec<ScanEvent>, next: &ScanPlan) -> Option<String> {
+    fn over(mut self, events: &mut Vec<ScanEvent>, next: Option<&ScanPlan>) -> Option<String> {
         if !self.started {
             let scan_id = self.plan.scan_id.clone();
             events.push(event(&scan_id, ScanUpdate::Started(Box::new(self.plan.clone()))));
             events.push(remark(&scan_id, "no frames of the detector came for this scan".to_owned(), false));
             events.append(&mut self.early);
         }
+        let next = next?;
         let is_sibling = self.plan.group.is_some() && self.plan.group == next.group && self.ended.is_none();
         is_sibling.then(|| {
             let text = "several regions are scanned in turn: which of them a series of frames belongs to cannot be told";
@@ -236,5 +282,7 @@ impl SeriesFacts {
         plan.detector.left_out = self.left_out.clone();
         // Its dark level was that of another detector.
         plan.detector.dark = 0.0;
+        // Its numbers are not those of the frames.
+        plan.resend = None;
     }
 }

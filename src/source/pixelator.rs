@@ -119,7 +119,7 @@ impl Pixelator {
                 regions: Vec::new(),
                 // Lines of it were heard.
                 status: Status { running: true, ..Status::default() },
-                ended: scan.ended.then_some(scan.heard_last),
+                ended: scan.ended.map(|_| scan.heard_last),
                 heard_before: Some(scan.heard_last),
             });
             self.last = (memory.scan_id, 1);

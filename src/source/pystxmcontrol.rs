@@ -65,7 +65,12 @@ impl Pystxmcontrol {
     pub(super) fn recall(&mut self, scan: &Recalled<'_>) {
         let Some(Memory { key, region }) = scan.memory::<Memory>(FORMAT) else { return };
         let index = self.scans.iter().position(|open| open.key == key).unwrap_or_else(|| {
-            self.remember(OpenScan { key, definition: None, regions: Vec::new(), ended: scan.ended })
+            self.remember(OpenScan {
+                key,
+                definition: None,
+                regions: Vec::new(),
+                ended: scan.ended.is_some(),
+            })
         });
         self.scans[index].regions.push((region, Region::recalled(scan)));
     }

@@ -62,7 +62,16 @@ impl Told {
             Some(Some("y")) => true,
             Some(_) => return Err(wrong("fast_axis has to be x or y")),
         };
-        let [energy, line] = ["energy_index", "line_index"].map(|key| fields.remove(key)?.as_u64());
+        let mut index = |key: &str| match fields.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(index) => {
+                index.as_u64().map(Some).ok_or_else(|| wrong("energy_index and line_index count from 0"))
+            }
+        };
+        let (energy, line) = (index("energy_index")?, index("line_index")?);
+        if line.is_some() && energy.is_none() {
+            return Err(wrong("line_index without energy_index"));
+        }
         if !fields.contains_key("grid") && fields.contains_key("shape") {
             let grid = ["shape", "x", "y", "unit"].map(|key| (key.to_owned(), fields.remove(key)));
             let grid = grid.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
@@ -75,13 +84,19 @@ impl Told {
     /// Whether both are told of one scan: all but the place of a series is alike.
     #[must_use]
     pub fn is_of_one_scan(&self, other: &Self) -> bool {
-        self.fields == other.fields
+        (&self.fields, self.span, self.order) == (&other.fields, other.span, other.order)
     }
 
     /// Whether it says a whole plan.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         ["grid", "energies_ev"].iter().all(|key| self.fields.contains_key(*key))
+    }
+
+    /// Whether it says anything of the scan itself.
+    #[must_use]
+    pub fn has_fields(&self) -> bool {
+        !self.fields.is_empty()
     }
 
     /// The span of a series, where it is told.
@@ -102,10 +117,19 @@ impl Told {
         self.fields.get("scan_id")?.as_str()
     }
 
-    /// Position of the first image of a series in its scan, where it is told.
+    /// Whether it says the place of its series.
+    #[must_use]
+    pub fn says_place(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Position of the first image of a series in its scan, where it is told; beyond every plan where there is no such line.
     #[must_use]
     pub fn first(&self, layout: &Layout) -> Option<u64> {
         let [energy, line] = self.at?;
+        if line >= layout.pixels() / layout.line() {
+            return Some(u64::MAX);
+        }
         energy.checked_mul(layout.pixels())?.checked_add(line.checked_mul(layout.line())?)
     }
 
@@ -158,7 +182,8 @@ impl Told {
     #[must_use]
     pub fn places(&self, plan: &ScanPlan) -> Places {
         let layout = Layout { shape: plan.grid.shape, order: self.order };
-        Places::new(layout, plan.energies_ev.clone(), self.span)
+        let places = Places::new(layout, plan.energies_ev.clone(), self.span);
+        if self.scan_id().is_some() { places } else { places.unnamed() }
     }
 }
 

@@ -23,6 +23,9 @@ pub fn decode(
             frame.extend_from_slice(bytes);
         }
         Encoding::Lz4 => unpack(Stream::plain(bytes, wanted)?, wanted, frame)?,
+        Encoding::Lz4Block if bytes.len() < wanted / 255 => {
+            return Err(FrameError::Size { found: bytes.len() as u64, wanted });
+        }
         Encoding::Lz4Block => {
             frame.resize(wanted, 0);
             unpack_block(bytes, frame).ok_or(FrameError::Corrupt(0))?;

@@ -36,6 +36,10 @@ pub(super) fn sum_block(
     bytes: &[u8],
     sums: &mut [RegionSum],
 ) -> Result<(), FrameError> {
+    // LZ4 packs at most 255 to 1.
+    if bytes.len() < regions.frame_bytes() / 255 {
+        return Err(FrameError::Size { found: bytes.len() as u64, wanted: regions.frame_bytes() });
+    }
     frame.resize(regions.frame_bytes(), 0);
     unpack_block(bytes, frame).ok_or(FrameError::Corrupt(0))?;
     sum_raw(regions, frame, sums)

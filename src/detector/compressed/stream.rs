@@ -70,6 +70,10 @@ impl<'a> Stream<'a> {
         // A block larger than the frame is no reason for more memory than a frame takes.
         let whole = wanted - wanted % group;
         let rest = bytes.get(HEADER..).unwrap_or_default();
+        // Before anybody makes room: each block has its length before it, and LZ4 packs at most 255 to 1.
+        if rest.len() < 4 * (whole / size) || rest.len() < wanted / 255 {
+            return Err(FrameError::Size { found: bytes.len() as u64, wanted });
+        }
         Ok(Self { rest, index: 0, left: wanted, block: size.min(whole.max(group)), tail: 0 })
     }
 

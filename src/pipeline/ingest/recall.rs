@@ -16,12 +16,17 @@ impl Ingest {
             let folder = journal.keeper.store().folder(Place::Scans, scan_id);
             let last = journal::last_line(&folder).ok().flatten();
             let (plan, remarks) = scan.told();
+            let energies_ev = lock(stack).plan().energies_ev.clone();
             let recalled = Recalled {
                 plan,
                 heard_last: last.map_or(plan.started, |line| line.received),
                 reached: lock(stack).planes().iter().rposition(|plane| plane.measured() > 0),
                 doubt: remarks.iter().find(|remark| remark.untrusted).map(|remark| remark.text.as_str()),
-                ended: matches!(scan.phase(), Phase::Ending(_)),
+                energies_ev: &energies_ev,
+                ended: match scan.phase() {
+                    Phase::Ending(ending) => Some(&ending.outcome),
+                    _ => None,
+                },
             };
             let source = scan.source();
             let of_teller = self.lines[source].adapter.recall(&recalled);

@@ -182,7 +182,6 @@ impl Scan {
             free.max(self.arrivals)
         });
         check_seq(seq)?;
-        self.arrivals += 1;
         if lock(&stack).sequence().contains(seq) {
             lock(&stack).note_seq(seq);
             return Ok(Accepted::Duplicate);
@@ -198,6 +197,8 @@ impl Scan {
             lock(&stack).note_seq(seq);
         }
         if result.is_ok() {
+            // What was refused took no number.
+            self.arrivals += 1;
             self.last_message = now;
             self.hasten(now, &stack);
         }

@@ -117,7 +117,7 @@ impl Run {
     /// As it was before a restart; `None` where it is no run.
     pub(super) fn recalled(scan: &Recalled<'_>) -> Option<Self> {
         let memory = scan.memory::<Memory>(FORMAT)?;
-        Some(Self::new(scan.plan.clone(), memory, !scan.ended))
+        Some(Self::new(scan.plan.clone(), memory, scan.ended.is_none()))
     }
 
     pub(super) fn uid(&self) -> &str {

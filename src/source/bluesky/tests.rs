@@ -304,7 +304,8 @@ fn a_run_goes_on_after_a_restart_wherever_that_is() {
             heard_last: DateTime::UNIX_EPOCH,
             reached: None,
             doubt: None,
-            ended: false,
+            ended: None,
+            energies_ev: &[],
         });
         let after = listen(&mut restarted, &all[at..]);
         assert!(after.plans.is_empty() && after.refused.is_empty(), "{at}: {after:?}");

@@ -70,6 +70,7 @@ fn start(parts: &[Bytes], number: u64) -> Read<SeriesStart> {
         .as_u64()
         .map(|images| images.saturating_mul(config["ntrigger"].as_u64().unwrap_or(1).max(1)));
     let facts = SeriesFacts {
+        heard: true,
         number,
         images,
         shape,
@@ -80,7 +81,7 @@ fn start(parts: &[Bytes], number: u64) -> Read<SeriesStart> {
             .filter(|energy_ev| *energy_ev > 0.0),
         left_out: Vec::new(),
     };
-    let mut start = SeriesStart { heard: true, facts, ..SeriesStart::default() };
+    let mut start = SeriesStart { facts, ..SeriesStart::default() };
     let mut index = 2;
     while index < parts.len() {
         let header = json(parts, index).ok();

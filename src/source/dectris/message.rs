@@ -36,8 +36,6 @@ pub(super) struct Key<'b> {
 /// What is said when a series begins.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct SeriesStart {
-    /// Whether it was said, or only follows from a frame.
-    pub(super) heard: bool,
     /// What places need of it.
     pub(super) facts: SeriesFacts,
     /// What tells it from those of the same number.

@@ -20,6 +20,8 @@ use crate::source::geometry::SeriesFacts;
 const SELF_DESCRIBED: u64 = 55_799;
 const MULTI_DIMENSIONAL: u64 = 40;
 const PACKED: u64 = 56_500;
+/// Longest note of others that is read, bytes.
+const MAX_NOTE: usize = 1 << 20;
 /// Deepest nesting that is read of what others put into a series.
 const DEEPEST: usize = 16;
 
@@ -83,7 +85,7 @@ struct Fields<'b> {
     energy_ev: Option<f64>,
     armed: Option<DateTime<Utc>>,
     start_s: Option<f64>,
-    note: Option<Value>,
+    note: Option<&'b [u8]>,
     mask: Option<Array<'b>>,
     data: Option<Array<'b>>,
 }
@@ -121,7 +123,11 @@ impl<'b> Fields<'b> {
                 "incident_energy" => self.energy_ev = number(&mut from)?,
                 "arm_date" => self.armed = date(&mut from)?,
                 "start_time" => self.start_s = ratio(&mut from)?,
-                "user_data" => self.note = note(json(&mut from, 0)?),
+                "user_data" => {
+                    let begin = from.position();
+                    from.skip()?;
+                    self.note = message.get(begin..from.position());
+                }
                 "pixel_mask" => self.mask = of_channel(&mut from, channel)?,
                 "data" => self.data = of_channel(&mut from, channel)?,
                 _ => from.skip()?,
@@ -134,6 +140,7 @@ impl<'b> Fields<'b> {
         let (height, width) = self.height.zip(self.width).ok_or_else(|| missing("image_size"))?;
         let shape = shape(height, width)?;
         let facts = SeriesFacts {
+            heard: true,
             number: key.number,
             images: self.images,
             energy_ev: self.energy_ev.filter(|energy_ev| *energy_ev > 0.0),
@@ -142,13 +149,10 @@ impl<'b> Fields<'b> {
             left_out: self.mask.map(|mask| mask.left_out(shape)).transpose()?.unwrap_or_default(),
             count_time_s: self.count_time_s,
         };
-        Ok(SeriesStart {
-            heard: true,
-            facts,
-            unique: key.unique.map(str::to_owned),
-            armed: self.armed,
-            note: self.note,
-        })
+        let said =
+            self.note.filter(|note| note.len() <= MAX_NOTE).map(|note| json(&mut Decoder::new(note), 0));
+        let said = said.transpose().map_err(wrong)?.and_then(note);
+        Ok(SeriesStart { facts, unique: key.unique.map(str::to_owned), armed: self.armed, note: said })
     }
 
     fn image(self, key: Key<'b>, message: &Bytes) -> Read<Image<'b>> {

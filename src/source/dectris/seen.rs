@@ -1,15 +1,17 @@
 //! Which frames of a series came.
 
+use crate::stack::Sequence;
+
 /// So many numbers are looked at before a stride is believed.
 const BELIEVED: u64 = 32;
 
 /// What is known of the numbers that came.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// One bit for each number.
-    words: Vec<u64>,
+    came: Sequence,
     count: u64,
-    last: Option<u64>,
+    /// The number before.
+    before: Option<u64>,
     /// Greatest common divisor of the steps from number to number.
     stride: u64,
     is_told: bool,
@@ -18,20 +20,13 @@ pub(super) struct Seen {
 impl Seen {
     /// Notes a number, which is one of the series. Returns the stride of all of them where it is above 1 and believed, once.
     pub(super) fn note(&mut self, number: u64) -> Option<u64> {
-        let word = usize::try_from(number / 64).ok()?;
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        let bit = 1 << (number % 64);
-        if self.words[word] & bit != 0 {
+        if !self.came.insert(number) {
             return None;
         }
-        self.words[word] |= bit;
         self.count += 1;
-        if let Some(last) = self.last {
-            self.stride = gcd(last.abs_diff(number), self.stride);
+        if let Some(before) = self.before.replace(number) {
+            self.stride = gcd(before.abs_diff(number), self.stride);
         }
-        self.last = self.last.max(Some(number));
         let is_news = !self.is_told && self.count >= BELIEVED && self.stride > 1;
         self.is_told |= is_news;
         is_news.then_some(self.stride)
@@ -44,7 +39,7 @@ impl Seen {
 
     /// The highest.
     pub(super) fn last(&self) -> Option<u64> {
-        self.last
+        self.came.highest()
     }
 }
 

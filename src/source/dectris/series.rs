@@ -9,11 +9,14 @@ use crate::scan::{
     Channel, DType, Encoding, FrameBatch, I0, Outcome, Pixels, SampleBatch, ScanEvent, ScanPlan, ScanUpdate,
 };
 use crate::source::adapter::{AdapterRefusal, event};
-use crate::source::geometry::{Layout, Misplaced, Placed, SeriesFacts, Span};
+use crate::source::geometry::{Doubt, Layout, Misplaced, Placed, SeriesFacts, Span};
 
 /// Most frames of one batch, and most bytes of them.
 const MAX_FRAMES: usize = 1024;
 const MAX_BYTES: usize = 32 << 20;
+
+/// What holding a frame takes beside its bytes.
+pub(super) const HELD_FRAME: usize = 128;
 
 /// One frame, packed.
 #[derive(Clone, Debug)]
@@ -89,8 +92,8 @@ impl Place {
         &self.scan_id
     }
 
-    pub(super) fn doubt(&self) -> Option<&str> {
-        self.placed.doubt.as_deref()
+    pub(super) fn doubt(&self) -> Option<&Doubt> {
+        self.placed.doubt.as_ref()
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -113,20 +116,17 @@ pub(super) struct Series {
     pub(super) start: SeriesStart,
     pub(super) standing: Standing,
     pub(super) ended: bool,
+    /// When something of it came last.
+    pub(super) heard_last: DateTime<Utc>,
     seen: Seen,
     /// What was said when it was over.
     told: Option<Outcome>,
 }
 
 impl Series {
-    pub(super) fn new(start: SeriesStart) -> Self {
-        Self {
-            start,
-            standing: Standing::Waiting(Vec::new()),
-            ended: false,
-            seen: Seen::default(),
-            told: None,
-        }
+    pub(super) fn new(start: SeriesStart, received: DateTime<Utc>) -> Self {
+        let standing = Standing::Waiting(Vec::new());
+        Self { start, standing, ended: false, heard_last: received, seen: Seen::default(), told: None }
     }
 
     pub(super) fn is(&self, key: Key<'_>) -> bool {
@@ -141,13 +141,14 @@ impl Series {
 
     pub(super) fn waiting_bytes(&self) -> usize {
         match &self.standing {
-            Standing::Waiting(frames) => frames.iter().map(|(_, frame)| frame.bytes.len()).sum(),
+            Standing::Waiting(frames) => frames.iter().map(|(_, frame)| frame.bytes.len() + HELD_FRAME).sum(),
             _ => 0,
         }
     }
 
     /// Keeps a frame until the scan is known. What lies in a large receive buffer shall not keep all of it.
-    pub(super) fn wait(&mut self, number: u64, frame: Frame) {
+    pub(super) fn wait(&mut self, number: u64, frame: Frame, received: DateTime<Utc>) {
+        self.heard_last = received;
         if let Standing::Waiting(frames) = &mut self.standing {
             frames.push((number, Frame { bytes: Bytes::copy_from_slice(&frame.bytes), ..frame }));
         }
@@ -173,29 +174,42 @@ impl Series {
         self.seen.note(number)
     }
 
-    /// Whether the last of its frames came after its end.
-    pub(super) fn is_completed_late(&self) -> bool {
-        self.ended && self.told != Some(Outcome::Complete) && self.is_whole()
+    /// Whether all of its frames are there, and nobody was told yet.
+    pub(super) fn is_completed(&self) -> bool {
+        self.told != Some(Outcome::Complete) && self.is_whole()
     }
 
     fn is_whole(&self) -> bool {
         matches!(&self.standing, Standing::At(place) if self.seen.count() >= place.count())
     }
 
+    /// Whether nothing but its start, or a frame that came before it, was heard of it.
+    pub(super) fn is_untouched(&self) -> bool {
+        !self.ended && (!self.start.facts.heard || self.seen.count() == 0)
+    }
+
+    /// Whether it had less frames than it should have, as far as they were heard.
+    pub(super) fn is_short(&self) -> bool {
+        match &self.standing {
+            Standing::At(place) => self.seen.last().map_or(0, |last| last + 1) < place.count(),
+            _ => false,
+        }
+    }
+
     /// How the scan ended with it, if it did and that is news.
     pub(super) fn outcome(&mut self) -> Option<Outcome> {
         let Standing::At(place) = &self.standing else { return None };
-        let reached = self.seen.last().map_or(0, |last| last + 1);
-        let outcome = if reached >= place.count() {
-            place.placed.is_last.then_some(Outcome::Complete)?
-        } else if place.placed.is_last && place.placed.first == 0 {
-            let count = place.count();
+        if !place.placed.is_last {
+            return None;
+        }
+        let (reached, count) = (self.seen.last().map_or(0, |last| last + 1), place.count());
+        // What came before a restart is not known here: the coverage shows what is missing.
+        let outcome = if reached >= count || !self.start.facts.heard {
+            Outcome::Complete
+        } else {
             Outcome::Partial {
                 reason: format!("the detector's series ended after {reached} of {count} frames"),
             }
-        } else {
-            // The next series may still be of the same scan.
-            place.placed.is_last.then_some(Outcome::Complete)?
         };
         (self.told.as_ref() != Some(&outcome)).then(|| self.told.insert(outcome).clone())
     }

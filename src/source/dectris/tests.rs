@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -357,7 +357,7 @@ fn two_sources_that_disagree_are_not_believed() {
 #[test]
 fn frames_that_wait_are_bounded() {
     let mut adapter =
-        Dectris::new(naming(), Knowledge::Joined(Box::new(Join::new(None, Order::default()))), 200);
+        Dectris::new(naming(), Knowledge::Joined(Box::new(Join::new(None, Order::default()))), 600);
     let came = push(&mut adapter, &second(&announced(4, 6, 0.0, None), Encoding::Raw));
     assert_eq!(came.refused, ["held"; 3]);
 }
@@ -437,4 +437,187 @@ proptest! {
 fn a_span_that_is_told_needs_no_number_of_images() {
     let told = Told::read(json!({ "series": "line" })).unwrap();
     assert_eq!(told.span(), Some(Span::Line));
+}
+
+fn started(scan_id: &str) -> ScanUpdate {
+    ScanUpdate::Started(Box::new(plan(scan_id)))
+}
+
+fn samples(energy_index: u32, count: u32) -> ScanUpdate {
+    ScanUpdate::Samples(SampleBatch {
+        energy_index,
+        pixels: crate::scan::Pixels::Run { first: 0, count },
+        channel: crate::scan::Channel::Intensity,
+        values: vec![1.0; count as usize],
+        others: Vec::new(),
+        i0: crate::scan::I0::None,
+        ring_current_ma: None,
+        energy_ev: None,
+        time: None,
+    })
+}
+
+#[test]
+fn a_shift_by_one_energy_is_noticed_within_it() {
+    let mut adapter = joined();
+    hear(&mut adapter, "other-1", started("other-1"));
+    // The first series was never heard of: what is taken for energy 0 is energy 1.
+    push(&mut adapter, &second(&announced(5, 6, 0.0, None), Encoding::Raw)[..4]);
+    assert!(hear(&mut adapter, "other-1", samples(0, 3)).remarks.is_empty());
+    assert!(hear(&mut adapter, "other-1", samples(1, 3)).remarks.is_empty());
+    let remarks = hear(&mut adapter, "other-1", samples(1, 3)).remarks;
+    assert!(matches!(&remarks[..], [remark] if remark.untrusted), "{remarks:?}");
+}
+
+#[test]
+fn a_series_whose_start_was_lost_counts_all_the_same() {
+    let mut adapter = joined();
+    hear(&mut adapter, "other-1", started("other-1"));
+    let first = push(&mut adapter, &second(&announced(4, 6, 0.0, None), Encoding::Raw)[1..]);
+    assert_eq!((first.values.len(), &first.refused[..]), (0, &[][..]), "they wait");
+    let came = push(&mut adapter, &second(&announced(5, 6, 0.0, None), Encoding::Raw));
+    assert_eq!((came.values.len(), came.plans.len()), (12, 1), "{came:?}");
+    assert_eq!((came.values[&(0, 3)], came.values[&(1, 3)]), (3, 3));
+    assert!(came.remarks.iter().all(|remark| !remark.untrusted), "{:?}", came.remarks);
+}
+
+#[test]
+fn series_between_scans_are_of_none() {
+    let mut adapter = joined();
+    // A dark frame, an hour before; a focus scan; then the scan.
+    push(&mut adapter, &second(&announced(1, 6, 0.0, None), Encoding::Raw));
+    let later = now() + TimeDelta::hours(1);
+    let mut events = Vec::new();
+    for message in second(&announced(2, 6, 0.0, None), Encoding::Raw) {
+        adapter.push(&message, later, &mut events).unwrap();
+    }
+    adapter.hear(event("other-1", started("other-1")), later, &mut events);
+    adapter.flush(&mut events);
+    let mut came = Came::default();
+    came.take(events);
+    assert_eq!((came.values.len(), came.values.keys().next()), (6, Some(&(0, 0))));
+    assert!(came.remarks.is_empty());
+    // Where two were there just before, nobody knows which was its first.
+    let mut adapter = joined();
+    for number in [1, 2] {
+        push(&mut adapter, &second(&announced(number, 6, 0.0, None), Encoding::Raw));
+    }
+    let came = hear(&mut adapter, "other-1", started("other-1"));
+    assert!(came.remarks.iter().any(|remark| remark.untrusted), "{came:?}");
+}
+
+#[test]
+fn a_scan_that_was_given_up_before_its_frames_takes_none_of_the_next() {
+    let mut adapter = joined();
+    hear(&mut adapter, "other-1", started("other-1"));
+    hear(&mut adapter, "other-1", ScanUpdate::Ended(Outcome::Aborted { reason: None }));
+    assert_eq!(push(&mut adapter, &second(&announced(5, 6, 0.0, None), Encoding::Raw)), Came::default());
+    let came = hear(&mut adapter, "other-2", started("other-2"));
+    let ids: Vec<_> = came.plans.iter().map(|plan| &*plan.scan_id).collect();
+    assert_eq!((ids, came.values.len()), (vec!["other-1", "other-2"], 6));
+}
+
+#[test]
+fn a_plan_that_is_told_twice_to_grow_grows_once() {
+    let mut adapter = joined();
+    hear(&mut adapter, "other-1", started("other-1"));
+    push(&mut adapter, &second(&announced(5, 6, 0.0, None), Encoding::Raw));
+    let grown = ScanUpdate::Extended { energies_ev: vec![512.0], dwell_ms: None, flux_ph_per_s: None };
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let said = ScanEvent { seq: Some(9), ..event("other-1", grown.clone()) };
+        adapter.hear(said, now(), &mut events);
+    }
+    assert_eq!(events.len(), 1);
+    for number in [6, 7] {
+        assert_eq!(
+            push(&mut adapter, &second(&announced(number, 6, 0.0, None), Encoding::Raw)).values.len(),
+            6
+        );
+    }
+    assert_eq!(push(&mut adapter, &second(&announced(8, 6, 0.0, None), Encoding::Raw)).values.len(), 0);
+}
+
+#[test]
+fn numbers_that_begin_anew_are_of_another_series() {
+    let mut adapter = told(None);
+    let series = |scan: &str| {
+        let mut block = block();
+        block["scan_id"] = json!(scan);
+        announced(1, 12, 510.0, Some(json!({ "stxm": block })))
+    };
+    assert_eq!(push(&mut adapter, &first(&series("one"), Encoding::Raw)).plans[0].scan_id, "one");
+    // The detector was started anew.
+    let came = push(&mut adapter, &first(&series("two"), Encoding::Raw));
+    assert_eq!((&*came.plans[0].scan_id, came.values.len()), ("two", 12));
+}
+
+#[test]
+fn a_name_that_was_not_renewed_makes_no_two_scans_one() {
+    let mut adapter = told(None);
+    let one = push(&mut adapter, &second(&announced(1, 12, 510.0, note()), Encoding::Raw));
+    let other = push(&mut adapter, &second(&announced(2, 12, 510.0, note()), Encoding::Raw));
+    assert_eq!((&*one.plans[0].scan_id, &*other.plans[0].scan_id), ("scan-1", "scan-1-s2"));
+    assert!(other.remarks[0].text.contains("kept under another"));
+}
+
+#[test]
+fn a_place_that_is_taken_is_of_another_scan() {
+    let mut adapter = told(None);
+    let series = |number: u64, energy: u64| {
+        let mut block = block();
+        block.as_object_mut().unwrap().remove("scan_id");
+        (block["energy_index"], block["series"]) = (json!(energy), json!("energy"));
+        second(&announced(number, 6, 0.0, Some(json!({ "stxm": block }))), Encoding::Raw)
+    };
+    assert_eq!(push(&mut adapter, &series(1, 0)).plans.len(), 1);
+    assert_eq!(push(&mut adapter, &series(2, 1)).plans.len(), 0);
+    assert_eq!(push(&mut adapter, &series(3, 0)).plans.len(), 1);
+    // One whose start was not heard says no place.
+    assert_eq!(push(&mut adapter, &series(4, 1)[1..]).refused, ["no_start"; 6]);
+}
+
+#[test]
+fn the_last_energy_that_ends_early_is_partial() {
+    let mut adapter = told(Some(block()));
+    push(&mut adapter, &second(&announced(20, 6, 510.0, None), Encoding::Raw));
+    let messages = second(&announced(21, 6, 511.0, None), Encoding::Raw);
+    let came = push(&mut adapter, &[&messages[..3], &messages[7..]].concat());
+    assert!(matches!(&came.ends[..], [Outcome::Partial { reason }] if reason.contains("2 of 6")), "{came:?}");
+}
+
+#[test]
+fn a_detector_that_nobody_tells_the_energy_is_no_reason_for_doubt_where_another_source_knows_it() {
+    let mut adapter = joined();
+    hear(&mut adapter, "other-1", started("other-1"));
+    for number in [4, 5] {
+        let came = push(&mut adapter, &second(&announced(number, 6, 8040.0, None), Encoding::Raw));
+        assert!(came.remarks.is_empty() && came.values.len() == 6, "{came:?}");
+    }
+}
+
+#[test]
+fn after_a_restart_the_next_scan_is_another_one() {
+    let mut before = told(Some(block()));
+    let one = push(&mut before, &second(&announced(20, 6, 510.0, None), Encoding::Raw));
+    push(&mut before, &second(&announced(21, 6, 511.0, None), Encoding::Raw)[..3]);
+    let mut restarted = told(Some(block()));
+    restarted.recall(&Recalled {
+        plan: &one.plans[0],
+        heard_last: now(),
+        reached: Some(1),
+        doubt: None,
+        energies_ev: &[510.0, 511.0],
+        ended: None,
+    });
+    let rest = push(&mut restarted, &second(&announced(21, 6, 511.0, None), Encoding::Raw)[3..]);
+    assert_eq!(
+        (rest.values.len(), rest.plans.len(), &rest.ends[..]),
+        (4, 0, &[Outcome::Complete][..]),
+        "{rest:?}"
+    );
+    assert!(rest.remarks.iter().all(|remark| !remark.untrusted), "{:?}", rest.remarks);
+    let next = push(&mut restarted, &second(&announced(22, 6, 510.0, None), Encoding::Raw));
+    assert_eq!((next.plans.len(), next.values.len()), (1, 6));
+    assert_ne!(next.plans[0].scan_id, one.plans[0].scan_id);
 }

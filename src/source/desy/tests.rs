@@ -215,7 +215,8 @@ fn after_a_restart_the_next_image_is_the_next_energy() {
         heard_last: DateTime::UNIX_EPOCH,
         reached: Some(1),
         doubt: None,
-        ended: false,
+        ended: None,
+        energies_ev: &[],
     });
     let after = listen(&mut restarted, &all[at..]);
     assert_eq!(after.refused, ["no_start"; 7]);

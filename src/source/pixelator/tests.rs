@@ -323,7 +323,14 @@ proptest! {
 fn recalled<'a>(heard: &'a Heard, heard_last: DateTime<Utc>) -> Recalled<'a> {
     let reached = heard.values.keys().map(|(_, energy, _)| *energy as usize).max();
     let doubt = heard.untrusted.first().map(String::as_str);
-    Recalled { plan: &heard.plans[0], heard_last, reached, doubt, ended: !heard.outcomes.is_empty() }
+    Recalled {
+        plan: &heard.plans[0],
+        heard_last,
+        reached,
+        doubt,
+        ended: heard.outcomes.last(),
+        energies_ev: &[],
+    }
 }
 
 proptest! {

@@ -297,7 +297,8 @@ fn an_end_after_a_restart_is_that_of_the_scan_that_ran_before() {
             heard_last,
             reached,
             doubt: None,
-            ended: false,
+            ended: None,
+            energies_ev: &[],
         });
         let after = listen(&mut restarted, &all[at..]);
         assert!(after.plans.is_empty(), "the same scan goes on");
