@@ -3,25 +3,28 @@
 //! The scan is built in (`config/scenarios/demo.toml`), described by a scenario, or recorded in a stack. A
 //! simulated scan says so in its plan; a recorded one does not, unless it was simulated when it was recorded.
 
+mod scans;
+mod spoken;
+
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use clap::{Args, ValueEnum};
+use chrono::{TimeDelta, Utc};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, load_recording, print, say};
-use crate::recording::{Recording, select_energies};
-use crate::scan::{DetectorKind, is_valid_id};
+use scans::Scans;
+pub(super) use scans::read_scenario;
+use spoken::{DetectorArg, EncodingArg, FormatArg, SeriesArg};
+
+use super::{Failure, print, say};
 use crate::simulate::{
-    Detector, Emulated, Endpoint, Faults, Faulty, Format, Keeping, MessageKind, MessageSettings, Microscope,
-    Offer, PublishError, PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, Scenario,
-    SocketKind, WireMessage, nvpf, publish_offering,
+    Emulated, Endpoint, Faults, Faulty, Format, Keeping, MessageKind, MessageSettings, Offer, PublishError,
+    PublishEvent, PublishReport, PublishSettings, ScanMessages, ScanSource, SocketKind, WireMessage, nvpf,
+    publish_offering,
 };
-use crate::source::geometry::Span;
-use crate::source::stxm_stream::Encoding;
 use crate::source::stxm_stream::encode::EncodeError;
 
 /// Real time between two repeats of `scan_start` on PUB; the format wants one every 5 s at least.
@@ -162,86 +165,6 @@ struct FaultArgs {
     garbage: f64,
 }
 
-/// Formats of others.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FormatArg {
-    /// pystxmcontrol (ALS): pickles on tcp://…:9998.
-    Pystxmcontrol,
-    /// Pixelator (PSI): texts on tcp://…:56561.
-    Pixelator,
-    /// Bluesky documents (ALS lightfall and others): JSON, as a proxy hands it on at tcp://…:5578.
-    Bluesky,
-    /// A DECTRIS detector, second version of its stream: CBOR on tcp://…:31001, PUSH.
-    Dectris,
-    /// A DECTRIS detector, first version of its stream: JSON and bytes on tcp://…:9999, PUSH.
-    DectrisV1,
-    /// The pair of sockets that is common at DESY: what an image is on tcp://…:50001, frames on tcp://…:50002 (--bind-data; without it
-    /// both on one).
-    Desy,
-}
-
-/// What a series of a detector holds.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SeriesArg {
-    /// The whole scan.
-    Stack,
-    /// One energy.
-    Energy,
-    /// One line.
-    Line,
-}
-
-impl SimulateArgs {
-    /// The format that is spoken, where it is another one's.
-    fn format(&self) -> Option<Format> {
-        let detector = |is_first| {
-            let span = match self.series {
-                SeriesArg::Stack => Span::Stack,
-                SeriesArg::Energy => Span::Energy,
-                SeriesArg::Line => Span::Line,
-            };
-            Format::Dectris(Detector { is_first, span, tells: !self.no_geometry })
-        };
-        self.speak_as.map(|format| match format {
-            FormatArg::Pystxmcontrol => Format::Pystxmcontrol,
-            FormatArg::Pixelator => Format::Pixelator,
-            FormatArg::Bluesky => Format::Bluesky,
-            FormatArg::Dectris => detector(false),
-            FormatArg::DectrisV1 => detector(true),
-            FormatArg::Desy => Format::Desy,
-        })
-    }
-}
-
-/// Detectors of the simulated microscope.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DetectorArg {
-    /// One number per pixel.
-    Point,
-    /// One frame per pixel.
-    Area,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum EncodingArg {
-    /// As they are.
-    Raw,
-    /// The HDF5 LZ4 filter.
-    Lz4,
-    /// The HDF5 bitshuffle filter with LZ4.
-    Bslz4,
-}
-
-impl From<EncodingArg> for Encoding {
-    fn from(arg: EncodingArg) -> Self {
-        match arg {
-            EncodingArg::Raw => Self::Raw,
-            EncodingArg::Lz4 => Self::Lz4,
-            EncodingArg::Bslz4 => Self::Bslz4,
-        }
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -289,109 +212,6 @@ impl FaultArgs {
             garbage: self.garbage,
         }
     }
-}
-
-/// Where scans come from, read and checked.
-enum Scans {
-    Simulated(Box<Scenario>),
-    Recorded(Box<Recording>),
-}
-
-impl Scans {
-    fn load(args: &SimulateArgs) -> Result<Self, Failure> {
-        let has_frames = args.format().is_some_and(Format::has_frames);
-        if let Some(path) = &args.stack {
-            if has_frames {
-                return Err(Failure::usage(
-                    "a recorded stack has no frames that an area detector could send",
-                ));
-            }
-            let recording = load_recording(path)?;
-            let Some(list) = &args.energies else { return Ok(Self::Recorded(Box::new(recording))) };
-            let indices = select_energies(&recording.plan.energies_ev, list).map_err(Failure::usage)?;
-            return Ok(Self::Recorded(Box::new(recording.subset(&indices))));
-        }
-        let mut scenario = match &args.scenario {
-            None => Scenario::demo().map_err(Failure::bug)?,
-            Some(path) => named_scenario(path)?,
-        };
-        if let Some(seed) = args.seed {
-            scenario.seed = seed;
-        }
-        match args.detector {
-            None => {}
-            Some(DetectorArg::Point) => scenario.detector.kind = DetectorKind::Point,
-            Some(DetectorArg::Area) => scenario.detector.kind = DetectorKind::Area,
-        }
-        if has_frames {
-            scenario.detector.kind = DetectorKind::Area;
-        }
-        Ok(Self::Simulated(Box::new(scenario)))
-    }
-
-    /// Identifier of the scan with this number, from 1.
-    fn scan_id(&self, args: &SimulateArgs, number: u32, now: DateTime<Utc>) -> Result<String, Failure> {
-        let base = match (&args.scan_id, self) {
-            (Some(id), _) => id.clone(),
-            (None, Self::Recorded(recording)) => recording.plan.scan_id.clone(),
-            (None, Self::Simulated(scenario)) => {
-                format!("sim-{}-{}", now.format("%Y%m%dT%H%M%S"), scenario.seed)
-            }
-        };
-        let id = if args.repeat > 1 { format!("{base}-{number}") } else { base };
-        let problem = "must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or digit";
-        if is_valid_id(&id) {
-            Ok(id)
-        } else {
-            Err(Failure::usage(format_args!("--scan-id {id:?} {problem}")))
-        }
-    }
-
-    /// The source of one scan; what a simulated one really holds goes into the file of `--truth`.
-    /// Where the beam does something to the specimen, the next one goes on from there.
-    fn source(
-        &mut self,
-        args: &SimulateArgs,
-        scan_id: &str,
-        now: DateTime<Utc>,
-    ) -> Result<ScanSource, Failure> {
-        match self {
-            Self::Recorded(recording) => {
-                let mut recording = recording.clone();
-                scan_id.clone_into(&mut recording.plan.scan_id);
-                Ok(ScanSource::Recording(recording))
-            }
-            Self::Simulated(scenario) => {
-                let microscope =
-                    Microscope::new(Scenario::clone(scenario), &nvpf::reference_set(), scan_id, now);
-                let microscope = microscope.map_err(Failure::usage)?;
-                if let Some(path) = &args.truth {
-                    let text = serde_json::to_string(microscope.truth()).map_err(Failure::bug)?;
-                    let problem = |error| {
-                        Failure::unavailable(format_args!("cannot write {}: {error}", path.display()))
-                    };
-                    std::fs::write(path, text).map_err(problem)?;
-                }
-                if scenario.damage.is_some() {
-                    **scenario = microscope.scenario_after();
-                }
-                Ok(ScanSource::Microscope(Box::new(microscope)))
-            }
-        }
-    }
-}
-
-/// A scenario that is built in, or else one from a file.
-fn named_scenario(path: &Path) -> Result<Scenario, Failure> {
-    let library = Scenario::library().map_err(Failure::bug)?;
-    let built_in = library.into_iter().find(|(name, _)| path.as_os_str() == *name);
-    built_in.map_or_else(|| read_scenario(path), |(_, scenario)| Ok(scenario))
-}
-
-pub(super) fn read_scenario(path: &Path) -> Result<Scenario, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))?;
-    Scenario::parse(&text).map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))
 }
 
 async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure> {

@@ -398,34 +398,6 @@ impl Scans {
         result
     }
 
-    /// Sums the frames of a scan as it began, whatever the settings are now.
-    pub fn restore_frames(&mut self, scan_id: &str, frames: FrameSettings) {
-        if let Some(scan) = self.scans.get_mut(scan_id) {
-            scan.set_frames(frames);
-        }
-    }
-
-    /// Says how the journal leaves a scan, when all its lines were restored.
-    pub fn restored(&mut self, scan_id: &str, standing: &Standing, now: Instant) {
-        let keeping = std::mem::take(&mut self.out.keeping);
-        if let Some(scan) = self.scans.get_mut(scan_id) {
-            let patience = self.patience[scan.source()];
-            scan.restored(standing, now, patience, &mut self.out);
-        }
-        if matches!(standing, Standing::Archived { .. }) {
-            // Its settled map stands until something new comes.
-            self.out.notices.retain(|notice| !matches!(notice, ScanNotice::Changed(id) if id == scan_id));
-        }
-        self.out.keeping = keeping;
-    }
-
-    /// Forgets a closed scan whose stack is gone, so that it can be restored from its journal.
-    pub fn forget(&mut self, scan_id: &str) {
-        if self.scans.get(scan_id).is_some_and(|scan| scan.stack().is_none() && !scan.is_open()) {
-            self.scans.remove(scan_id);
-        }
-    }
-
     /// Bytes of the lines that wait for [`Scans::take_kept`], about.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::Patience;
 use super::open::{Ending, Phase, Scan};
 use super::output::{Output, ScanNotice, ScanOrigin};
+use super::{Patience, Scans};
+use crate::detector::FrameSettings;
 use crate::scan::Outcome;
 
 /// How a journal leaves its scan.
@@ -73,6 +74,36 @@ impl Scan {
             stack: self.stack.clone(),
             note,
             origin,
+        }
+    }
+}
+
+impl Scans {
+    /// Sums the frames of a scan as it began, whatever the settings are now.
+    pub fn restore_frames(&mut self, scan_id: &str, frames: FrameSettings) {
+        if let Some(scan) = self.scans.get_mut(scan_id) {
+            scan.set_frames(frames);
+        }
+    }
+
+    /// Says how the journal leaves a scan, when all its lines were restored.
+    pub fn restored(&mut self, scan_id: &str, standing: &Standing, now: Instant) {
+        let keeping = std::mem::take(&mut self.out.keeping);
+        if let Some(scan) = self.scans.get_mut(scan_id) {
+            let patience = self.patience[scan.source()];
+            scan.restored(standing, now, patience, &mut self.out);
+        }
+        if matches!(standing, Standing::Archived { .. }) {
+            // Its settled map stands until something new comes.
+            self.out.notices.retain(|notice| !matches!(notice, ScanNotice::Changed(id) if id == scan_id));
+        }
+        self.out.keeping = keeping;
+    }
+
+    /// Forgets a closed scan whose stack is gone, so that it can be restored from its journal.
+    pub fn forget(&mut self, scan_id: &str) {
+        if self.scans.get(scan_id).is_some_and(|scan| scan.stack().is_none() && !scan.is_open()) {
+            self.scans.remove(scan_id);
         }
     }
 }
