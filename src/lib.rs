@@ -15,6 +15,7 @@ pub mod gmvae;
 mod ipc;
 pub mod journal;
 pub mod model;
+pub mod particles;
 pub mod pipeline;
 pub mod publish;
 pub mod recording;

@@ -14,8 +14,9 @@ use crate::script::{Message, Script};
 pub const BIND: &str = "bind = \"tcp://127.0.0.1:0\"\ngrace_s = 0.3";
 
 /// Files of an archived scan.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "energies.parquet",
+    "particles.parquet",
     "phase_map.parquet",
     "phase_map.png",
     "scan.nxs",
