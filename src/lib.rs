@@ -5,12 +5,14 @@
 pub mod absorption;
 pub mod advice;
 pub mod archive;
+pub mod boundaries;
 pub mod classify;
 pub mod cli;
 pub mod damage;
 pub mod detector;
 pub mod document;
 pub mod evaluation;
+pub mod findings;
 pub mod gmvae;
 mod ipc;
 pub mod journal;

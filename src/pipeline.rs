@@ -47,7 +47,7 @@ pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};
 pub use doses::{Basis, Doses, settle_dose};
-pub use findings::particles_of;
+pub use findings::findings_of;
 pub use places::Places;
 pub use places::kept_before as kept_place;
 pub use recipe::{advice, backend, dose, monitor, pinned_dose, recipe};

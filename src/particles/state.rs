@@ -97,14 +97,19 @@ impl States {
     pub(super) fn mean(&self, map: &PhaseMap, pixels: &[u32], amounts: &Amounts) -> MeanState {
         let Some([least, most]) = self.span() else { return MeanState::default() };
         let nx = map.plan.grid.nx();
+        // What is opaque or was not measured has no amount, but it is there.
+        let known = || pixels.iter().map(|&pixel| amounts.at(pixel as usize)).filter(|od| od.is_finite());
+        let typical = match known().count() {
+            0 => 1.0,
+            count => (known().sum::<f64>() / count as f64).max(0.0),
+        };
         let (mut whole, mut known, mut sum, mut squares, mut noise) = (0.0, 0.0, 0.0, 0.0, 0.0);
         let mut blocks: BTreeMap<usize, f64> = BTreeMap::new();
         let (mut odds, mut mixed, mut wider) = (0.0, 0.0, [0.0; 2]);
         for &pixel in pixels {
             let pixel = pixel as usize;
-            let amount = amounts.at(pixel).max(0.0);
-            // An opaque pixel has no amount, but it is there.
-            let weight = if amount.is_finite() { amount } else { 1.0 };
+            let amount = amounts.at(pixel);
+            let weight = if amount.is_finite() { amount.max(0.0) } else { typical };
             whole += weight;
             let state = self.pixel(map, pixel);
             let Some(x) = state.x else { continue };

@@ -1,13 +1,13 @@
-//! What a settled map says of the sample: its particles.
+//! What a settled map says of the sample.
 
 use crate::classify::{DensityView, Recipe, Settled};
-use crate::particles::Particles;
+use crate::findings::Findings;
 use crate::stack::Stack;
 
-/// The particles of a settled map.
+/// The findings of a settled map; `spot_nm` is the width of the beam where it is known.
 #[must_use]
-pub fn particles_of(stack: &Stack, settled: &Settled, recipe: &Recipe) -> Particles {
+pub fn findings_of(stack: &Stack, settled: &Settled, recipe: &Recipe, spot_nm: Option<f64>) -> Findings {
     let mapped = settled.registered.as_ref().unwrap_or(stack);
     let view = DensityView::new(mapped, &settled.intensity, recipe.absorption.max_od, settled.noise_factor);
-    Particles::of(&settled.map, &view, &recipe.references)
+    Findings::of(&settled.map, &view, &recipe.references, spot_nm)
 }

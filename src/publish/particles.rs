@@ -119,3 +119,59 @@ fn lists(
     let item = Arc::new(Field::new_list_field(of, false));
     Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array as _, AsArray as _};
+    use arrow::datatypes::{Float64Type, UInt32Type};
+
+    use super::*;
+    use crate::particles::Interval;
+    use crate::scan::test_plan;
+
+    fn particle(id: u32) -> Particle {
+        let estimate = |value: f64| Estimate { value, sigma: 0.1 * value };
+        Particle {
+            id,
+            pixels: vec![3, 4, 5],
+            centre_px: [0.0, 4.0],
+            centre: [0.0, 0.4],
+            area_px: estimate(3.0),
+            area_um2: Some(estimate(0.03)),
+            at_border: true,
+            touches: vec![2],
+            mean_od: estimate(0.5),
+            thickness_nm: None,
+            shares: vec![estimate(0.25), estimate(0.75)],
+            x: Some(Interval { low: 2.0, middle: 2.2, high: 2.5 }),
+            unknown: 0.0,
+            x_spread: Some(f64::NAN),
+            entropy_bits: Some(0.8),
+            status_counts: [0, 0, 0, 2, 1, 0, 0],
+        }
+    }
+
+    #[test]
+    fn particles_are_rows_and_none_are_none() {
+        let plan = test_plan(1, 8, 2);
+        let found = Particles {
+            phases: vec!["na3.0".into(), "na2.0".into()],
+            variable: Some("na_x".into()),
+            particles: vec![particle(1), particle(7)],
+            ..Particles::default()
+        };
+        let table = particles(&plan, &found).unwrap();
+        let empty = particles(&plan, &Particles::default()).unwrap();
+        assert_eq!((table.num_rows(), empty.num_rows()), (2, 0));
+        assert_eq!(table.schema().fields(), empty.schema().fields());
+        let number = |name: &str| table.column_by_name(name).unwrap().as_primitive::<Float64Type>().clone();
+        assert_eq!((number("state").value(1), number("area_px_error").value(0)), (2.2, 0.1 * 3.0));
+        assert!(number("thickness_nm").is_null(0) && number("state_spread").is_null(0));
+        let shares = table.column_by_name("shares").unwrap().as_list::<i32>().value(1);
+        assert_eq!(shares.as_primitive::<Float64Type>().values(), &[0.25, 0.75]);
+        let pixels = table.column_by_name("pixel").unwrap().as_list::<i32>().value(0);
+        assert_eq!(pixels.as_primitive::<UInt32Type>().values(), &[3, 4, 5]);
+        assert_eq!(table.column_by_name("n_mixture").unwrap().as_primitive::<UInt32Type>().value(0), 1);
+        assert_eq!(table.schema().metadata()["phasewatch.variable"], "na_x");
+    }
+}

@@ -58,6 +58,7 @@ fn classify_repeats_the_live_map_and_the_archive_notices_a_flipped_byte() {
         "spectra.parquet",
         "energies.parquet",
         "particles.parquet",
+        "findings.json",
         "phase_map.png",
     ];
     for file in files {
