@@ -13,6 +13,7 @@ pub mod damage;
 mod draw;
 mod drift;
 mod field;
+pub mod findings;
 mod foreign;
 mod foreign_curve;
 pub mod halving;

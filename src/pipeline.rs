@@ -21,6 +21,7 @@ pub mod caretaker;
 pub mod copies;
 mod doses;
 pub mod errands;
+mod findings;
 mod household;
 pub mod ingest;
 pub mod keeper;
@@ -46,6 +47,7 @@ pub mod workboard;
 
 pub use app::{Addresses, App, AppError, RunReport};
 pub use doses::{Basis, Doses, settle_dose};
+pub use findings::findings_of;
 pub use places::Places;
 pub use places::kept_before as kept_place;
 pub use recipe::{advice, backend, dose, monitor, pinned_dose, recipe};

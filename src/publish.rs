@@ -33,6 +33,7 @@ pub mod ipc;
 pub mod library;
 pub mod message;
 pub mod parquet;
+pub mod particles;
 pub mod picture;
 pub mod sight;
 pub mod spectra;

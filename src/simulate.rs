@@ -38,7 +38,7 @@ pub use scenario::{
     Beam, DamageSettings, DetectorSettings, DriftSettings, EnergyRun, FlawSettings, IncidentSource, Kinetics,
     SamplingSettings, ScanSettings, Scenario, Specimen,
 };
-pub use specimen::{FlawedLine, LineFlaw, Truth};
+pub use specimen::{FlawedLine, LineFlaw, ParticleTruth, Truth};
 
 use crate::scan::PlanError;
 

@@ -73,6 +73,7 @@ fn job(stack: &Stack, provisional: bool, reopen: bool) -> ArchiveJob<'_> {
     ArchiveJob {
         stack,
         map: Box::leak(Box::new(map)),
+        findings: Box::leak(Box::default()),
         damage: None,
         spectra: Box::leak(Box::new(spectra)),
         energies: vec![row; stack.planes().len()],
@@ -109,7 +110,9 @@ fn a_scan_lies_where_the_layout_says_and_can_be_read_back() {
         names(&folder),
         [
             "energies.parquet",
+            "findings.json",
             "manifest.json",
+            "particles.parquet",
             "phase_map.parquet",
             "phase_map.png",
             "scan.nxs",

@@ -17,6 +17,7 @@ use super::{
     stack_file,
 };
 use crate::classify::PhaseMap;
+use crate::findings::Findings;
 use crate::publish::{self, MeanSpectra, PublishError, parquet, picture};
 use crate::scan::Outcome;
 use crate::stack::Stack;
@@ -30,6 +31,8 @@ pub struct ArchiveJob<'a> {
     pub map: &'a PhaseMap,
     /// Mean spectra of the map's phases.
     pub spectra: &'a MeanSpectra,
+    /// What it says of the sample.
+    pub findings: &'a Findings,
     /// What is said of damage, as JSON.
     pub damage: Option<Vec<u8>>,
     /// One row per energy of the plan.
@@ -133,6 +136,10 @@ fn build(parent: &Path, job: &ArchiveJob<'_>) -> Result<TemporaryFolder, Archive
         write_table(&folder, "phase_map.parquet", &publish::table::phase_map(job.map)?)?,
     );
     add("spectra.parquet", write_table(&folder, "spectra.parquet", &job.spectra.table()?)?);
+    let particles = publish::particles::particles(plan, &job.findings.particles)?;
+    add("particles.parquet", write_table(&folder, "particles.parquet", &particles)?);
+    let findings = job.findings.to_json().map_err(PublishError::from)?;
+    add("findings.json", write_bytes(&folder, "findings.json", &findings)?);
     add("phase_map.png", write_bytes(&folder, "phase_map.png", &picture::png(job.map)?)?);
     if let Some(report) = &job.damage {
         add("damage.json", write_bytes(&folder, "damage.json", report)?);

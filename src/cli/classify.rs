@@ -10,7 +10,7 @@ use super::{Failure, load_recording, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{Oracle, PhaseMap, PosteriorModel, Status, settle};
 use crate::model::Model;
-use crate::pipeline::{archiver, backend, dose, look_at_settled, monitor, recipe, settle_dose};
+use crate::pipeline::{archiver, backend, dose, findings_of, look_at_settled, monitor, recipe, settle_dose};
 use crate::publish::picture;
 use crate::recording::{Recording, select_energies};
 use crate::reference::ReferenceSet;
@@ -75,10 +75,12 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     let basis = settle_dose(&stack, &mut settled, &recipe, &dose(&settings), None);
     let seen = look_at_settled(&stack, &settled, &recipe, &monitor(&settings), basis.as_ref(), None);
     let spectra = archiver::spectra_of(&stack, &settled, recipe.absorption.max_od);
+    let findings = findings_of(&stack, &settled, &recipe, dose(&settings).spot_nm);
     let job = ArchiveJob {
         stack: &stack,
         map: &settled.map,
         spectra: &spectra,
+        findings: &findings,
         damage: seen.as_ref().and_then(|seen| seen.to_json().ok()),
         energies: archiver::energy_rows(&stack, &settled),
         outcome: Outcome::Complete,

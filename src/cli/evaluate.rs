@@ -2,6 +2,7 @@
 //! scenarios of the simulator; and what the watch for beam damage is worth.
 
 mod damage;
+mod findings;
 mod scenarios;
 
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ const DRIFT_ENERGIES: [usize; 3] = [12, 30, usize::MAX];
 /// What to evaluate.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Directory of reference spectra; with --scenario or --damage the synthetic NVPF set where it is not given.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["scenario", "damage"])]
+    /// Directory of reference spectra; with --scenario, --damage or --findings the synthetic NVPF set where it is not given.
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["scenario", "damage", "findings"])]
     references: Option<PathBuf>,
     /// Run scenarios of the simulator instead: all, names of built-in ones, or .toml files, separated by commas.
     #[arg(long, value_name = "LIST", value_delimiter = ',',
@@ -84,9 +85,13 @@ pub struct EvaluateArgs {
     #[arg(long, conflicts_with_all = ["drift", "beam", "stack", "scenario", "model", "energies", "counts", "offsets", "range",
           "parts", "quick", "draws"])]
     damage: bool,
+    /// Measure instead what is said of particles and boundaries: areas, x, enrichment, false claims; on simulated scans and drawn maps.
+    #[arg(long, conflicts_with_all = ["damage", "drift", "beam", "stack", "scenario", "model", "energies", "counts", "offsets", "range",
+          "parts", "quick", "draws"])]
+    findings: bool,
     /// With --damage: so many scans without damage, three tenths as many with it, a tenth as many operando, and six in
-    /// a hundred as many that are damaged and seen often [default: 1000].
-    #[arg(long, value_name = "N", requires = "damage")]
+    /// a hundred as many that are damaged and seen often [default: 1000]. With --findings: so many of each class [default: 100].
+    #[arg(long, value_name = "N")]
     scans: Option<usize>,
     /// With --drift: only the cases whose names hold this.
     #[arg(long, value_name = "TEXT", requires = "drift")]
@@ -122,6 +127,12 @@ pub(super) enum Part {
 pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     if args.damage {
         return damage::run(args);
+    }
+    if args.findings {
+        return findings::run(args);
+    }
+    if args.scans.is_some() {
+        return Err(Failure::usage("--scans is for --damage and --findings"));
     }
     let Some(references) = args.references.as_deref().filter(|_| args.scenario.is_empty()) else {
         return scenarios::run(args);

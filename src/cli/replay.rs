@@ -22,7 +22,7 @@ use super::{Failure, print, say};
 use crate::archive::{self, ArchiveJob};
 use crate::classify::{PosteriorModel, settle};
 use crate::pipeline::replayed::Replayed;
-use crate::pipeline::{App, archiver, kept_place, look_at_settled, settle_dose};
+use crate::pipeline::{App, archiver, findings_of, kept_place, look_at_settled, settle_dose};
 use crate::publish::board::ScanState;
 use crate::scan::Outcome;
 use crate::simulate::{Endpoint, PublishEvent, PublishSettings, publish};
@@ -113,10 +113,12 @@ fn settled(args: &ReplayArgs) -> Result<(), Failure> {
         kept_place(&args.journal),
     );
     let spectra = archiver::spectra_of(stack, &settled, stage.recipe.absorption.max_od);
+    let findings = findings_of(stack, &settled, &stage.recipe, stage.dose.spot_nm);
     let job = ArchiveJob {
         stack,
         map: &settled.map,
         spectra: &spectra,
+        findings: &findings,
         damage: seen.as_ref().and_then(|seen| seen.to_json().ok()),
         energies: archiver::energy_rows(stack, &settled),
         outcome: replayed.outcome.clone(),

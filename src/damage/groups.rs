@@ -136,7 +136,7 @@ fn common_phase(map: &PhaseMap, pixels: &[usize]) -> Option<usize> {
 }
 
 /// Connected parts, corners included: 0 where there is none, else counted from 1 in the order of their first pixel.
-pub(super) fn components(matter: &[bool], ny: usize, nx: usize) -> Vec<usize> {
+pub(crate) fn components(matter: &[bool], ny: usize, nx: usize) -> Vec<usize> {
     let mut labels = vec![0_usize; matter.len()];
     let (mut next, mut open) = (0, Vec::new());
     for first in 0..matter.len() {

@@ -16,7 +16,7 @@ use super::history::Estimate;
 use crate::classify::{NO_PHASE, PhaseMap, Status};
 
 /// Side of the blocks whose pixels err together.
-const BLOCK: usize = 3;
+pub(crate) const BLOCK: usize = 3;
 /// What the logarithm of all odds may be off by.
 const LOGIT: f64 = 0.7;
 /// Error of the energies that makes as much again, eV.
@@ -24,7 +24,7 @@ const LOGIT_EV: f64 = 0.05;
 /// Error of the energies where they cannot be estimated, eV.
 const UNKNOWN_EV: f64 = 0.2;
 /// What the shares in all mixtures may be off by.
-const MIXED: f64 = 0.05;
+pub(crate) const MIXED: f64 = 0.05;
 /// Standard error of a share in one mixture whose fit does not tell.
 const SHARE: f64 = 0.1;
 /// What shares differ by from scan to scan though the map is sure.
@@ -34,20 +34,20 @@ const EDGE: f64 = 0.15;
 
 /// What is believed of one pixel.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Belief {
+pub(crate) struct Belief {
     /// Its phase, and the runner-up, which is the same where there is none.
-    pub(super) phases: [usize; 2],
+    pub(crate) phases: [usize; 2],
     /// How much of it is the first.
-    pub(super) share: f64,
+    pub(crate) share: f64,
     /// Variance of that.
-    pub(super) variance: f64,
+    pub(crate) variance: f64,
     /// Whether it is taken to hold both.
-    pub(super) is_mixture: bool,
+    pub(crate) is_mixture: bool,
 }
 
 impl Belief {
     /// Of a pixel of a map; `None` where nothing is believed of it.
-    pub(super) fn of(map: &PhaseMap, pixel: usize) -> Option<Self> {
+    pub(crate) fn of(map: &PhaseMap, pixel: usize) -> Option<Self> {
         let known = |phase: u8| (usize::from(phase) < map.phases.len()).then_some(usize::from(phase));
         let first = known(*map.phase.get(pixel)?).filter(|_| map.phase[pixel] != NO_PHASE)?;
         let second = known(map.runner_up[pixel]).unwrap_or(first);
@@ -69,13 +69,20 @@ impl Belief {
     }
 
     /// Both phases with how much of the pixel they are.
-    pub(super) fn parts(&self) -> [(usize, f64); 2] {
+    pub(crate) fn parts(&self) -> [(usize, f64); 2] {
         [(self.phases[0], self.share), (self.phases[1], 1.0 - self.share)]
     }
 }
 
+/// What the logarithm of all odds of a map may be off by.
+pub(crate) fn logit(map: &PhaseMap) -> f64 {
+    let offset = &map.origin.energy_offset;
+    let error_ev = if offset.error_ev.is_finite() { offset.error_ev.abs() } else { UNKNOWN_EV };
+    LOGIT * (error_ev / LOGIT_EV).hypot(1.0)
+}
+
 /// The share of each phase in pixels of a map, in the order of its phases; empty where nothing is believed of any pixel.
-pub(super) fn shares(map: &PhaseMap, pixels: &[usize]) -> Vec<Estimate> {
+pub(crate) fn shares(map: &PhaseMap, pixels: &[usize]) -> Vec<Estimate> {
     let (phases, nx) = (map.phases.len(), map.plan.grid.nx());
     let (mut sums, mut odds, mut mixed) = (vec![0.0; phases], vec![0.0; phases], vec![0.0; phases]);
     let mut blocks: BTreeMap<(usize, usize), f64> = BTreeMap::new();
@@ -102,9 +109,7 @@ pub(super) fn shares(map: &PhaseMap, pixels: &[usize]) -> Vec<Estimate> {
     for ((phase, _), error) in blocks {
         chance[phase] += error * error;
     }
-    let offset = &map.origin.energy_offset;
-    let error_ev = if offset.error_ev.is_finite() { offset.error_ev.abs() } else { UNKNOWN_EV };
-    let logit = LOGIT * (error_ev / LOGIT_EV).hypot(1.0);
+    let logit = logit(map);
     let estimate = |phase: usize| {
         let calibration = (logit * odds[phase] + mixed[phase]) / count;
         Estimate {

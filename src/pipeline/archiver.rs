@@ -17,6 +17,7 @@ use chrono::Utc;
 use super::alerts::AlertHand;
 use super::at_work::AtWork;
 use super::doses::Doses;
+use super::findings::findings_of;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
 use super::places::Places;
@@ -365,10 +366,13 @@ impl Archiver {
         });
         let seen = look_at_settled(stack, &settled, &order.recipe, &watch, basis.as_ref(), place);
         let mut spectra = spectra_of(stack, &settled, order.recipe.absorption.max_od);
+        let dose = self.doses.as_ref().map(|doses| doses.settings(order.journal.as_deref()));
+        let findings = findings_of(stack, &settled, &order.recipe, dose.and_then(|dose| dose.spot_nm));
         let job = ArchiveJob {
             stack,
             map: &settled.map,
             spectra: &spectra,
+            findings: &findings,
             damage: seen.as_ref().and_then(|seen| seen.to_json().ok()),
             energies: energy_rows(stack, &settled),
             outcome: order.outcome.clone(),

@@ -25,7 +25,7 @@ use super::mismatch::mismatched;
 use super::nvpf::THICKNESS_NM;
 use super::sampling::{Sampling, some_of};
 use super::scenario::{IncidentSource, Scenario};
-use super::specimen::{Matter, Part, Truth};
+use super::specimen::{Matter, Part, ParticleTruth, Truth};
 use super::{SimulationError, specimen::LineFlaw};
 use crate::reference::ReferenceSet;
 use crate::scan::{DetectorKind, ScanPlan};
@@ -172,6 +172,14 @@ impl Microscope {
     #[must_use]
     pub fn truth(&self) -> &Truth {
         &self.truth
+    }
+
+    /// The particles of the specimen by themselves, where they are at the first energy, in the order in which they were placed.
+    #[must_use]
+    pub fn particles(&self) -> Vec<ParticleTruth> {
+        /// Points of a pixel along each axis.
+        const POINTS: usize = 5;
+        self.matter.particles(self.truth.phases.len(), self.plan.grid.shape, POINTS)
     }
 
     /// What lies at each pixel when the specimen has moved by `shift_px`; only the columns of pixels are told.

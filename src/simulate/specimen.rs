@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use super::scenario::Specimen;
 use domain::{Domain, mixture};
 use particle::{Grain, Particle};
-pub use truth::{FlawedLine, LineFlaw, Truth};
+pub use truth::{FlawedLine, LineFlaw, ParticleTruth, Truth};
 
 /// What lies along the beam: so much of a phase.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,6 +113,32 @@ impl Matter {
             amounts[phase] += thickness_nm / self.points() as f64;
         }
         amounts
+    }
+
+    /// The particles by themselves, where they are at the start, in a field of `shape` pixels. Each is looked at in so many by so many points of a pixel.
+    pub(super) fn particles(&self, phases: usize, [ny, nx]: [usize; 2], points: usize) -> Vec<ParticleTruth> {
+        let inside = |pixel: usize, i: usize| pixel as f64 + (i as f64 + 0.5) / points as f64 - 0.5;
+        let whole = (points * points) as f64;
+        let mut parts = Vec::new();
+        let mut truths = Vec::with_capacity(self.grains.len());
+        for grain in &self.grains {
+            let mut truth = ParticleTruth { centre_px: [0.0; 2], area_px: 0.0, amounts: vec![0.0; phases] };
+            for (y, x) in (0..ny * points).flat_map(|y| (0..nx * points).map(move |x| (y, x))) {
+                let (y, x) = (inside(y / points, y % points), inside(x / points, x % points));
+                let (at_y, at_x) = ((y + 0.5) * self.scale[0] - 0.5, (x + 0.5) * self.scale[1] - 0.5);
+                let Some(thickness_nm) = grain.particle.thickness_nm(at_y, at_x) else { continue };
+                truth.area_px += 1.0 / whole;
+                truth.centre_px[0] += y;
+                truth.centre_px[1] += x;
+                self.append(&grain.domains, thickness_nm, (at_y, at_x), &mut parts);
+            }
+            truth.centre_px = truth.centre_px.map(|sum| sum / (truth.area_px * whole));
+            for Part { phase, thickness_nm } in parts.drain(..) {
+                truth.amounts[phase] += thickness_nm / whole;
+            }
+            truths.push(truth);
+        }
+        truths
     }
 
     /// Appends what lies along the beam at a point.

@@ -14,8 +14,10 @@ use crate::script::{Message, Script};
 pub const BIND: &str = "bind = \"tcp://127.0.0.1:0\"\ngrace_s = 0.3";
 
 /// Files of an archived scan.
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "energies.parquet",
+    "findings.json",
+    "particles.parquet",
     "phase_map.parquet",
     "phase_map.png",
     "scan.nxs",

@@ -57,6 +57,8 @@ fn classify_repeats_the_live_map_and_the_archive_notices_a_flipped_byte() {
         "phase_map.parquet",
         "spectra.parquet",
         "energies.parquet",
+        "particles.parquet",
+        "findings.json",
         "phase_map.png",
     ];
     for file in files {

@@ -13,8 +13,10 @@ use crate::script::{Message, Script};
 use crate::table::{folder, manifest};
 
 /// Every file of an archived scan but its manifest.
-pub const FILES: [&str; 6] = [
+pub const FILES: [&str; 8] = [
     "energies.parquet",
+    "findings.json",
+    "particles.parquet",
     "phase_map.parquet",
     "phase_map.png",
     "scan.nxs",

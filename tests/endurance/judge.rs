@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use super::daemon::{PHASEWATCH, Site};
 
 /// Every file of an archived scan but its manifest.
-pub const FILES: [&str; 6] = [
+pub const FILES: [&str; 8] = [
     "energies.parquet",
+    "findings.json",
+    "particles.parquet",
     "phase_map.parquet",
     "phase_map.png",
     "scan.nxs",

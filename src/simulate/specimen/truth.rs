@@ -47,6 +47,17 @@ pub struct Truth {
     pub damage: Option<DamageTruth>,
 }
 
+/// A particle as it really is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParticleTruth {
+    /// Its centre of area, row and column, pixels.
+    pub centre_px: [f64; 2],
+    /// Its area, pixels.
+    pub area_px: f64,
+    /// How much there is of each phase, nm times pixels.
+    pub amounts: Vec<f64>,
+}
+
 /// What went wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

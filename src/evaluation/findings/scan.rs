@@ -1,0 +1,149 @@
+//! One scan or map: what was found, beside what is true.
+
+use chrono::DateTime;
+use serde::Serialize;
+
+use super::draw::{Class, INCLINED_PX, scenario};
+use super::drawn;
+use crate::boundaries::{Boundaries, Enrichment, Regions, Spot};
+use crate::classify::{DensityView, Recipe, settle};
+use crate::evaluation::EvaluationError;
+use crate::particles::{Interval, Particles};
+use crate::reference::ReferenceSet;
+use crate::simulate::{Microscope, ParticleTruth};
+use crate::stack::Stack;
+
+/// From 10 to 90 % of a linear transition, over its half width.
+const TEN_TO_NINETY: f64 = 1.6;
+
+/// A particle that is there, and what was found of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ParticleScore {
+    /// Its true area, pixels.
+    pub area_px: f64,
+    /// Found over true; none where it was not found.
+    pub area_ratio: Option<f64>,
+    /// How far that is off, in its standard errors.
+    pub area_z: Option<f64>,
+    /// True mean x.
+    pub x: f64,
+    /// As it was found.
+    pub x_found: Option<Interval>,
+}
+
+/// A transition that is there, and what was found of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct WidthScore {
+    /// True width, pixels.
+    pub width_px: f64,
+    /// As it was found.
+    pub found: Interval,
+}
+
+/// What came of a scan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScanScore {
+    /// What it is of.
+    pub class: Class,
+    /// Its number among those.
+    pub number: usize,
+    /// The particles that are there.
+    pub particles: Vec<ParticleScore>,
+    /// Particles that were found.
+    pub found: usize,
+    /// True factor on the probability of doubt near boundaries, of drawn maps.
+    pub factor: Option<f64>,
+    /// What was said of boundaries between phases.
+    pub between_phases: Option<Enrichment>,
+    /// What was said of rims.
+    pub at_rim: Option<Enrichment>,
+    /// Transitions.
+    pub widths: Vec<WidthScore>,
+}
+
+pub(super) fn examine(
+    class: Class,
+    number: usize,
+    seed: u64,
+    recipe: &Recipe,
+) -> Result<ScanScore, EvaluationError> {
+    let (scenario, mut rng) = scenario(class, number, seed);
+    let microscope = Microscope::new(scenario, &recipe.references, "findings", DateTime::UNIX_EPOCH)?;
+    if matches!(class, Class::DrawnNull | Class::DrawnEnriched) {
+        let is_enriched = class == Class::DrawnEnriched;
+        let drawn = drawn::draw(&microscope, &recipe.references, is_enriched, &mut rng);
+        let regions = Regions::of(&drawn.map, &drawn.particles);
+        let spot = Spot::of(None, &drawn.map.origin.drift);
+        let between_phases =
+            Enrichment::between_phases(&drawn.map, &regions, &drawn.particles.amounts, &spot);
+        return Ok(ScanScore {
+            class,
+            number,
+            particles: Vec::new(),
+            found: drawn.particles.particles.len(),
+            factor: Some(drawn.factor),
+            between_phases,
+            at_rim: Enrichment::at_rim(&drawn.map, &regions),
+            widths: Vec::new(),
+        });
+    }
+    let mut stack = Stack::new(microscope.plan().clone());
+    let mut seq = 0;
+    stack.note_seq(seq);
+    for energy in 0..microscope.plan().energies_ev.len() {
+        for row in 0..microscope.plan().grid.ny() {
+            seq += 1;
+            stack.note_seq(seq);
+            stack.push(seq, &microscope.line(energy, row))?;
+        }
+    }
+    let settled = settle(&stack, recipe, None);
+    let mapped = settled.registered.as_ref().unwrap_or(&stack);
+    let view = DensityView::new(mapped, &settled.intensity, recipe.absorption.max_od, settled.noise_factor);
+    let particles = Particles::of(&settled.map, &view, &recipe.references);
+    let boundaries = Boundaries::of(&settled.map, &view, &recipe.references, &particles, None);
+    let width_px = if class == Class::Inclined { TEN_TO_NINETY * INCLINED_PX } else { 0.0 };
+    let transitions = boundaries.meetings.iter().filter_map(|meeting| meeting.transition.as_ref());
+    Ok(ScanScore {
+        class,
+        number,
+        particles: score_particles(&microscope.particles(), &particles, &recipe.references),
+        found: particles.particles.len(),
+        factor: None,
+        widths: transitions.map(|own| WidthScore { width_px, found: own.own_px }).collect(),
+        between_phases: boundaries.between_phases,
+        at_rim: boundaries.at_rim,
+    })
+}
+
+/// Holds what was found against what is there: each true particle against the one whose centre lies nearest to its own, within a half of its radius.
+fn score_particles(
+    truth: &[ParticleTruth],
+    found: &Particles,
+    references: &ReferenceSet,
+) -> Vec<ParticleScore> {
+    let state = |phase: usize| references.references[phase].composition.state.as_ref().map(|(_, x)| *x);
+    truth
+        .iter()
+        .map(|own| {
+            let distance =
+                |centre: [f64; 2]| (centre[0] - own.centre_px[0]).hypot(centre[1] - own.centre_px[1]);
+            let radius = (own.area_px / std::f64::consts::PI).sqrt();
+            let nearest = found
+                .particles
+                .iter()
+                .filter(|particle| distance(particle.centre_px) < 0.5 * radius)
+                .min_by(|a, b| distance(a.centre_px).total_cmp(&distance(b.centre_px)));
+            let whole: f64 = own.amounts.iter().sum();
+            let part = |(phase, amount): (usize, &f64)| state(phase).unwrap_or(f64::NAN) * amount / whole;
+            ParticleScore {
+                area_px: own.area_px,
+                area_ratio: nearest.map(|particle| particle.area_px.value / own.area_px),
+                area_z: nearest
+                    .map(|particle| (particle.area_px.value - own.area_px) / particle.area_px.sigma),
+                x: own.amounts.iter().enumerate().map(part).sum(),
+                x_found: nearest.and_then(|particle| particle.x),
+            }
+        })
+        .collect()
+}

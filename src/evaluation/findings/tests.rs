@@ -1,0 +1,23 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::pipeline::recipe;
+use crate::settings::Settings;
+use crate::simulate::nvpf;
+
+#[test]
+fn a_study_scores_every_class_and_says_the_same_again() {
+    let recipe = recipe(&Settings::defaults().unwrap(), Arc::new(nvpf::reference_set())).unwrap();
+    let asked = FindingsStudy { scans: 1, seed: 3 };
+    let scores = study(&asked, &recipe, &mut |_, _| {}).unwrap();
+    assert_eq!(scores.iter().map(|score| score.class).collect::<Vec<_>>(), Class::ALL);
+    let report = FindingsReport::of(asked, &scores);
+    let single = &report.particles[2];
+    assert!(single.found.whole >= 4 && single.found.share > 0.7, "{single:?}");
+    assert!((single.ratio - 1.0).abs() < 0.1, "{single:?}");
+    assert!(scores[0].between_phases.is_some(), "inclined boundaries can be compared");
+    assert!(scores[5].factor.unwrap() > 1.0 && scores[4].factor == Some(1.0));
+    let text = report.markdown("command");
+    assert!(Class::ALL.iter().all(|class| text.contains(class.name())));
+    assert_eq!(study(&asked, &recipe, &mut |_, _| {}).unwrap(), scores);
+}
