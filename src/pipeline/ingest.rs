@@ -346,6 +346,13 @@ impl Ingest {
         for source in 0..self.lines.len() {
             self.lines[source].adapter.flush(&mut events);
             self.events_of(source, &mut events, 0, now);
+            let lost = self.lines[source].adapter.take_lost();
+            if lost > 0 {
+                let name = self.lines[source].name.clone();
+                tracing::warn!(source = name, lost, "frames waited for a scan in vain");
+                metrics::counter!(names::MESSAGES_REFUSED, "source" => name, "reason" => "held")
+                    .increment(lost);
+            }
         }
         self.events = events;
     }

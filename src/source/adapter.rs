@@ -167,6 +167,14 @@ impl Adapter {
         }
     }
 
+    /// Frames that waited for a scan and were let go since the last call.
+    pub fn take_lost(&mut self) -> u64 {
+        match self {
+            Self::Dectris(adapter) => adapter.take_lost(),
+            _ => 0,
+        }
+    }
+
     /// Takes what another source says that knows the scans of this one; what goes on is put behind `events`.
     pub fn hear(&mut self, said: ScanEvent, received: DateTime<Utc>, events: &mut Vec<ScanEvent>) {
         match self {

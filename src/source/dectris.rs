@@ -67,6 +67,8 @@ pub struct Dectris {
     /// Identifiers of scans that began, the last ones.
     used: VecDeque<String>,
     batch: Option<Batch>,
+    /// Frames that waited and were let go.
+    lost: u64,
 }
 
 /// The scan that a block or the settings tell of.
@@ -103,6 +105,7 @@ impl Dectris {
             scan: None,
             used: VecDeque::new(),
             batch: None,
+            lost: 0,
         }
     }
 
@@ -140,6 +143,11 @@ impl Dectris {
         events.extend(self.batch.take().map(Batch::into_event));
     }
 
+    /// Frames that waited for a scan and were let go since the last call.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
     /// Takes what the source says that knows scans, where there is one; what goes on is put behind `events`.
     pub fn hear(&mut self, said: ScanEvent, received: DateTime<Utc>, events: &mut Vec<ScanEvent>) {
         // Frames that came before it shall be there before it.
@@ -166,7 +174,8 @@ impl Dectris {
         self.flush(events);
         while self.series.len() >= REMEMBERED {
             let oldest = self.series.pop_front();
-            self.held_bytes -= oldest.map_or(0, |series| series.waiting_bytes());
+            self.held_bytes -= oldest.as_ref().map_or(0, Series::waiting_bytes);
+            self.lost += oldest.map_or(0, |series| series.waiting());
         }
         self.series.push_back(Series::new(start, received));
         let index = self.series.len() - 1;
@@ -276,14 +285,21 @@ impl Dectris {
         Ok(())
     }
 
+    /// Lets go of a series that waits, and of its frames.
+    fn leave(&mut self, index: usize, why: String) {
+        let series = &mut self.series[index];
+        self.held_bytes -= series.waiting_bytes();
+        self.lost += series.waiting();
+        series.settle(Standing::Nowhere(why));
+    }
+
     /// Lets go of the oldest frames that wait, but for those of this series; returns whether there were any.
     fn give_way(&mut self, to: usize) -> bool {
         let waits = |series: &Series| series.is_waiting() && series.waiting_bytes() > 0;
         let Some(index) = self.series.iter().position(waits).filter(|index| *index < to) else {
             return false;
         };
-        self.held_bytes -= self.series[index].waiting_bytes();
-        self.series[index].settle(Standing::Nowhere("it gave way to the frames behind it".to_owned()));
+        self.leave(index, "it gave way to the frames behind it".to_owned());
         true
     }
 

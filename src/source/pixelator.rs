@@ -97,6 +97,27 @@ struct Status {
     outers: Option<usize>,
 }
 
+impl OpenScan {
+    /// Begins the scan of a region and a polarisation; returns its place in the list.
+    fn begin(
+        &mut self,
+        key: [usize; 2],
+        channels: &[String],
+        events: &mut Vec<ScanEvent>,
+    ) -> Result<usize, AdapterRefusal> {
+        let memory = Memory {
+            scan_id: self.request.scan_id().to_owned(),
+            request: String::from_utf8_lossy(&self.text).into_owned(),
+            channels: channels.to_vec(),
+            key,
+        };
+        let region = self.request.region(key, remember(FORMAT, memory))?;
+        region.start(events);
+        self.regions.push((key, region));
+        Ok(self.regions.len() - 1)
+    }
+}
+
 impl Pixelator {
     /// An adapter that has heard nothing yet.
     #[must_use]
@@ -148,7 +169,7 @@ impl Pixelator {
         };
         match &topic[..] {
             b"scanLineData" => self.line(parts, received, events),
-            b"scanStarted" => self.start(parts, received),
+            b"scanStarted" => self.start(parts, received, events),
             b"scanStatus" => self.status(&json(one(parts)?, MAX_JSON)?, received, events),
             b"recordedChannels" => self.channels(&json(one(parts)?, MAX_JSON)?),
             b"scanFinished" => Ok(self.end(Outcome::Complete, received, events)),
@@ -158,7 +179,12 @@ impl Pixelator {
         }
     }
 
-    fn start(&mut self, parts: &[Bytes], received: DateTime<Utc>) -> Result<Read, AdapterRefusal> {
+    fn start(
+        &mut self,
+        parts: &[Bytes],
+        received: DateTime<Utc>,
+        events: &mut Vec<ScanEvent>,
+    ) -> Result<Read, AdapterRefusal> {
         let text = one(parts)?;
         if self.scan.as_ref().is_some_and(|scan| scan.ended.is_none() && scan.text == *text) {
             return Ok(Read::Idle);
@@ -177,7 +203,7 @@ impl Pixelator {
             return Ok(Read::Idle);
         };
         let status = Status::default();
-        self.scan = Some(OpenScan {
+        let scan = self.scan.insert(OpenScan {
             text: text.clone(),
             request,
             regions: Vec::new(),
@@ -185,6 +211,11 @@ impl Pixelator {
             ended: None,
             heard_before: None,
         });
+        // With one region there is one scan, and no need to wait for its first line; but for the names of channels, which it
+        // has to remember.
+        if scan.request.is_single() && (self.naming.channel.is_none() || !self.channels.is_empty()) {
+            scan.begin([0, 0], &self.channels, events)?;
+        }
         Ok(Read::Taken)
     }
 
@@ -279,18 +310,7 @@ impl Pixelator {
             None if scan.regions.len() >= MAX_REGIONS => {
                 return Err(AdapterRefusal::new("region", "too many regions"));
             }
-            None => {
-                let memory = Memory {
-                    scan_id: scan.request.scan_id().to_owned(),
-                    request: String::from_utf8_lossy(&scan.text).into_owned(),
-                    channels: self.channels.clone(),
-                    key,
-                };
-                let region = scan.request.region(key, remember(FORMAT, memory))?;
-                region.start(events);
-                scan.regions.push((key, region));
-                scan.regions.len() - 1
-            }
+            None => scan.begin(key, &self.channels, events)?,
         };
         let (_, region) = &mut scan.regions[index];
         region.take(&line, scan.status, received, events)?;

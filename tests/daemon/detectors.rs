@@ -292,6 +292,9 @@ fn joined_sources_go_on_after_the_daemon_was_killed() {
     };
     let before = both().start();
     microscope.send(&scan_start());
+    until("the start heard", || {
+        (before.metric("phasewatch_messages_received_total", &[]) >= 1.0).then_some(())
+    });
     detector.send_all(&frames(0, Encoding::Bslz4));
     detector.send_all(&frames(1, Encoding::Bslz4)[..3]);
     only(&before, "eight frames", |scan| scan["measured_values"] == 8);

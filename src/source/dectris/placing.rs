@@ -60,8 +60,7 @@ impl Dectris {
                 series.settle(Standing::At(Box::new(place)))
             }
             Err(refusal) => {
-                series.settle(Standing::Nowhere(refusal.to_string()));
-                self.held_bytes -= waited;
+                self.leave(index, refusal.to_string());
                 return Err(refusal);
             }
         };
@@ -93,10 +92,7 @@ impl Dectris {
                 kept.push(index);
             } else {
                 next = Some(u64::MAX);
-                let waited = self.series[index].waiting_bytes();
-                self.series[index]
-                    .settle(Standing::Nowhere("it came before the scan that knows it began".to_owned()));
-                self.held_bytes -= waited;
+                self.leave(index, "it came before the scan that knows it began".to_owned());
             }
         }
         // Of several the first may have been of something else.

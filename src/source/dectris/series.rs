@@ -139,6 +139,14 @@ impl Series {
         matches!(self.standing, Standing::Waiting(_))
     }
 
+    /// How many frames wait.
+    pub(super) fn waiting(&self) -> u64 {
+        match &self.standing {
+            Standing::Waiting(frames) => frames.len() as u64,
+            _ => 0,
+        }
+    }
+
     pub(super) fn waiting_bytes(&self) -> usize {
         match &self.standing {
             Standing::Waiting(frames) => frames.iter().map(|(_, frame)| frame.bytes.len() + HELD_FRAME).sum(),

@@ -85,6 +85,11 @@ impl Request {
         }))
     }
 
+    /// Whether it is one scan: one region, and one polarisation at most.
+    pub(super) fn is_single(&self) -> bool {
+        self.regions.len() == 1 && self.polarizations.len() < 2
+    }
+
     /// Name of the whole scan.
     pub(super) fn scan_id(&self) -> &str {
         &self.scan_id
