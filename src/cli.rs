@@ -15,6 +15,7 @@ mod evaluate;
 pub mod model;
 pub mod references;
 mod replay;
+mod report;
 mod run;
 pub mod simulate;
 mod sniff;
@@ -76,6 +77,8 @@ pub enum Command {
     Tee(tee::TeeArgs),
     /// List, show and verify what is archived.
     Archive(archive::ArchiveArgs),
+    /// What the archived scans of a sample say, on one page: particles, boundaries, kinetics, dose.
+    Report(report::ReportArgs),
     /// Test where alerts go.
     Alerts {
         /// What to do with them.
@@ -182,6 +185,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Sniff(args) => sniff::run(&args),
         Command::Tee(args) => tee::run(&args, log_format),
         Command::Archive(args) => archive::run(args),
+        Command::Report(args) => report::run(args),
         Command::Alerts { command } => alerts::run(&command),
         Command::Watch(args) => watch::run(&args),
         Command::Train(args) => train::run(&args),

@@ -43,11 +43,11 @@ pub struct PixelState {
 
 /// What is known of the state of a particle.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct MeanState {
-    pub(super) x: Option<Interval>,
-    pub(super) spread: Option<f64>,
+pub(crate) struct MeanState {
+    pub(crate) x: Option<Interval>,
+    pub(crate) spread: Option<f64>,
     /// Part of the matter without a best guess.
-    pub(super) unknown: f64,
+    pub(crate) unknown: f64,
 }
 
 impl States {
@@ -94,7 +94,7 @@ impl States {
     }
 
     /// The mean over pixels, each by its amount.
-    pub(super) fn mean(&self, map: &PhaseMap, pixels: &[u32], amounts: &Amounts) -> MeanState {
+    pub(crate) fn mean(&self, map: &PhaseMap, pixels: &[u32], amounts: &Amounts) -> MeanState {
         let Some([least, most]) = self.span() else { return MeanState::default() };
         let nx = map.plan.grid.nx();
         // What is opaque or was not measured has no amount, but it is there.
