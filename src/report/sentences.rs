@@ -55,8 +55,12 @@ impl Said {
         let z = crate::kinetics::one_sided(FALSE_CLAIMS / list.len() as f64);
         let titles: Vec<&str> = scan.map.phases.iter().map(|label| label.title.as_str()).collect();
         let mut pure = vec![0_usize; titles.len()];
+        let mut most = vec![0_usize; titles.len()];
         let mut both = 0;
         for particle in list {
+            if let Some(phase) = majority(particle, z) {
+                most[phase] += 1;
+            }
             match kind(particle, z) {
                 Kind::One(phase) => pure[phase] += 1,
                 Kind::Several => both += 1,
@@ -80,15 +84,25 @@ impl Said {
                 ));
             }
             self.claims.push(format!("{prefix}of {}, {}.", count(list.len(), "particle"), parts.join(", ")));
-            if of_one.len() > 1 {
-                let found: Vec<&str> = pure
-                    .iter()
-                    .zip(&titles)
-                    .filter(|(count, _)| **count > 0)
-                    .map(|(_, title)| *title)
-                    .collect();
-                self.claims.push(format!("{prefix}{} lie in separate particles.", found.join(" and ")));
-            }
+        }
+        let of_most: Vec<(usize, &str)> =
+            most.iter().copied().zip(titles.iter().copied()).filter(|(count, _)| *count > 0).collect();
+        if of_most.len() > 1 {
+            let parts: Vec<String> =
+                of_most.iter().map(|(count, title)| format!("{title} in {count}")).collect();
+            let how = if of_one.len() > 1 {
+                "lie in separate particles"
+            } else {
+                "are the larger part of different particles"
+            };
+            let names: Vec<&str> = of_most.iter().map(|(_, title)| *title).collect();
+            self.claims.push(format!(
+                "{prefix}{} {how} (more than half is {}).",
+                names.join(" and "),
+                parts.join(", ")
+            ));
+        } else if list.len() > 1 && titles.len() > 1 {
+            self.not_claimed.push(format!("{prefix}that phases lie in separate particles: not more than one phase is demonstrably the larger part of any."));
         }
         if open > 0 {
             self.not_claimed.push(format!(
@@ -363,6 +377,12 @@ fn kind(particle: &Particle, z: f64) -> Kind {
         return Kind::One(phase);
     }
     if least.iter().filter(|share| **share * known >= PART).count() > 1 { Kind::Several } else { Kind::Open }
+}
+
+/// The phase that is more than half of a particle without doubt.
+fn majority(particle: &Particle, z: f64) -> Option<usize> {
+    let known = 1.0 - particle.unknown;
+    particle.shares.iter().position(|share| (share.value - z * share.sigma) * known > 0.5)
 }
 
 fn interval_of(value: &Value) -> Option<Interval> {
