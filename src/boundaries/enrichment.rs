@@ -7,7 +7,8 @@
 //! Doubtful pixels lie together, whatever the reason, and counting them as if each were drawn by itself claims too much. So the verdicts of each
 //! particle are moved along a curve that fills it, by a random part of its length, round its end: neighbours stay together, and only how they lie to the boundary changes. What
 //! ratios come of [`MOVES`] such moves is what chance makes. How much they scatter, over what counting alone would, is how much wider than by
-//! counting an interval has to be.
+//! counting an interval has to be; or how much the tiles of the sample differ in what each adds to the ratio, where that is more: a
+//! curve cuts clusters that are wide, and scatters less than they do (in drawn maps, by a tenth to a half).
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,10 @@ const LEAST_DOUBTFUL: f64 = 4.0;
 const MOVES: usize = 499;
 /// Where their chance begins.
 const SEED: u64 = 9;
+/// Side of the tiles whose doubt is taken to be one another's business, pixels.
+const TILE_PX: u32 = 8;
+/// Tiles at which the variance is taken twice.
+const FEW_TILES: f64 = 10.0;
 /// Chance at which an enrichment is claimed, and the standard errors of that.
 const CLAIM: (f64, f64) = (0.01, 2.326);
 /// Standard errors on either side of a 90 % interval.
@@ -72,7 +77,7 @@ pub struct Enrichment {
     pub by_chance: [f64; 2],
     /// Probability that chance makes as large a ratio.
     pub p: f64,
-    /// How many times more the ratio scatters by chance than by counting: the pixels that lie together.
+    /// How many times larger the variance of the ratio is than by counting: pixels lie together. The larger of what moves and tiles say.
     pub together: f64,
     /// Whether it is claimed that they gather there.
     pub is_enriched: bool,
@@ -175,9 +180,11 @@ pub(super) fn compare(places: &[Place], doubt: &dyn Fn(f64) -> f64) -> Option<En
     let far: Vec<bool> = places.iter().map(|place| !is_near(place)).collect();
     let contrast = Contrast::new(places, |place| is_near(place), |place| !is_near(place))?;
     let ratio = contrast.ratio(&observed);
-    let (chance, together) = by_chance(places, &contrast, &observed);
+    let (chance, moved) = by_chance(places, &contrast, &observed);
     let [count_near, count_far] = contrast.counts(&observed);
-    let log_sigma = (together * (1.0 / (count_near + 0.5) + 1.0 / (count_far + 0.5))).sqrt();
+    let counting = 1.0 / (count_near + 0.5) + 1.0 / (count_far + 0.5);
+    let together = moved.max(tile_by_tile(places, &contrast, &observed) / counting);
+    let log_sigma = (together * counting).sqrt();
     let larger = chance.iter().filter(|own| **own >= ratio).count();
     let p = (larger + 1) as f64 / (chance.len() + 1) as f64;
     let explained = explained(places, &contrast, &observed, &far, doubt);
@@ -306,6 +313,21 @@ fn by_chance(places: &[Place], contrast: &Contrast, observed: &[f64]) -> (Vec<f6
     let together = (scatter / (counting / MOVES as f64)).max(1.0);
     ratios.sort_by(f64::total_cmp);
     (ratios, together)
+}
+
+/// Variance of the logarithm of the ratio, were other tiles of the sample looked at: the scatter of what each adds.
+fn tile_by_tile(places: &[Place], contrast: &Contrast, observed: &[f64]) -> f64 {
+    let [near, far] = contrast.sums(observed);
+    let (near, far) = (near + contrast.half[0], far + contrast.half[1]);
+    let mut tiles: BTreeMap<(u32, u32, u32), f64> = BTreeMap::new();
+    for (index, place) in places.iter().enumerate() {
+        let tile = tiles.entry((place.particle, place.y / TILE_PX, place.x / TILE_PX)).or_default();
+        *tile += observed[index] * (contrast.near[index] / near - contrast.far[index] / far);
+    }
+    let n = tiles.len() as f64;
+    // Few tiles do not say well how they scatter.
+    let few = 1.0 + FEW_TILES / n;
+    few * tiles.values().map(|own| own * own).sum::<f64>()
 }
 
 /// The ratio that the beam alone would make: the probability elsewhere, and besides what the beam puts in doubt.

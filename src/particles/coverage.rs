@@ -15,6 +15,9 @@ const RIM_PX: f32 = 1.5;
 const INSIDE_PX: [f32; 2] = [2.5, 3.5];
 /// How far they are looked for, pixels.
 const WINDOW: usize = 3;
+/// Distance to the outside at which the middle of what is covered at the rim lies, pixels: found by trial on domes, whose
+/// thickness falls ever more steeply toward the rim, under beams of none to 1.6 pixels.
+const RIM_MIDDLE_PX: f64 = 0.8;
 /// Least part of the inner row that the rim is taken to have.
 const LEAST: f64 = 0.4;
 
@@ -81,7 +84,7 @@ fn level(labels: &Labels, amounts: &Amounts, distance: &[f32], label: u32, pixel
         (true, true) => {
             let [(d1, od1), (d2, od2)] = [outer, inner].map(|(n, sum, depths)| (depths / n, sum / n));
             let slope = (od2 - od1) / (d2 - d1);
-            (od1 - slope.max(0.0) * (d1 - 1.0)).clamp(LEAST * od1, od1)
+            (od1 - slope.max(0.0) * (d1 - RIM_MIDDLE_PX)).clamp(LEAST * od1, od1)
         }
         (true, false) => outer.1 / outer.0,
         // As thin as it is wide: the thickest pixel near is what there is.
