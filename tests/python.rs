@@ -464,3 +464,16 @@ fn pickles_of_a_sender_in_python_become_a_scan() {
         peer.wait().unwrap();
     }
 }
+
+#[test]
+fn the_notebook_reads_the_findings_of_an_archive() {
+    let Some(python) = python() else { return };
+    let rig = Setup::new().start();
+    Feed::push(rig.source()).send_all(&Script::new("notebook").whole());
+    rig.archived("notebook");
+    let (archive, out) = (rig.dir().join("archive"), rig.dir().join("figures"));
+    run(python, "examples/findings.py", &[archive.to_str().unwrap(), out.to_str().unwrap()]);
+    for figure in ["particles.svg", "boundaries.svg", "particles.csv", "boundaries.csv"] {
+        assert!(std::fs::metadata(out.join(figure)).unwrap().len() > 0, "{figure}");
+    }
+}

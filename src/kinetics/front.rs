@@ -16,6 +16,8 @@ const LEAST_SECTORS: usize = 5;
 const STEP_PX: f64 = 0.1;
 /// Widths of the step that are tried, standard deviations in pixels.
 const WIDTHS_PX: [f64; 5] = [0.4, 0.7, 1.2, 2.0, 3.2];
+/// Standard error above which it is no front that goes all round, but domains here and there, pixels.
+const MOST_SIGMA_PX: f64 = 1.0;
 /// How far the outline of a particle may be off from one scan to the next, pixels.
 const OUTLINE_PX: f64 = 0.15;
 
@@ -28,7 +30,7 @@ struct Point {
     sector: usize,
 }
 
-/// Depth of the front, pixels; none where it lies at one of the ends.
+/// Depth of the front, pixels; none where it lies at one of the ends, or elsewhere in each sector.
 pub(super) fn front(moment: &Moment<'_>, states: &States, pixels: &[Deep]) -> Option<Estimate> {
     let nx = moment.map.plan.grid.nx();
     let place = |pixel: u32| ((pixel as usize / nx) as f64, (pixel as usize % nx) as f64);
@@ -62,7 +64,8 @@ pub(super) fn front(moment: &Moment<'_>, states: &States, pixels: &[Deep]) -> Op
     let n = left.len() as f64;
     let mean = left.iter().sum::<f64>() / n;
     let chance = ((n - 1.0) / n * left.iter().map(|own| (own - mean).powi(2)).sum::<f64>()).sqrt();
-    Some(Estimate { value, sigma: chance.hypot(OUTLINE_PX) })
+    let sigma = chance.hypot(OUTLINE_PX);
+    (sigma <= MOST_SIGMA_PX).then_some(Estimate { value, sigma })
 }
 
 /// The middle of the step that fits best.

@@ -98,7 +98,7 @@ impl Said {
             let names: Vec<&str> = of_most.iter().map(|(_, title)| *title).collect();
             self.claims.push(format!(
                 "{prefix}{} {how} (more than half is {}).",
-                names.join(" and "),
+                names.join(", "),
                 parts.join(", ")
             ));
         } else if list.len() > 1 && titles.len() > 1 {
@@ -152,7 +152,7 @@ impl Said {
                 "{name}: ambiguous and mixed pixels are {times} as likely within {near:.0} pixels of {place} as elsewhere"
             );
             match beyond.filter(|_| own["is_beyond"] == true) {
-                Some(beyond) => text.push_str(&format!("; the width of the beam explains {explained:.1} times, the rest is the sample's ({} times)", between(beyond, 1))),
+                Some(beyond) => text.push_str(&format!("; {} explains {explained:.1} times, the rest is the sample's ({} times)", beam(boundaries), between(beyond, 1))),
                 None => self.not_claimed.push(format!("{name}: that this is more than the beam's width makes of a sharp boundary ({explained:.1} times).")),
             }
             text.push('.');
@@ -162,8 +162,9 @@ impl Said {
             let own = interval_of(&meeting["transition"]["own_px"]);
             let phases: Vec<&str> =
                 meeting["phases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            if let Some(own) = own.filter(|own| own.low > 0.0) {
-                self.claims.push(format!("{name}: between {} the transition itself is {} pixels wide (10 to 90 %), beyond what the beam makes.", phases.join(" and "), between(own, 1)));
+            // An interval without a width is one that could not be found.
+            if let Some(own) = own.filter(|own| own.low > 0.0 && own.high - own.low > 0.01 * own.middle) {
+                self.claims.push(format!("{name}: between {} the transition itself is {} pixels wide (10 to 90 %), beyond what {} makes.", phases.join(" and "), between(own, 1), beam(boundaries)));
             }
         }
         let remarks = boundaries["remarks"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -388,6 +389,11 @@ fn majority(particle: &Particle, z: f64) -> Option<usize> {
 fn interval_of(value: &Value) -> Option<Interval> {
     let of = |key: &str| value[key].as_f64();
     Some(Interval { low: of("low")?, middle: of("middle")?, high: of("high")? })
+}
+
+/// What is taken to widen a sharp boundary.
+fn beam(boundaries: &Value) -> &'static str {
+    if boundaries["spot"]["is_known"] == true { "the width of the beam" } else { "a beam as wide as a pixel" }
 }
 
 fn chance(own: &Value) -> String {

@@ -19,6 +19,7 @@ mod planned;
 mod raw;
 mod receiver;
 mod refusals;
+mod report;
 mod resend;
 mod restart;
 mod rig;
