@@ -18,8 +18,10 @@ const STEP_PX: f64 = 0.1;
 const WIDTHS_PX: [f64; 5] = [0.4, 0.7, 1.2, 2.0, 3.2];
 /// Standard error above which it is no front that goes all round, but domains here and there, pixels.
 const MOST_SIGMA_PX: f64 = 1.0;
-/// How far the outline of a particle may be off from one scan to the next, pixels.
-const OUTLINE_PX: f64 = 0.15;
+/// How far the outline of a particle may be off, pixels: where in its pixels the rim runs.
+const OUTLINE_PX: f64 = 0.3;
+/// How much of that differs from one scan to the next.
+const AGAIN_PX: f64 = 0.15;
 
 /// A pixel for the fit: depth, state, weight, sector.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +118,11 @@ fn misfit(bins: &[(f64, f64, f64)], at: f64, width_px: f64) -> f64 {
     syy - level * sy - slope * sty
 }
 
+/// The error of a place that is not the same in another scan of the particle.
+fn change(front: Estimate) -> f64 {
+    (front.sigma.powi(2) - OUTLINE_PX.powi(2)).max(0.0).sqrt().hypot(AGAIN_PX)
+}
+
 /// Between each scan of a particle and the next in which its front can be told.
 pub(super) fn speeds(moments: &[Moment<'_>], gradients: &[Gradient]) -> Vec<Speed> {
     let mut speeds = Vec::new();
@@ -136,7 +143,8 @@ pub(super) fn speeds(moments: &[Moment<'_>], gradients: &[Gradient]) -> Vec<Spee
         if hours <= 0.0 || !is_alike {
             continue;
         }
-        let px_per_h = interval((now.value - before.value) / hours, now.sigma.hypot(before.sigma) / hours);
+        let px_per_h =
+            interval((now.value - before.value) / hours, change(*now).hypot(change(*before)) / hours);
         let um = unit_um(&moments[later.scan].map.plan.grid.unit).map(|um| um * steps[1]);
         let um_per_h = um.map(|um| Interval {
             low: um * px_per_h.low,
