@@ -16,7 +16,8 @@ archive = pathlib.Path(sys.argv[1])
 out = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else ".")
 out.mkdir(parents=True, exist_ok=True)
 # An archive, or the folder of one scan; what was moved into the quarantine is left where it is.
-tables = sorted(path for path in archive.glob("**/particles.parquet") if "quarantine" not in path.parts)
+tables = sorted(path for path in archive.glob("**/particles.parquet")
+                if "quarantine" not in path.parts and path.with_name("manifest.json").exists())
 if not tables:
     sys.exit(f"no particles.parquet below {archive}")
 

@@ -3,12 +3,15 @@
 //! [`Findings::of`] is a pure function of a map and of the optical densities it was made of, for settled and for live maps. In the archive they are
 //! `particles.parquet` and `findings.json`; docs/findings.md says what each number means, and when not to believe it.
 
+mod summary;
+
 use serde::Serialize;
 
 use crate::boundaries::Boundaries;
 use crate::classify::{DensityView, PhaseMap};
 use crate::particles::Particles;
 use crate::reference::ReferenceSet;
+pub use summary::{Gathering, SUMMARY_FORMAT, Summary};
 
 /// Name and version of the format of `findings.json`.
 pub const FORMAT: &str = "phasewatch-findings/1";

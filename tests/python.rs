@@ -569,3 +569,16 @@ fn a_tee_hands_the_messages_of_libzmq_to_libzmq() {
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && told.matches("delivered 500 messages").count() == 2, "{told}");
 }
+
+#[test]
+fn the_notebook_reads_the_findings_of_an_archive() {
+    let Some(python) = python() else { return };
+    let rig = Setup::new().start();
+    Feed::push(rig.source()).send_all(&Script::new("notebook").whole());
+    rig.archived("notebook");
+    let (archive, out) = (rig.dir().join("archive"), rig.dir().join("figures"));
+    run(python, "examples/findings.py", &[archive.to_str().unwrap(), out.to_str().unwrap()]);
+    for figure in ["particles.svg", "boundaries.svg", "particles.csv", "boundaries.csv"] {
+        assert!(std::fs::metadata(out.join(figure)).unwrap().len() > 0, "{figure}");
+    }
+}

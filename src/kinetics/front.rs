@@ -16,8 +16,12 @@ const LEAST_SECTORS: usize = 5;
 const STEP_PX: f64 = 0.1;
 /// Widths of the step that are tried, standard deviations in pixels.
 const WIDTHS_PX: [f64; 5] = [0.4, 0.7, 1.2, 2.0, 3.2];
-/// How far the outline of a particle may be off from one scan to the next, pixels.
-const OUTLINE_PX: f64 = 0.15;
+/// Standard error above which it is no front that goes all round, but domains here and there, pixels.
+const MOST_SIGMA_PX: f64 = 1.0;
+/// How far the outline of a particle may be off, pixels: where in its pixels the rim runs.
+const OUTLINE_PX: f64 = 0.3;
+/// How much of that differs from one scan to the next.
+const AGAIN_PX: f64 = 0.15;
 
 /// A pixel for the fit: depth, state, weight, sector.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +32,7 @@ struct Point {
     sector: usize,
 }
 
-/// Depth of the front, pixels; none where it lies at one of the ends.
+/// Depth of the front, pixels; none where it lies at one of the ends, or elsewhere in each sector.
 pub(super) fn front(moment: &Moment<'_>, states: &States, pixels: &[Deep]) -> Option<Estimate> {
     let nx = moment.map.plan.grid.nx();
     let place = |pixel: u32| ((pixel as usize / nx) as f64, (pixel as usize % nx) as f64);
@@ -62,7 +66,8 @@ pub(super) fn front(moment: &Moment<'_>, states: &States, pixels: &[Deep]) -> Op
     let n = left.len() as f64;
     let mean = left.iter().sum::<f64>() / n;
     let chance = ((n - 1.0) / n * left.iter().map(|own| (own - mean).powi(2)).sum::<f64>()).sqrt();
-    Some(Estimate { value, sigma: chance.hypot(OUTLINE_PX) })
+    let sigma = chance.hypot(OUTLINE_PX);
+    (sigma <= MOST_SIGMA_PX).then_some(Estimate { value, sigma })
 }
 
 /// The middle of the step that fits best.
@@ -113,6 +118,11 @@ fn misfit(bins: &[(f64, f64, f64)], at: f64, width_px: f64) -> f64 {
     syy - level * sy - slope * sty
 }
 
+/// The error of a place that is not the same in another scan of the particle.
+fn change(front: Estimate) -> f64 {
+    (front.sigma.powi(2) - OUTLINE_PX.powi(2)).max(0.0).sqrt().hypot(AGAIN_PX)
+}
+
 /// Between each scan of a particle and the next in which its front can be told.
 pub(super) fn speeds(moments: &[Moment<'_>], gradients: &[Gradient]) -> Vec<Speed> {
     let mut speeds = Vec::new();
@@ -133,7 +143,8 @@ pub(super) fn speeds(moments: &[Moment<'_>], gradients: &[Gradient]) -> Vec<Spee
         if hours <= 0.0 || !is_alike {
             continue;
         }
-        let px_per_h = interval((now.value - before.value) / hours, now.sigma.hypot(before.sigma) / hours);
+        let px_per_h =
+            interval((now.value - before.value) / hours, change(*now).hypot(change(*before)) / hours);
         let um = unit_um(&moments[later.scan].map.plan.grid.unit).map(|um| um * steps[1]);
         let um_per_h = um.map(|um| Interval {
             low: um * px_per_h.low,

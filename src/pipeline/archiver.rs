@@ -29,6 +29,7 @@ use crate::absorption::mean_i0;
 use crate::archive::{self, ArchiveError, ArchiveJob, EnergyRow, Placed};
 use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
 use crate::damage::{Alert, AlertState, MonitorSettings};
+use crate::findings::Summary;
 use crate::journal::{Archived, JournalError};
 use crate::publish::MeanSpectra;
 use crate::publish::board::{ScanState, ScanSummary};
@@ -405,6 +406,7 @@ impl Archiver {
         settled.map.origin.revision_reason =
             if order.reopened { RevisionReason::LateData } else { RevisionReason::Energy };
         spectra.generation = order.generation;
+        let found = Summary::of(&settled.map, &findings, &order.recipe.references, true);
         summary.describe(&settled.map);
         summary.last_update = Utc::now();
         summary.state = ScanState::Archived;
@@ -430,7 +432,11 @@ impl Archiver {
         self.outlet.map(&Arc::new(settled.map));
         self.outlet.spectra(Arc::new(spectra));
         self.outlet.board.update(summary);
+        if let Ok(findings) = serde_json::to_value(&findings) {
+            self.outlet.board.set_findings(&scan_id, Arc::new(findings));
+        }
         self.outlet.news(&scan_id, &ScanNews::Archived { archive_path: &path, gaps: &gaps });
+        self.outlet.news(&scan_id, &ScanNews::Findings { findings: &found });
         Ok(())
     }
 }

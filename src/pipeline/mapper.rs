@@ -4,6 +4,7 @@
 //! [`MapperSettings::min_interval`]; samples never wait for it. An ended scan is handed to the archiving thread.
 
 mod dose;
+mod findings;
 mod news;
 mod scan;
 mod watch;
@@ -415,6 +416,12 @@ impl Mapper {
         if scan.spectra_are_due() {
             let spectra = scan.spectra(snapshot, &map);
             self.outlet.spectra(Arc::new(spectra));
+        }
+        if let Some((summary, findings)) =
+            scan.findings(snapshot, &map, self.settings.doses.settings(None).spot_nm)
+        {
+            self.outlet.board.set_findings(scan_id, Arc::new(findings));
+            self.outlet.news(scan_id, &ScanNews::Findings { findings: &summary });
         }
         tracing::debug!(
             scan_id,

@@ -193,6 +193,8 @@ pub struct BoardEntry {
     pub spectra: Option<Arc<MeanSpectra>>,
     /// What was last said of damage.
     pub damage: Option<Arc<DamageReport>>,
+    /// What was last said of particles and boundaries, as `findings.json` has it.
+    pub findings: Option<Arc<serde_json::Value>>,
     /// The way to what was measured, while it is there.
     pub sight: Option<Sight>,
     /// What its maps said one after the other.
@@ -211,6 +213,7 @@ impl BoardEntry {
             map: None,
             spectra: None,
             damage: None,
+            findings: None,
             sight: None,
             course,
             revision: 0,
@@ -316,6 +319,11 @@ impl Board {
     /// Sets what is said of the damage of a scan; returns false where the scan is not on the board.
     pub fn set_damage(&self, scan_id: &str, report: Arc<DamageReport>) -> bool {
         self.write().change(scan_id, |entry| entry.damage = Some(report))
+    }
+
+    /// Sets what is said of the particles and boundaries of a scan; returns false where the scan is not on the board.
+    pub fn set_findings(&self, scan_id: &str, findings: Arc<serde_json::Value>) -> bool {
+        self.write().change(scan_id, |entry| entry.findings = Some(findings))
     }
 
     /// Sets what was deposited in every region.

@@ -163,6 +163,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/api/v1/scans/{id}", get(scan))
         .route("/api/v1/dose", get(doses))
         .route("/api/v1/scans/{id}/damage.json", get(damage))
+        .route("/api/v1/scans/{id}/particles", get(particles))
         .route("/api/v1/scans/{id}/trend.json", get(course))
         .route("/api/v1/scans/{id}/{asset}", get(asset))
         .route("/api/v1/events", get(events::events))
@@ -282,6 +283,15 @@ async fn damage(State(state): State<HttpState>, id: Result<Path<String>, PathRej
     match find(&state, id.ok().map(|Path(id)| id).as_deref()) {
         Ok(BoardEntry { damage: Some(report), .. }) => Json(report.as_ref()).into_response(),
         Ok(_) => problem(StatusCode::NOT_FOUND, "nothing is known of damage yet"),
+        Err(response) => *response,
+    }
+}
+
+/// What its latest map says of particles and boundaries.
+async fn particles(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {
+    match find(&state, id.ok().map(|Path(id)| id).as_deref()) {
+        Ok(BoardEntry { findings: Some(findings), .. }) => Json(findings.as_ref()).into_response(),
+        Ok(_) => problem(StatusCode::NOT_FOUND, "nothing is known of particles yet"),
         Err(response) => *response,
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{MeanSpectra, PublishError, ipc, table};
 use crate::absorption::I0Source;
 use crate::classify::{OffsetSummary, PhaseMap, Status};
+use crate::findings::Summary;
 use crate::registration::Shift;
 use crate::scan::{Outcome, ScanPlan};
 use crate::stack::SeqRange;
@@ -107,6 +108,11 @@ pub enum ScanNews<'a> {
         archive_path: &'a str,
         /// Message numbers that did not come.
         gaps: &'a [SeqRange],
+    },
+    /// What a map says of the sample.
+    Findings {
+        /// In short.
+        findings: &'a Summary,
     },
     /// Values came after the end.
     Reopened {

@@ -254,8 +254,8 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_named_as_finely_as_they_lie() {
-        assert_eq!(ticks([0.0, 1.05]).len(), 4);
-        assert_eq!(number(0.25, [0.0, 0.3]), "0.25");
+        assert_eq!(ticks([0.0, 1.05]), [0.0, 0.5, 1.0]);
+        assert_eq!(number(0.25, [0.0, 0.25]), "0.25");
         assert_eq!(number(-1e-17, [-1.0, 1.0]), "0.0");
     }
 }

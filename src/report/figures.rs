@@ -311,7 +311,9 @@ fn boundaries(gathered: &Gathered) -> Figure {
         "How much likelier ambiguous and mixed pixels are at a distance than elsewhere in the same particles, with 90 % by moves that leave neighbours together; dashed what a beam of the width given \
          would make of a sharp boundary. Where the interval holds 1 nothing gathers.",
     );
-    let mut rows: Vec<(String, String, [f64; 2], f64, f64, Option<Interval>, Option<f64>)> = Vec::new();
+    /// Scan, which boundary, from and to, pixels, doubtful ones, ratio, what the beam explains.
+    type Row = (String, String, [f64; 2], f64, f64, Option<Interval>, Option<f64>);
+    let mut rows: Vec<Row> = Vec::new();
     for scan in &gathered.scans {
         for (key, title) in [("between_phases", "between phases"), ("at_rim", "at the rim")] {
             let list = scan.findings["boundaries"][key]["by_distance"].as_array();

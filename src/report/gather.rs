@@ -148,7 +148,7 @@ fn select(found: &mut Vec<Catalogued>, wanted: &Wanted) -> Result<Option<String>
             let near = nearest(sample, names.iter().copied());
             let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
             return Err(ReportError::Missing(format!(
-                "no scan of sample {sample:?}{near} Samples in this archive: {}",
+                "no scan of sample {sample:?}{near}. Samples in this archive: {}",
                 list(&names)
             )));
         }

@@ -183,9 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn colours_of_numbers_rise_in_lightness_and_are_those_of_the_screen() {
-        let grey = |[r, g, b]: [u8; 3]| 0.2126 * f64::from(r) + 0.7152 * f64::from(g) + 0.0722 * f64::from(b);
-        assert!(SCALE.windows(2).all(|pair| grey(pair[0]) <= grey(pair[1]) + 1.0));
+    fn colours_of_numbers_rise_in_lightness() {
+        let linear = |value: u8| (f64::from(value) / 255.0).powf(2.2);
+        let grey = |[r, g, b]: [u8; 3]| 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+        assert!(SCALE.windows(2).all(|pair| grey(pair[1]) > grey(pair[0]) - 0.01));
+        assert!(grey(SCALE[0]) < 0.05 && grey(SCALE[STEPS - 1]) > 0.6);
         assert_eq!((SCALE.len(), colour(5.0, [0.0, 1.0])), (STEPS, SCALE[STEPS - 1]));
     }
 

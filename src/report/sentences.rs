@@ -55,8 +55,12 @@ impl Said {
         let z = crate::kinetics::one_sided(FALSE_CLAIMS / list.len() as f64);
         let titles: Vec<&str> = scan.map.phases.iter().map(|label| label.title.as_str()).collect();
         let mut pure = vec![0_usize; titles.len()];
+        let mut most = vec![0_usize; titles.len()];
         let mut both = 0;
         for particle in list {
+            if let Some(phase) = majority(particle, z) {
+                most[phase] += 1;
+            }
             match kind(particle, z) {
                 Kind::One(phase) => pure[phase] += 1,
                 Kind::Several => both += 1,
@@ -80,15 +84,25 @@ impl Said {
                 ));
             }
             self.claims.push(format!("{prefix}of {}, {}.", count(list.len(), "particle"), parts.join(", ")));
-            if of_one.len() > 1 {
-                let found: Vec<&str> = pure
-                    .iter()
-                    .zip(&titles)
-                    .filter(|(count, _)| **count > 0)
-                    .map(|(_, title)| *title)
-                    .collect();
-                self.claims.push(format!("{prefix}{} lie in separate particles.", found.join(" and ")));
-            }
+        }
+        let of_most: Vec<(usize, &str)> =
+            most.iter().copied().zip(titles.iter().copied()).filter(|(count, _)| *count > 0).collect();
+        if of_most.len() > 1 {
+            let parts: Vec<String> =
+                of_most.iter().map(|(count, title)| format!("{title} in {count}")).collect();
+            let how = if of_one.len() > 1 {
+                "lie in separate particles"
+            } else {
+                "are the larger part of different particles"
+            };
+            let names: Vec<&str> = of_most.iter().map(|(_, title)| *title).collect();
+            self.claims.push(format!(
+                "{prefix}{} {how} (more than half is {}).",
+                names.join(", "),
+                parts.join(", ")
+            ));
+        } else if list.len() > 1 && titles.len() > 1 {
+            self.not_claimed.push(format!("{prefix}that phases lie in separate particles: not more than one phase is demonstrably the larger part of any."));
         }
         if open > 0 {
             self.not_claimed.push(format!(
@@ -138,7 +152,7 @@ impl Said {
                 "{name}: ambiguous and mixed pixels are {times} as likely within {near:.0} pixels of {place} as elsewhere"
             );
             match beyond.filter(|_| own["is_beyond"] == true) {
-                Some(beyond) => text.push_str(&format!("; the width of the beam explains {explained:.1} times, the rest is the sample's ({} times)", between(beyond, 1))),
+                Some(beyond) => text.push_str(&format!("; {} explains {explained:.1} times, the rest is the sample's ({} times)", beam(boundaries), between(beyond, 1))),
                 None => self.not_claimed.push(format!("{name}: that this is more than the beam's width makes of a sharp boundary ({explained:.1} times).")),
             }
             text.push('.');
@@ -148,8 +162,9 @@ impl Said {
             let own = interval_of(&meeting["transition"]["own_px"]);
             let phases: Vec<&str> =
                 meeting["phases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            if let Some(own) = own.filter(|own| own.low > 0.0) {
-                self.claims.push(format!("{name}: between {} the transition itself is {} pixels wide (10 to 90 %), beyond what the beam makes.", phases.join(" and "), between(own, 1)));
+            // An interval without a width is one that could not be found.
+            if let Some(own) = own.filter(|own| own.low > 0.0 && own.high - own.low > 0.01 * own.middle) {
+                self.claims.push(format!("{name}: between {} the transition itself is {} pixels wide (10 to 90 %), beyond what {} makes.", phases.join(" and "), between(own, 1), beam(boundaries)));
             }
         }
         let remarks = boundaries["remarks"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -365,9 +380,20 @@ fn kind(particle: &Particle, z: f64) -> Kind {
     if least.iter().filter(|share| **share * known >= PART).count() > 1 { Kind::Several } else { Kind::Open }
 }
 
+/// The phase that is more than half of a particle without doubt.
+fn majority(particle: &Particle, z: f64) -> Option<usize> {
+    let known = 1.0 - particle.unknown;
+    particle.shares.iter().position(|share| (share.value - z * share.sigma) * known > 0.5)
+}
+
 fn interval_of(value: &Value) -> Option<Interval> {
     let of = |key: &str| value[key].as_f64();
     Some(Interval { low: of("low")?, middle: of("middle")?, high: of("high")? })
+}
+
+/// What is taken to widen a sharp boundary.
+fn beam(boundaries: &Value) -> &'static str {
+    if boundaries["spot"]["is_known"] == true { "the width of the beam" } else { "a beam as wide as a pixel" }
 }
 
 fn chance(own: &Value) -> String {

@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::dose::LiveDose;
+use super::findings::LiveFindings;
 use super::watch::LiveWatch;
 use crate::advice::{Advice, AdviceSettings, Adviser, Situation};
 use crate::classify::{LiveMap, OffsetSummary, PhaseMap, Recipe, RevisionReason, Targets};
 use crate::damage::{Alert, DamageReport, DoseSettings, MonitorSettings};
+use crate::findings::Summary;
 use crate::pipeline::doses::Doses;
 use crate::pipeline::scans::{SharedStack, lock};
 use crate::publish::board::ScanSummary;
@@ -41,6 +43,7 @@ pub(super) struct MappedScan {
     live: Option<LiveMap>,
     dose: LiveDose,
     watch: LiveWatch,
+    findings: LiveFindings,
     /// Generations made before the live map was dropped.
     generation: u64,
     closed: bool,
@@ -71,6 +74,7 @@ impl MappedScan {
             last_ahead: None,
             model_changed: false,
             watch: LiveWatch::new(watch, &recipe),
+            findings: LiveFindings::default(),
             recipe,
             adviser: Adviser::new(advice),
             live: None,
@@ -327,6 +331,16 @@ impl MappedScan {
             Some(live) => MeanSpectra::of(&live.view(stack), map),
             None => MeanSpectra::empty(map.plan.clone(), map.origin.generation, Vec::new()),
         }
+    }
+
+    /// What a map says of particles and boundaries, where it is time for it.
+    pub(super) fn findings(
+        &mut self,
+        stack: &Stack,
+        map: &PhaseMap,
+        spot_nm: Option<f64>,
+    ) -> Option<(Summary, serde_json::Value)> {
+        self.findings.look(self.live.as_ref()?, stack, map, &self.recipe.references, spot_nm)
     }
 
     /// Lets go of stack and live map; returns the number of its last generation.

@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<HttpState> {
         .route("/api/v1/archive", get(list))
         .route(base, get(one))
         .route(&format!("{base}/damage.json"), get(damage))
+        .route(&format!("{base}/particles"), get(particles))
         .route(&format!("{base}/thumbnail.png"), get(thumbnail))
         .route(&format!("{base}/files/{{file}}"), get(file))
         .route(&format!("{base}/{{asset}}"), get(asset))
@@ -90,6 +91,11 @@ async fn one(State(state): State<HttpState>, place: Place) -> Response {
         Ok(Json(state.read(move |library| library.one(&mark)).await?).into_response())
     })
     .await
+}
+
+/// What its map says of particles and boundaries.
+async fn particles(State(state): State<HttpState>, place: Place) -> Response {
+    answer(async { send(&state, mark(place)?, "findings.json", false).await }).await
 }
 
 async fn damage(State(state): State<HttpState>, place: Place) -> Response {
