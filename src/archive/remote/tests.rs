@@ -53,7 +53,7 @@ fn a_scan_is_sent_once_and_its_copy_found_whole() {
         let scan = archived(root.path());
         assert!(scan.as_str().ends_with("~2"));
         assert_eq!(pending(root.path(), remote.address()).unwrap().len(), 2);
-        assert_eq!(run(check(&remote, root.path(), &scan)).unwrap().len(), 7, "nothing is there");
+        assert_eq!(run(check(&remote, root.path(), &scan)).unwrap().len(), 9, "nothing is there");
         let first = run(deliver(&remote, root.path(), &scan)).unwrap();
         assert_eq!((first.sent_bytes, first.bytes > 0), (first.bytes, true));
         assert_eq!(run(check(&remote, root.path(), &scan)).unwrap(), Vec::<String>::new());
