@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::spot::Spot;
-use super::step::{Point, fit};
+use super::step::{FINE, Point, fit};
 use super::{Estimate, Interval, Regions};
 use crate::classify::spectrum::Spectrum;
 use crate::classify::{DensityView, PhaseMap};
@@ -28,6 +28,8 @@ const LEAST_PIXELS: f64 = 3.0;
 const LEAST_PIECES: usize = 4;
 /// Least step of the share that has a width.
 const LEAST_STEP: f64 = 0.3;
+/// Least error of a width, in parts of it: less is the fit's own coarseness.
+const LEAST_ERROR: f64 = 10.0 * FINE;
 /// Sides of pixels over the length of a line in any direction.
 const OF_SIDES: f64 = std::f64::consts::FRAC_PI_4;
 /// From 10 to 90 % of a normal distribution, in standard deviations.
@@ -44,7 +46,7 @@ pub struct Meeting {
     pub length_px: f64,
     /// Particles in which they meet.
     pub particles: usize,
-    /// The transition; none where there is too little boundary to tell.
+    /// The transition; none where there is too little boundary to tell its width, or no error of it is to be had.
     pub transition: Option<Transition>,
 }
 
@@ -55,8 +57,9 @@ pub struct Transition {
     pub seen_px: Estimate,
     /// What a sharp boundary would look like, pixels: beam, drift and pixel.
     pub of_spot_px: f64,
-    /// Its own width, with 90 %, pixels: 0 at the low end where it may be sharp.
-    pub own_px: Interval,
+    /// Its own width, with 90 %, pixels: 0 at the low end where it may be sharp. None where it looks narrower than a sharp boundary would, for all its error: then
+    /// the beam is narrower than it is taken to be, and nothing is told of the width.
+    pub own_px: Option<Interval>,
     /// Share of the second phase on either side.
     pub levels: [f64; 2],
     /// Share of the second phase by distance; the first phase's side is negative.
@@ -76,11 +79,11 @@ pub struct AcrossBoundary {
 
 /// Sums at one distance.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    pixels: f64,
-    distance: f64,
-    both: f64,
-    second: f64,
+pub(super) struct Sums {
+    pub(super) pixels: f64,
+    pub(super) distance: f64,
+    pub(super) both: f64,
+    pub(super) second: f64,
 }
 
 impl Sums {
@@ -94,7 +97,7 @@ impl Sums {
 
 type Pair = (u8, u8);
 /// By distance, in whole pixels, of one piece of boundary.
-type Profile = BTreeMap<i32, Sums>;
+pub(super) type Profile = BTreeMap<i32, Sums>;
 
 pub(super) fn meetings(
     map: &PhaseMap,
@@ -175,7 +178,9 @@ fn profiles(
     profiles
 }
 
-fn transition(pieces: &[Profile], spot: &Spot) -> Option<Transition> {
+/// The transition across a boundary in pieces; `None` where its width cannot be told with an error: too few pieces, too small a step, one that fits no width,
+/// with all pieces or without one of them, or pieces so alike that leaving one out moves nothing.
+pub(super) fn transition(pieces: &[Profile], spot: &Spot) -> Option<Transition> {
     let mut whole = Profile::new();
     for (&distance, sums) in pieces.iter().flatten() {
         whole.entry(distance).or_default().add(sums, 1.0);
@@ -191,20 +196,24 @@ fn transition(pieces: &[Profile], spot: &Spot) -> Option<Transition> {
         }
         fit(&points(&rest)).map(|step| step.sigma_px)
     };
-    let left: Vec<f64> = pieces.par_iter().filter_map(without).collect();
+    let left: Vec<f64> = pieces.par_iter().map(without).collect::<Option<_>>()?;
     let n = left.len() as f64;
     let mean = left.iter().sum::<f64>() / n;
     let sigma = ((n - 1.0) / n * left.iter().map(|own| (own - mean).powi(2)).sum::<f64>()).sqrt();
+    if !sigma.is_finite() || sigma < LEAST_ERROR * step.sigma_px {
+        return None;
+    }
     let of_spot = spot.of_map_px();
     let own = |sigma_px: f64| TEN_TO_NINETY * (sigma_px.max(0.0).powi(2) - of_spot * of_spot).max(0.0).sqrt();
+    let own_px = Interval {
+        low: own(step.sigma_px - Z90 * sigma),
+        middle: own(step.sigma_px),
+        high: own(step.sigma_px + Z90 * sigma),
+    };
     Some(Transition {
         seen_px: Estimate { value: TEN_TO_NINETY * step.sigma_px, sigma: TEN_TO_NINETY * sigma },
         of_spot_px: TEN_TO_NINETY * of_spot,
-        own_px: Interval {
-            low: own(step.sigma_px - Z90 * sigma),
-            middle: own(step.sigma_px),
-            high: own(step.sigma_px + Z90 * sigma),
-        },
+        own_px: (own_px.high > 0.0).then_some(own_px),
         levels: [step.low, step.high],
         profile: whole
             .values()

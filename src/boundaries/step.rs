@@ -1,4 +1,7 @@
 //! A smooth step fitted to a profile across a boundary.
+//!
+//! Widths and places are tried on a grid, and the best is then made finer than any error of a profile: what is left out of a profile moves its width by less than a
+//! grid's step, and an error made of such moves would be zero or the grid's. A profile that no step within the grid fits best has no step.
 
 use super::spot::normal;
 
@@ -6,6 +9,8 @@ use super::spot::normal;
 const WIDTHS_PX: (f64, f64, f64) = (0.1, 8.0, 1.06);
 /// Places of the middle that are tried, pixels either way, and the step between them.
 const PLACES_PX: (f64, f64) = (2.0, 0.1);
+/// How finely the width is found, in parts of it.
+pub(super) const FINE: f64 = 1e-5;
 
 /// Mean of a profile at one distance.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +32,8 @@ pub(super) struct Step {
     misfit: f64,
 }
 
-/// The step that fits best; `None` with fewer points than it takes.
+/// The step that fits best; `None` with fewer points than it takes, and where the best lies at the end of what is tried: the profile has no width
+/// that it could tell.
 pub(super) fn fit(points: &[Point]) -> Option<Step> {
     if points.len() < 5 {
         return None;
@@ -46,6 +52,27 @@ pub(super) fn fit(points: &[Point]) -> Option<Step> {
             }
         }
         sigma_px *= factor;
+    }
+    let best = finer(points, best?);
+    let is_within = best.sigma_px > least * (1.0 + FINE) && best.sigma_px < most * (1.0 - FINE);
+    (is_within && best.middle_px.abs() < reach - FINE).then_some(best)
+}
+
+/// The best step about one of the grid: moves of width and place, halved where none is better.
+fn finer(points: &[Point], mut best: Step) -> Step {
+    let (least, most, factor) = WIDTHS_PX;
+    let (reach, step) = PLACES_PX;
+    let mut part = 1.0;
+    while part * (factor - 1.0) > FINE {
+        let (wider, aside) = (1.0 + part * (factor - 1.0), part * step);
+        let tried = [(wider, 0.0), (1.0 / wider, 0.0), (1.0, aside), (1.0, -aside)].map(|(by, aside)| {
+            let middle_px = (best.middle_px + aside).clamp(-reach, reach);
+            levels(points, middle_px, (best.sigma_px * by).clamp(least, most))
+        });
+        match tried.into_iter().flatten().min_by(|a, b| a.misfit.total_cmp(&b.misfit)) {
+            Some(own) if own.misfit < best.misfit => best = own,
+            _ => part *= 0.5,
+        }
     }
     best
 }

@@ -455,7 +455,7 @@ fn profiles(kinetics: &Kinetics) -> Figure {
         "Kinetics",
         "From rim to core",
         "Mean of the state variable against depth below the rim, for each particle that is deep enough. The outermost pixel is left out. The front is where the profile passes the middle between rim and core; \
-         it is told only where core and rim differ by more than their errors.",
+         it is told only where core and rim differ by more than their errors. Domains of several phases within a particle can pass for a gradient: the maps show whether what differs lies in shells.",
     );
     for (index, scan) in kinetics.scans.iter().enumerate() {
         let mut chart = Chart::new(&scan.scan_id, "depth below the rim, pixels", &variable);

@@ -162,7 +162,7 @@ impl Said {
             let own = interval_of(&meeting["transition"]["own_px"]);
             let phases: Vec<&str> =
                 meeting["phases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            // An interval without a width is one that could not be found.
+            // Earlier versions archived intervals without a width, where a fit was too coarse for its error.
             if let Some(own) = own.filter(|own| own.low > 0.0 && own.high - own.low > 0.01 * own.middle) {
                 self.claims.push(format!("{name}: between {} the transition itself is {} pixels wide (10 to 90 %), beyond what {} makes.", phases.join(" and "), between(own, 1), beam(boundaries)));
             }

@@ -1,6 +1,10 @@
-//! The report of a series that the daemon archived, through the real program.
+//! The report of a series that the daemon archived, and of a real stack, through the real program.
 
+use std::path::Path;
 use std::process::Command;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Float64Type;
 
 use serde_json::json;
 
@@ -8,12 +12,21 @@ use crate::feed::Feed;
 use crate::http;
 use crate::rig::{PHASEWATCH, Setup, phasewatch, until};
 use crate::script::Script;
+use crate::table;
 
 fn ends(code: i32, args: &[&str]) -> String {
     let output = phasewatch(args);
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
     assert_eq!(output.status.code(), Some(code), "phasewatch {args:?}:\n{said}");
     said
+}
+
+/// Asserts that a page needs nothing but itself.
+fn is_by_itself(html: &str) {
+    for unwanted in ["<script", "<iframe", "http://", "https://", "src=\"//", "href=\"//", "@import", "url("]
+    {
+        assert!(!html.contains(unwanted), "{unwanted}");
+    }
 }
 
 #[test]
@@ -37,9 +50,7 @@ fn a_simulated_series_gets_its_page_and_its_numbers() {
     {
         assert!(html.contains(wanted), "{wanted}");
     }
-    for unwanted in ["<script", "src=\"http", "href=\"http", "@import", "url("] {
-        assert!(!html.contains(unwanted), "{unwanted}");
-    }
+    is_by_itself(&html);
     let numbers = std::fs::read_to_string(rig.dir().join("story-data/particles.csv")).unwrap();
     assert!(numbers.starts_with("scan,track,particle,") && numbers.lines().count() > 4, "{numbers}");
     assert!(rig.dir().join("story-data/profiles.parquet").exists());
@@ -52,6 +63,58 @@ fn a_simulated_series_gets_its_page_and_its_numbers() {
     assert!(ends(69, &["report", "--archive", &root, "--region", "x", "--out", page]).contains("field 1"));
     assert!(ends(69, &["report", "--archive", &root, "--scans", "x", "--out", page]).contains("series-2"));
     ends(69, &["report", "--archive", "/nowhere/at/all", "--out", page]);
+}
+
+/// Two kinds of iron, in separate particles for the most part; references without a state variable.
+#[test]
+fn the_real_iron_stack_gets_a_report_that_claims_no_more_than_it_may() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/als-fe-l-71214078");
+    if !data.exists() {
+        eprintln!("SKIPPED: {} is not there", data.display());
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (stack, references) = (text(&data.join("71214078.hdr")), text(&data));
+    let (scan, out) = (dir.path().join("scan"), dir.path().join("report.html"));
+    ends(0, &["classify", &stack, "--references", &references, "--out", &text(&scan)]);
+    ends(0, &["report", "--archive", &text(&scan), "--references", &references, "--out", &text(&out)]);
+
+    let html = std::fs::read_to_string(&out).unwrap();
+    is_by_itself(&html);
+    let (before, not_claimed) = html.split_once("Not claimed, and why").unwrap();
+    let (_, findings) = before.split_once("Findings</h3>").unwrap();
+    let (not_claimed, _) = not_claimed.split_once("<h2>").unwrap();
+    assert!(not_claimed.contains("no state variable"), "{not_claimed}");
+    for unwanted in ["as likely", "mean ", "core", "front"] {
+        assert!(!findings.contains(unwanted), "{unwanted:?} is claimed: {findings}");
+    }
+    for wanted in ["more than half is oxidized in ", "reduced in "] {
+        assert!(findings.contains(wanted), "{wanted:?} is not claimed: {findings}");
+    }
+
+    let tables = dir.path().join("report-data");
+    for name in ["scans", "maps", "particles", "boundaries", "kinetics_field", "dose", "references"] {
+        let numbers = std::fs::read_to_string(tables.join(format!("{name}.csv"))).unwrap();
+        let rows = table::read(&tables.join(format!("{name}.parquet"))).num_rows();
+        assert!(rows > 0 && numbers.lines().count() == rows + 1, "{name}: {rows} rows");
+    }
+    // There is nothing of these without a state, and they say so by having no rows.
+    for name in ["histogram_state", "profiles", "gradients", "speeds", "pace"] {
+        let numbers = std::fs::read_to_string(tables.join(format!("{name}.csv"))).unwrap();
+        assert_eq!(numbers.lines().count(), 1, "{name}: {numbers}");
+        assert!(tables.join(format!("{name}.parquet")).exists(), "{name}");
+    }
+    let particles = table::read(&tables.join("particles.parquet"));
+    let column = |name: &str| particles.column_by_name(name).unwrap();
+    assert_eq!(column("state").null_count(), particles.num_rows(), "x of references without a state");
+    for kind in ["oxidized", "reduced"] {
+        let shares = column(&format!("share_{kind}")).as_primitive::<Float64Type>();
+        let errors = column(&format!("share_{kind}_error")).as_primitive::<Float64Type>();
+        // A particle whose matter is like no reference has no share.
+        let most = shares.iter().zip(errors).filter_map(|(share, error)| Some(share? - error?));
+        assert!(most.filter(|least| *least > 0.5).count() > 0, "no particle is {kind} for the most part");
+    }
 }
 
 #[test]

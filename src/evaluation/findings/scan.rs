@@ -103,14 +103,14 @@ pub(super) fn examine(
     let particles = Particles::of(&settled.map, &view, &recipe.references);
     let boundaries = Boundaries::of(&settled.map, &view, &recipe.references, &particles, None);
     let width_px = if class == Class::Inclined { TEN_TO_NINETY * INCLINED_PX } else { 0.0 };
-    let transitions = boundaries.meetings.iter().filter_map(|meeting| meeting.transition.as_ref());
+    let transitions = boundaries.meetings.iter().filter_map(|meeting| meeting.transition.as_ref()?.own_px);
     Ok(ScanScore {
         class,
         number,
         particles: score_particles(&microscope.particles(), &particles, &recipe.references),
         found: particles.particles.len(),
         factor: None,
-        widths: transitions.map(|own| WidthScore { width_px, found: own.own_px }).collect(),
+        widths: transitions.map(|found| WidthScore { width_px, found }).collect(),
         between_phases: boundaries.between_phases,
         at_rim: boundaries.at_rim,
     })
