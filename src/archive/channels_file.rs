@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
 use super::OpenError;
-use crate::publish::parquet as file;
+use super::stack_file::write_pixels;
 use crate::publish::table::{floats, item_field};
 use crate::scan::{Channel, ScanPlan};
 use crate::stack::Stack;
@@ -31,18 +31,7 @@ const GROUP_VALUES: usize = 512 * 1024;
 
 /// Writes what else was measured to `sink` and returns it.
 pub(super) fn write<W: Write + Send>(sink: W, stack: &Stack) -> Result<W, ParquetError> {
-    let energies = stack.planes().len().max(1);
-    let (rows, group) = ((BATCH_VALUES / energies).max(1), (GROUP_VALUES / energies).max(1));
-    let schema = schema();
-    let mut writer = file::writer(sink, Arc::clone(&schema), group)?;
-    let pixels = stack.plan().grid.pixels();
-    let mut first = 0;
-    while first < pixels {
-        let end = (first + rows).min(pixels);
-        writer.write(&batch(stack, first, end, Arc::clone(&schema))?)?;
-        first = end;
-    }
-    writer.into_inner()
+    write_pixels(sink, stack, &schema(), [BATCH_VALUES, GROUP_VALUES], batch)
 }
 
 fn schema() -> SchemaRef {

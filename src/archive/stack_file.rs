@@ -24,16 +24,25 @@ const GROUP_VALUES: usize = 1024 * 1024;
 
 /// Writes the stack to `sink` and returns it.
 pub(super) fn write<W: Write + Send>(sink: W, stack: &Stack) -> Result<W, ParquetError> {
+    write_pixels(sink, stack, &schema(), [BATCH_VALUES, GROUP_VALUES], batch)
+}
+
+/// Writes one row per pixel, a batch of pixels (from, up to) at a time; `most` values of one column in a batch, and in a row group.
+pub(super) fn write_pixels<W: Write + Send>(
+    sink: W,
+    stack: &Stack,
+    schema: &SchemaRef,
+    most: [usize; 2],
+    batch: impl Fn(&Stack, usize, usize, SchemaRef) -> Result<RecordBatch, ArrowError>,
+) -> Result<W, ParquetError> {
     let energies = stack.planes().len().max(1);
-    let rows = (BATCH_VALUES / energies).max(1);
-    let group = (GROUP_VALUES / energies).max(1);
-    let schema = schema();
-    let mut writer = file::writer(sink, Arc::clone(&schema), group)?;
+    let [rows, group] = most.map(|values| (values / energies).max(1));
+    let mut writer = file::writer(sink, Arc::clone(schema), group)?;
     let pixels = stack.plan().grid.pixels();
     let mut first = 0;
     while first < pixels {
         let end = (first + rows).min(pixels);
-        writer.write(&batch(stack, first, end, Arc::clone(&schema))?)?;
+        writer.write(&batch(stack, first, end, Arc::clone(schema))?)?;
         first = end;
     }
     writer.into_inner()

@@ -7,12 +7,15 @@
 //! The archive itself is looked at here, too, before the first scan: a mount that does not answer or cannot be written to keeps
 //! nobody from receiving.
 
+mod settled;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+pub use settled::{energy_rows, spectra_of};
 
 use super::alerts::AlertHand;
 use super::at_work::AtWork;
@@ -25,13 +28,11 @@ use super::resume::has_closing;
 use super::shelf::ModelHand;
 use super::uploads::UploadHand;
 use super::watch::{SettledLook, look_at_settled, settings_of};
-use crate::absorption::mean_i0;
-use crate::archive::{self, ArchiveError, ArchiveJob, EnergyRow, Placed};
-use crate::classify::{DensityView, Recipe, RevisionReason, Settled, settle};
+use crate::archive::{self, ArchiveError, ArchiveJob, Placed};
+use crate::classify::{Recipe, RevisionReason, Settled, settle};
 use crate::damage::{Alert, AlertState, MonitorSettings};
 use crate::findings::Summary;
 use crate::journal::{Archived, JournalError};
-use crate::publish::MeanSpectra;
 use crate::publish::board::{ScanState, ScanSummary};
 use crate::publish::message::ScanNews;
 use crate::scan::Outcome;
@@ -464,38 +465,4 @@ fn stack_of(journal: &Path, closing: u32) -> Result<Stack, Failure> {
         return Err(Failure::Behind);
     }
     replayed.stack.ok_or(Failure::Empty)
-}
-
-/// Mean spectra of a settled map.
-#[must_use]
-pub fn spectra_of(stack: &Stack, settled: &Settled, max_od: f64) -> MeanSpectra {
-    let mapped = settled.registered.as_ref().unwrap_or(stack);
-    let view = DensityView::new(mapped, &settled.intensity, max_od, settled.noise_factor);
-    MeanSpectra::of(&view, &settled.map)
-}
-
-/// One row per energy: the I0 and the energy that the settled map was made with.
-#[must_use]
-pub fn energy_rows(stack: &Stack, settled: &Settled) -> Vec<EnergyRow> {
-    let source = serde_json::to_value(settled.intensity.source()).ok();
-    let source = source.and_then(|value| value.as_str().map(str::to_owned));
-    let offset = settled.map.origin.energy_offset;
-    let middle_ev = settled.map.origin.correction.middle_ev;
-    let energies_ev = &stack.plan().energies_ev;
-    let offset_at = |energy: usize| offset.offset_ev + offset.slope * (energies_ev[energy] - middle_ev);
-    let curve = &settled.map.origin.incident.curve;
-    let row = |energy: usize| {
-        let i0 = mean_i0(stack, &settled.intensity, energy);
-        EnergyRow {
-            i0,
-            i0_source: i0.and(source.clone()),
-            i0_per_ms: curve.i0_per_ms.get(energy).copied().flatten(),
-            flicker: i0.and(curve.flicker.get(energy).copied()),
-            flawed: curve.flawed.get(energy).map_or(0, |flawed| *flawed as u32),
-            offset_ev: offset.is_trusted().then(|| offset_at(energy)),
-            corrected_ev: settled.energies_ev.get(energy).copied(),
-            shift: settled.map.origin.drift.shift(energy),
-        }
-    };
-    (0..stack.planes().len()).map(row).collect()
 }
