@@ -2,7 +2,7 @@
 //!
 //! - [`Amounts`]: how much matter lies in each pixel, from the mean optical density of the registered stack.
 //! - [`Labels`]: which pixel belongs to which particle: a threshold from background and noise, and a watershed on the distance to the rim
-//!   between particles that touch.
+//!   between particles that touch; and which of them lie over each other, as steps of density inside say.
 //! - [`Particle`]: place, area, thickness, shares of the phases, mean state with its interval, heterogeneity; [`Particles`]: all of a map.
 //! - [`Follower`]: the same numbers from one generation of a map to the next; [`matched`]: the same particles in two scans of one region.
 //!
@@ -18,6 +18,7 @@ mod coverage;
 mod follow;
 mod labels;
 mod measure;
+mod overlaps;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,9 @@ pub struct Particle {
     pub at_border: bool,
     /// The particles that it touches, by number, ascending: the cut between them is a guess.
     pub touches: Vec<u32>,
+    /// Whether it lies over another particle or under one, as a step of density inside says: area, thickness and x are then of what lies there together,
+    /// not of one particle.
+    pub overlaps: bool,
     /// Mean optical density over the energies of the scan, less that of the empty field.
     pub mean_od: Estimate,
     /// Mean thickness, nm, where composition and density of its phases are known, and an energy before the edge was measured.

@@ -119,6 +119,7 @@ impl Rows<'_> {
     fn particle(&self, row: usize) -> Option<Particle> {
         let number = |name: &str| self.optional(name, row);
         let at_border = self.column("at_border", &DataType::Boolean)?;
+        let overlaps = self.column("overlaps", &DataType::Boolean);
         let (values, sigmas) = (self.numbers("shares", row)?, self.numbers("share_errors", row)?);
         let interval = || {
             Some(Interval {
@@ -140,6 +141,8 @@ impl Rows<'_> {
             area_um2: self.estimate("area_um2", row),
             at_border: at_border.as_boolean().value(row),
             touches: self.counts("touches", row)?,
+            // Archives of earlier versions do not say.
+            overlaps: overlaps.is_some_and(|own| own.as_boolean().value(row)),
             mean_od: self.estimate("mean_od", row)?,
             thickness_nm: self.estimate("thickness_nm", row),
             shares: values.into_iter().zip(sigmas).map(|(value, sigma)| Estimate { value, sigma }).collect(),
@@ -168,6 +171,7 @@ mod tests {
             area_um2: None,
             at_border: id == 2,
             touches: vec![3 - id],
+            overlaps: id == 1,
             mean_od: estimate(0.7),
             thickness_nm: Some(estimate(120.0)),
             shares: [0.25, 0.75, 0.0, 0.0].map(estimate).to_vec(),

@@ -1,6 +1,7 @@
 //! What each particle is measured to be.
 
 use super::coverage::coverage;
+use super::overlaps::overlapping;
 use super::thickness::Thickness;
 use super::{Amounts, Estimate, Labels, Particle, Particles, Spread, States};
 use crate::classify::{PhaseMap, Status};
@@ -10,6 +11,8 @@ use crate::reference::ReferenceSet;
 
 /// How far the outline as a whole may lie off, pixels: where the rim is carried on, and what the beam's width does to it.
 const OUTLINE_PX: f64 = 0.1;
+/// How far the cut to a particle that is touched may lie off, pixels.
+const CUT_PX: f64 = 0.3;
 /// What the part of one pixel of the rim that is covered may be off by, beside the noise.
 const OF_PIXEL: f64 = 0.15;
 
@@ -27,6 +30,11 @@ impl Particles {
         let mut area = vec![Area::default(); labels.count + 1];
         for (pixel, &(label, part)) in covered.iter().enumerate() {
             area[label as usize].add(part, &amounts, pixel);
+            let [ny, nx] = labels.shape;
+            let is_other = |other: usize| labels.of_pixel[other] > 0 && labels.of_pixel[other] != label;
+            if labels.of_pixel[pixel] > 0 && beside(pixel, ny, nx).any(is_other) {
+                area[label as usize].cut += 1.0;
+            }
         }
         let before_edge =
             thickness.empty(|pixel| map.status[pixel] == Status::Background && covered[pixel].0 == 0);
@@ -36,8 +44,9 @@ impl Particles {
             .pixels()
             .into_iter()
             .zip(&area[1..])
+            .zip(overlapping(&labels, &amounts))
             .zip(1..)
-            .map(|((pixels, area), id)| scene.particle(id, pixels, area))
+            .map(|(((pixels, area), overlaps), id)| Particle { overlaps, ..scene.particle(id, pixels, area) })
             .collect();
         Self {
             scan_id: map.plan.scan_id.clone(),
@@ -59,6 +68,7 @@ impl Particles {
 struct Area {
     covered: f64,
     rim: f64,
+    cut: f64,
     noise: f64,
 }
 
@@ -77,7 +87,10 @@ impl Area {
     /// Of the rim's pixels, about two lie side by side for each pixel of its length.
     fn estimate(&self) -> Estimate {
         let chance = (OF_PIXEL * OF_PIXEL * self.rim + self.noise).sqrt();
-        Estimate { value: self.covered, sigma: chance.hypot(OUTLINE_PX * 0.5 * self.rim) }
+        Estimate {
+            value: self.covered,
+            sigma: chance.hypot(OUTLINE_PX * 0.5 * self.rim).hypot(CUT_PX * self.cut),
+        }
     }
 }
 
@@ -127,6 +140,7 @@ impl Scene<'_> {
             area_um2,
             at_border: places().any(|(y, x)| y == 0 || x == 0 || y + 1 == ny || x + 1 == nx),
             touches,
+            overlaps: false,
             mean_od: self.mean_od(&own),
             thickness_nm: self.thickness.mean(&pixels, &shares, self.before_edge),
             x: state.x,

@@ -73,6 +73,50 @@ fn what_touches_is_cut_at_the_neck_and_what_is_uneven_is_not() {
     assert_eq!(one.particles.len(), 1);
 }
 
+/// A field of domes that lie over each other, as one looks through them: row, column, radius, density at the rim and more in the middle.
+fn domes(ny: usize, nx: usize, domes: &[(f64, f64, f64, f64, f64)]) -> (PhaseMap, Amounts) {
+    let discs: Vec<Disc> = domes.iter().map(|&(y, x, r, thin, thick)| (y, x, r, thin + thick)).collect();
+    let (map, flat) = field(ny, nx, &discs);
+    let od = (0..ny * nx).map(|pixel| {
+        let point = |point: usize| {
+            let at = |from: usize, step: usize| from as f64 + (step as f64 + 0.5) / 8.0 - 0.5;
+            let (y, x) = (at(pixel / nx, point / 8), at(pixel % nx, point % 8));
+            let own = |&(cy, cx, r, thin, thick): &(f64, f64, f64, f64, f64)| {
+                let t = (y - cy).hypot(x - cx) / r;
+                if t < 1.0 { thin + thick * (1.0 - t * t).sqrt() } else { 0.0 }
+            };
+            domes.iter().map(own).sum::<f64>() / 64.0
+        };
+        (0..64).map(point).sum::<f64>() as f32 + 0.002 * ((pixel * 37 % 11) as f32 - 5.0)
+    });
+    let amounts = Amounts::with_empty(&map, od.collect(), flat.variance);
+    (map, amounts)
+}
+
+#[test]
+fn what_lies_over_another_is_said_and_what_touches_or_is_alone_is_not() {
+    let overlaps = |field: &(PhaseMap, Amounts)| -> Vec<bool> {
+        measured(field).particles.iter().map(|own| own.overlaps).collect()
+    };
+    // One by itself, two that touch, of either shape.
+    assert_eq!(overlaps(&domes(40, 40, &[(20.0, 20.0, 12.0, 0.1, 0.6)])), [false]);
+    let touch = [(20.0, 20.0, 10.0, 0.1, 0.5), (20.0, 39.5, 9.5, 0.1, 0.7)];
+    assert_eq!(overlaps(&domes(40, 60, &touch)), [false; 2]);
+    assert_eq!(overlaps(&field(40, 60, &[(20.0, 20.0, 10.0, 0.8), (20.0, 36.5, 9.0, 0.8)])), [false; 2]);
+    // Over each other by a third; and one wholly over the other, without any neck.
+    let third = [(20.0, 20.0, 11.0, 0.1, 0.5), (20.0, 35.0, 10.0, 0.1, 0.7)];
+    let found = overlaps(&domes(40, 60, &third));
+    assert!(!found.is_empty() && found.iter().all(|own| *own), "{found:?}");
+    let wholly = [(24.0, 24.0, 16.0, 0.1, 0.5), (22.0, 27.0, 8.0, 0.1, 0.4)];
+    assert_eq!(overlaps(&domes(48, 48, &wholly)), [true]);
+    // A particle by itself beside them is not drawn in.
+    let three = [third[0], third[1], (52.0, 20.0, 9.0, 0.1, 0.6)];
+    let field = domes(70, 60, &three);
+    let found = measured(&field);
+    let alone = found.particles.iter().find(|own| own.centre_px[0] > 45.0).unwrap();
+    assert!(!alone.overlaps && found.particles.iter().filter(|own| own.overlaps).count() >= 1);
+}
+
 #[test]
 fn what_is_small_is_counted_and_a_field_without_matter_has_nothing() {
     let found = measured(&field(40, 40, &[(10.0, 10.0, 1.4, 0.8), (26.0, 26.0, 6.0, 0.8)]));

@@ -51,6 +51,7 @@ pub fn particles(plan: &ScanPlan, found: &Particles) -> Result<RecordBatch, Publ
     add("area_um2_error", optional(&|own| own.area_um2.map(sigma)), true);
     add("at_border", Arc::new(BooleanArray::from_iter(list.iter().map(|own| Some(own.at_border)))), false);
     add("touches", integers(list, |own| &own.touches)?, false);
+    add("overlaps", Arc::new(BooleanArray::from_iter(list.iter().map(|own| Some(own.overlaps)))), false);
     add("mean_od", number(&|own| own.mean_od.value), false);
     add("mean_od_error", number(&|own| own.mean_od.sigma), false);
     add("thickness_nm", optional(&|own| own.thickness_nm.map(value)), true);
@@ -140,6 +141,7 @@ mod tests {
             area_um2: Some(estimate(0.03)),
             at_border: true,
             touches: vec![2],
+            overlaps: false,
             mean_od: estimate(0.5),
             thickness_nm: None,
             shares: vec![estimate(0.25), estimate(0.75)],

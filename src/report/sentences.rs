@@ -46,8 +46,19 @@ impl Said {
             ));
             return;
         };
-        let list = &particles.particles;
+        // What lies over each other is no single particle.
+        let list: Vec<&Particle> = particles.particles.iter().filter(|own| !own.overlaps).collect();
+        let overlapping = particles.particles.len() - list.len();
         let prefix = if several { format!("{}: ", scan.name) } else { String::new() };
+        if overlapping > 0 {
+            self.not_claimed.push(format!(
+                "{prefix}{} over another one; nothing is said of what they hold by themselves.",
+                counted(overlapping, "particle lies", "particles lie")
+            ));
+        }
+        if list.is_empty() && overlapping > 0 {
+            return;
+        }
         if list.is_empty() {
             self.not_claimed.push(format!("{prefix}no particle was found, so nothing is said of any."));
             return;
@@ -57,7 +68,7 @@ impl Said {
         let mut pure = vec![0_usize; titles.len()];
         let mut most = vec![0_usize; titles.len()];
         let mut both = 0;
-        for particle in list {
+        for &particle in &list {
             if let Some(phase) = majority(particle, z) {
                 most[phase] += 1;
             }

@@ -3,7 +3,8 @@
 //! All: 96 × 96 pixels, up to eight particles of radius 8.6 to 16 pixels in five phases and up to four domains, 1000 counts, 20 energies, drift
 //! of some pixels, an energy offset of up to 0.2 eV; half are of phases that are somewhat off their references. A pixel is the mean over
 //! 3 × 3 points. *Inclined* ones have boundaries in which two phases lie over each other within 3 pixels on either side; *sharp* ones have boundaries
-//! without any width; *single* ones have particles of one phase each, *touching* ones particles that lie over each other.
+//! without any width; *single* ones have particles of one phase each, *touching* ones particles of which
+//! each touches another one, *overlapping* ones particles that lie over each other anyhow.
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -28,8 +29,10 @@ pub enum Class {
     Sharp,
     /// A scan of particles without boundaries.
     Single,
-    /// A scan of particles that lie over each other.
+    /// A scan of particles that touch.
     Touching,
+    /// A scan of particles that lie over each other.
+    Overlapping,
     /// A map whose doubt has nothing to do with its boundaries.
     DrawnNull,
     /// A map with more doubt near its boundaries.
@@ -38,8 +41,15 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Inclined, Self::Sharp, Self::Single, Self::Touching, Self::DrawnNull, Self::DrawnEnriched];
+    pub const ALL: [Self; 7] = [
+        Self::Inclined,
+        Self::Sharp,
+        Self::Single,
+        Self::Touching,
+        Self::Overlapping,
+        Self::DrawnNull,
+        Self::DrawnEnriched,
+    ];
 
     /// The word in tables.
     #[must_use]
@@ -49,6 +59,7 @@ impl Class {
             Self::Sharp => "sharp boundaries",
             Self::Single => "one phase a particle",
             Self::Touching => "touching particles",
+            Self::Overlapping => "overlapping particles",
             Self::DrawnNull => "drawn, no enrichment",
             Self::DrawnEnriched => "drawn, enriched",
         }
@@ -80,7 +91,8 @@ pub fn scenario(class: Class, number: usize, seed: u64) -> (Scenario, ChaCha8Rng
         specimen: Specimen {
             domains: if class == Class::Single { 1 } else { 4 },
             boundary_px: if class == Class::Inclined { INCLINED_PX } else { 0.0 },
-            overlap: class == Class::Touching,
+            overlap: class == Class::Overlapping,
+            touch: class == Class::Touching,
             subpixels: 3,
             mismatch_ev: off.0,
             mismatch: off.1,

@@ -21,6 +21,8 @@ pub struct ParticleRow {
     pub found: ShareOf,
     /// Particles that were found and are not there.
     pub too_many: usize,
+    /// Of all that were found, those that are said to lie over others; all that follows is of the others.
+    pub overlapping: ShareOf,
     /// Areas within 5 %, of those found.
     pub size: ShareOf,
     /// The same of particles of more than 300 pixels.
@@ -82,7 +84,8 @@ impl FindingsReport {
     #[must_use]
     pub fn of(study: FindingsStudy, scores: &[ScanScore]) -> Self {
         let of = |class: Class| scores.iter().filter(move |score| score.class == class).collect::<Vec<_>>();
-        let with_particles = [Class::Inclined, Class::Sharp, Class::Single, Class::Touching];
+        let with_particles =
+            [Class::Inclined, Class::Sharp, Class::Single, Class::Touching, Class::Overlapping];
         Self {
             study,
             particles: with_particles.into_iter().map(|class| particle_row(class, &of(class))).collect(),
@@ -96,18 +99,19 @@ impl FindingsReport {
         let mut text = format!(
             "# Findings\n\n`{command}`: {} scans or maps of each class, seed {}. 96 × 96 pixels, up to eight particles of radius 8.6 to 16 pixels in five phases, \
              1000 counts, 20 energies, drift, an energy offset of up to 0.2 eV; half of the scans of phases up to 0.05 eV and 5 % off their references. \
-             Shares are given with the bound that they keep with 95 %.\n\n## Particles\n\n\
-             | scans | found | too many | area within 5 % | at least | of more than 300 pixels | found/true, median | within 2 σ | x within 0.05 | at least | error of x, median | one in ten exceeds | 90 % interval holds | half its width, median | scans with all areas | with all x |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+             Shares are given with the bound that they keep with 95 %.\n\n## Particles\n\nAreas and x are of those that are not said to lie over others.\n\n\
+             | scans | found | too many | said to lie over others | area within 5 % | at least | of more than 300 pixels | found/true, median | within 2 σ | x within 0.05 | at least | error of x, median | one in ten exceeds | 90 % interval holds | half its width, median | scans with all areas | with all x |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
             self.study.scans, self.study.seed
         );
         for row in &self.particles {
             _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {:.3} | {} | {} | {} | {:.3} | {:.3} | {} | {:.3} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {:.3} | {} | {} | {} | {:.3} | {:.3} | {} | {:.3} | {} | {} |",
                 row.class.name(),
                 parts(&row.found),
                 row.too_many,
+                parts(&row.overlapping),
                 parts(&row.size),
                 percent(row.size.low),
                 parts(&row.size_of_large),
@@ -155,14 +159,16 @@ impl FindingsReport {
 
 fn particle_row(class: Class, scores: &[&ScanScore]) -> ParticleRow {
     let all: Vec<_> = scores.iter().flat_map(|score| score.particles.iter().copied()).collect();
-    let ratios: Vec<(f64, f64)> = all.iter().filter_map(|own| Some((own.area_px, own.area_ratio?))).collect();
+    let found = all.iter().filter(|own| own.area_ratio.is_some()).count();
+    let alone = || all.iter().filter(|own| !own.overlaps);
+    let ratios: Vec<(f64, f64)> = alone().filter_map(|own| Some((own.area_px, own.area_ratio?))).collect();
     let close = |ratio: f64| (ratio - 1.0).abs() <= SIZE;
     let size_of = |least: f64| {
         let large = || ratios.iter().filter(|(area, _)| *area > least);
         ShareOf::of(large().filter(|(_, ratio)| close(*ratio)).count(), large().count())
     };
-    let z: Vec<f64> = all.iter().filter_map(|own| own.area_z).collect();
-    let x: Vec<_> = all.iter().filter_map(|own| Some((own.x, own.x_found?))).collect();
+    let z: Vec<f64> = alone().filter_map(|own| own.area_z).collect();
+    let x: Vec<_> = alone().filter_map(|own| Some((own.x, own.x_found?))).collect();
     let errors: Vec<f64> = x.iter().map(|(x, found)| (found.middle - x).abs()).collect();
     let holds = x.iter().filter(|(x, found)| (found.low..=found.high).contains(x)).count();
     let found_of =
@@ -173,8 +179,12 @@ fn particle_row(class: Class, scores: &[&ScanScore]) -> ParticleRow {
     };
     ParticleRow {
         class,
-        found: ShareOf::of(ratios.len(), all.len()),
+        found: ShareOf::of(found, all.len()),
         too_many: scores.iter().map(|score| score.found.saturating_sub(found_of(&score))).sum(),
+        overlapping: ShareOf::of(
+            scores.iter().map(|score| score.overlapping).sum(),
+            scores.iter().map(|score| score.found).sum(),
+        ),
         size: size_of(0.0),
         size_of_large: size_of(300.0),
         ratio: quantile(ratios.iter().map(|(_, ratio)| *ratio).collect(), 0.5),
@@ -184,8 +194,8 @@ fn particle_row(class: Class, scores: &[&ScanScore]) -> ParticleRow {
         x_interval: ShareOf::of(holds, x.len()),
         x_half_width: quantile(x.iter().map(|(_, own)| 0.5 * (own.high - own.low)).collect(), 0.5),
         scans: [
-            scans(&|own| own.area_ratio.is_some_and(close)),
-            scans(&|own| own.x_found.is_some_and(|found| (found.middle - own.x).abs() <= X)),
+            scans(&|own| own.overlaps || own.area_ratio.is_some_and(close)),
+            scans(&|own| own.overlaps || own.x_found.is_some_and(|found| (found.middle - own.x).abs() <= X)),
         ],
     }
 }

@@ -29,6 +29,8 @@ pub struct ParticleScore {
     pub x: f64,
     /// As it was found.
     pub x_found: Option<Interval>,
+    /// Whether it was said to lie over another one.
+    pub overlaps: bool,
 }
 
 /// A transition that is there, and what was found of it.
@@ -51,6 +53,8 @@ pub struct ScanScore {
     pub particles: Vec<ParticleScore>,
     /// Particles that were found.
     pub found: usize,
+    /// Those of them that were said to lie over others.
+    pub overlapping: usize,
     /// True factor on the probability of doubt near boundaries, of drawn maps.
     pub factor: Option<f64>,
     /// What was said of boundaries between phases.
@@ -81,6 +85,7 @@ pub(super) fn examine(
             number,
             particles: Vec::new(),
             found: drawn.particles.particles.len(),
+            overlapping: 0,
             factor: Some(drawn.factor),
             between_phases,
             at_rim: Enrichment::at_rim(&drawn.map, &regions),
@@ -109,6 +114,7 @@ pub(super) fn examine(
         number,
         particles: score_particles(&microscope.particles(), &particles, &recipe.references),
         found: particles.particles.len(),
+        overlapping: particles.particles.iter().filter(|own| own.overlaps).count(),
         factor: None,
         widths: transitions.map(|found| WidthScore { width_px, found }).collect(),
         between_phases: boundaries.between_phases,
@@ -143,6 +149,7 @@ fn score_particles(
                     .map(|particle| (particle.area_px.value - own.area_px) / particle.area_px.sigma),
                 x: own.amounts.iter().enumerate().map(part).sum(),
                 x_found: nearest.and_then(|particle| particle.x),
+                overlaps: nearest.is_some_and(|particle| particle.overlaps),
             }
         })
         .collect()

@@ -16,7 +16,7 @@ fn a_study_scores_every_class_and_says_the_same_again() {
     assert!(single.found.whole >= 4 && single.found.share > 0.7, "{single:?}");
     assert!((single.ratio - 1.0).abs() < 0.1, "{single:?}");
     assert!(scores[0].between_phases.is_some(), "inclined boundaries can be compared");
-    assert!(scores[5].factor.unwrap() > 1.0 && scores[4].factor == Some(1.0));
+    assert!(scores[6].factor.unwrap() > 1.0 && scores[5].factor == Some(1.0));
     let text = report.markdown("command");
     assert!(Class::ALL.iter().all(|class| text.contains(class.name())));
     assert_eq!(study(&asked, &recipe, &mut |_, _| {}).unwrap(), scores);

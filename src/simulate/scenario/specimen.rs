@@ -32,6 +32,9 @@ pub struct Specimen {
     pub boundary_px: f64,
     /// Whether particles may lie over each other.
     pub overlap: bool,
+    /// Whether each particle but the first touches another one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub touch: bool,
     /// Smallest and largest thickness of a film that covers the whole field, nm: no pixel is empty; 0 and 0: none.
     pub film_nm: [f64; 2],
     /// Domains of the film.
@@ -55,6 +58,7 @@ impl Default for Specimen {
             domains: 4,
             boundary_px: 3.0,
             overlap: false,
+            touch: false,
             film_nm: [0.0, 0.0],
             film_domains: 12,
             subpixels: 1,

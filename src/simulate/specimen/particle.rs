@@ -10,6 +10,10 @@ use crate::simulate::scenario::Specimen;
 
 /// Attempts to find a place for a particle.
 const ATTEMPTS: usize = 400;
+/// How far particles that touch may lie over each other, pixels.
+const PRESSED_PX: f64 = 0.5;
+/// Points of an outline at which that is tried.
+const OUTLINE_POINTS: usize = 90;
 
 /// One particle; lengths in pixels.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +37,8 @@ pub(super) struct Grain {
 }
 
 impl Particle {
-    /// A particle that touches neither the border nor, unless they may overlap, another one; `None` where there is
-    /// no room.
+    /// A particle that touches neither the border nor, unless they may overlap or are to touch, another one; `None`
+    /// where there is no room.
     pub(super) fn place(
         specimen: &Specimen,
         [small, large]: [f64; 2],
@@ -45,20 +49,32 @@ impl Particle {
         let [thin_nm, most_nm] = specimen.thickness_nm;
         for _ in 0..ATTEMPTS {
             let radius = rng.random_range(small..=large);
-            let (y, x) = (rng.random::<f64>() * ny as f64, rng.random::<f64>() * nx as f64);
+            let (mut y, mut x) = (rng.random::<f64>() * ny as f64, rng.random::<f64>() * nx as f64);
             let outline = [
                 (rng.random_range(0.05..0.18), rng.random_range(0.0..TAU)),
                 (rng.random_range(0.0..0.08), rng.random_range(0.0..TAU)),
             ];
             let thick_nm = thin_nm + (most_nm - thin_nm) * rng.random_range(0.5..=1.0);
             let reach = radius * (1.0 + outline.iter().map(|(amplitude, _)| amplitude).sum::<f64>());
+            let beside = (specimen.touch && !placed.is_empty()).then(|| rng.random_range(0..placed.len()));
+            if let Some(other) = beside {
+                let other = &placed[other].particle;
+                let angle = rng.random_range(0.0..TAU);
+                let away = outline_px(other.radius, &other.outline, angle)
+                    + outline_px(radius, &outline, angle + TAU / 2.0);
+                (y, x) = (other.y + away * angle.sin(), other.x + away * angle.cos());
+            }
             let inside = y > reach && x > reach && y + reach < ny as f64 && x + reach < nx as f64;
             let apart = |other: &Grain| {
                 let other = &other.particle;
                 (other.y - y).hypot(other.x - x) > other.reach + reach + 1.0
             };
-            if inside && (specimen.overlap || placed.iter().all(apart)) {
-                return Some(Self { y, x, radius, outline, thin_nm, thick_nm, reach });
+            let own = Self { y, x, radius, outline, thin_nm, thick_nm, reach };
+            let free = |(index, other): (usize, &Grain)| {
+                if beside == Some(index) { own.depth_px(&other.particle) < PRESSED_PX } else { apart(other) }
+            };
+            if inside && (specimen.overlap || placed.iter().enumerate().all(free)) {
+                return Some(own);
             }
         }
         None
@@ -69,6 +85,17 @@ impl Particle {
         (self.y, self.x, self.radius)
     }
 
+    /// How far the outline lies within another particle at most; negative where it lies outside.
+    fn depth_px(&self, other: &Self) -> f64 {
+        let depth = |step: usize| {
+            let angle = TAU * step as f64 / OUTLINE_POINTS as f64;
+            let away = outline_px(self.radius, &self.outline, angle);
+            let (dy, dx) = (self.y + away * angle.sin() - other.y, self.x + away * angle.cos() - other.x);
+            outline_px(other.radius, &other.outline, dy.atan2(dx)) - dy.hypot(dx)
+        };
+        (0..OUTLINE_POINTS).map(depth).fold(f64::NEG_INFINITY, f64::max)
+    }
+
     /// Thickness at a point; `None` outside.
     pub(super) fn thickness_nm(&self, y: f64, x: f64) -> Option<f64> {
         let (dy, dx) = (y - self.y, x - self.x);
@@ -76,11 +103,16 @@ impl Particle {
             return None;
         }
         let angle = dy.atan2(dx);
-        let harmonics: f64 = (2..)
-            .zip(&self.outline)
-            .map(|(order, (amplitude, phase))| amplitude * (f64::from(order) * angle + phase).cos())
-            .sum();
-        let t = dy.hypot(dx) / (self.radius * (1.0 + harmonics));
+        let t = dy.hypot(dx) / outline_px(self.radius, &self.outline, angle);
         (t < 1.0).then(|| self.thin_nm + (self.thick_nm - self.thin_nm) * (1.0 - t * t).sqrt())
     }
+}
+
+/// Distance of the outline from the centre, at an angle.
+fn outline_px(radius: f64, outline: &[(f64, f64); 2], angle: f64) -> f64 {
+    let harmonics: f64 = (2..)
+        .zip(outline)
+        .map(|(order, (amplitude, phase))| amplitude * (f64::from(order) * angle + phase).cos())
+        .sum();
+    radius * (1.0 + harmonics)
 }
