@@ -24,6 +24,7 @@ use super::findings::findings_of;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
 use super::places::Places;
+use super::pulse::Pulse;
 use super::resume::has_closing;
 use super::shelf::ModelHand;
 use super::uploads::UploadHand;
@@ -39,6 +40,8 @@ use crate::scan::Outcome;
 use crate::stack::Stack;
 use crate::telemetry::{Health, names};
 
+/// Longest wait for an order: it is seen that the thread is there.
+const TURN: Duration = Duration::from_secs(5);
 /// Between two tries of a scan that could not be archived: at first, doubled each time, and at most; and at most between two looks
 /// at an archive that cannot be written to, which cost little.
 const RETRY: (Duration, Duration, Duration) =
@@ -190,12 +193,15 @@ impl Archiver {
     }
 
     /// Archives until nobody orders any more; returns the scans that could not be archived.
-    pub fn run(mut self, orders: &Orders) {
+    pub fn run(mut self, orders: &Orders, pulse: &Pulse) {
         self.look(Instant::now(), RETRY.0);
         loop {
+            let now = Instant::now();
+            pulse.beat(now);
             let looks = self.look.map(|(next, _)| next);
             let due = self.parked.values().map(|parked| parked.next).chain(looks).min();
-            match orders.take(due) {
+            let due = due.map_or(now + TURN, |due| due.min(now + TURN));
+            match orders.take(Some(due)) {
                 Next::Order(order) => self.attempt(*order, RETRY.0),
                 Next::TimedOut => self.retry(Instant::now()),
                 Next::Closed => break,
@@ -344,7 +350,7 @@ impl Archiver {
             }
             (None, None) => return Err(Failure::Empty),
         };
-        let mut settled = settle(stack, &order.recipe, self.model.model());
+        let mut settled = settle(stack, &order.recipe, self.model.model_of(&order.recipe.references.sha256));
         let mut summary = order.summary.clone();
         if let Some(failure) = &settled.model_failure {
             tracing::error!(

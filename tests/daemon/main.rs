@@ -27,6 +27,7 @@ mod restart;
 mod rig;
 mod screen;
 mod script;
+mod supervised;
 mod table;
 mod tools;
 mod wire;

@@ -141,6 +141,11 @@ impl MappedScan {
     }
 
     /// The live map; made anew from all that was measured where it had been dropped.
+    /// How its maps are made.
+    pub(super) fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
     pub(super) fn live(&mut self, snapshot: &Stack) -> &mut LiveMap {
         let generation = self.generation;
         self.live.get_or_insert_with(|| LiveMap::of(snapshot, self.recipe.clone(), generation))

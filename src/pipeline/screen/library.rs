@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::archive::{self, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map};
-use crate::classify::{DoseKind, Optics, Recipe};
+use crate::classify::{DoseKind, Optics};
+use crate::pipeline::in_use::InUse;
 use crate::publish::PhaseFraction;
 use crate::publish::library::{
     Library, LibraryError, Listing, Opened, Shelfmark, Shelved, ShelvedFile, Wanted,
@@ -41,7 +42,7 @@ const OTHER_COLOURS: [[u8; 3]; 6] =
 #[derive(Debug)]
 pub struct ArchiveLibrary {
     root: PathBuf,
-    recipe: Recipe,
+    in_use: Arc<InUse>,
     /// Most bytes of a stack that is opened again.
     most_bytes: usize,
     index: Mutex<Index>,
@@ -78,12 +79,12 @@ struct Entry {
 }
 
 impl ArchiveLibrary {
-    /// The archive under `root`. `recipe` is the one in use, for colours and for what spectra need; a stack of more than `most_bytes` is not opened.
+    /// The archive under `root`. `in_use` has the recipe, for colours and for what spectra need; a stack of more than `most_bytes` is not opened.
     #[must_use]
-    pub fn new(root: PathBuf, recipe: Recipe, most_bytes: usize) -> Self {
+    pub fn new(root: PathBuf, in_use: Arc<InUse>, most_bytes: usize) -> Self {
         Self {
             root,
-            recipe,
+            in_use,
             most_bytes,
             index: Mutex::default(),
             refreshing: Mutex::default(),
@@ -92,6 +93,11 @@ impl ArchiveLibrary {
             maps: Mutex::default(),
             stacks: Mutex::default(),
         }
+    }
+
+    /// Looks at everything anew: other references have other colours.
+    pub fn forget(&self) {
+        *self.lock_index() = Index::default();
     }
 
     /// How many scans there were when somebody last looked; `None` where nobody has.
@@ -153,7 +159,7 @@ impl ArchiveLibrary {
         // Pruning keeps the digest of a manifest, and other references have other colours.
         let time = seen.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
         let start = |text: &str, n: usize| text.chars().take(n).collect::<String>();
-        let references = start(&self.recipe.references.sha256, 8);
+        let references = start(&self.in_use.recipe().references.sha256, 8);
         let digest = format!("{}-{time:x}-{references}", start(&found.sha256, 16));
         Some(Entry { seen, digest, words: words.join("\n").to_lowercase(), shelved })
     }
@@ -166,7 +172,8 @@ impl ArchiveLibrary {
     }
 
     fn label(&self, id: &str, index: usize) -> PhaseLabel {
-        let references = &self.recipe.references.references;
+        let recipe = self.in_use.recipe();
+        let references = &recipe.references.references;
         let known = references.iter().find(|reference| reference.label.id == id);
         known.map_or_else(
             || PhaseLabel {
@@ -192,7 +199,8 @@ impl ArchiveLibrary {
             PhaseFraction { phase: id, title, colour, fraction: *fraction }
         };
         // In the order of the legend, what has no reference any more last.
-        let references = &self.recipe.references.references;
+        let recipe = self.in_use.recipe();
+        let references = &recipe.references.references;
         let place = |id: &str| references.iter().position(|r| r.label.id == id).unwrap_or(usize::MAX);
         let mut fractions: Vec<PhaseFraction> =
             manifest.map.fractions.iter().enumerate().map(fraction).collect();
@@ -353,7 +361,7 @@ impl Library for ArchiveLibrary {
             stack.push(seq, &batch).map_err(unreadable)?;
         }
         drop(recording);
-        let optics = Arc::new(Optics::of(&stack, &self.recipe));
+        let optics = Arc::new(Optics::of(&stack, &self.in_use.recipe()));
         let stack = Arc::new(stack);
         let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
         stacks.retain(|known| known.mark != *mark);
