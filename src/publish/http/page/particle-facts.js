@@ -75,7 +75,7 @@ export function factsOf(particle, findings, view) {
   const value = (/** @type {string} */ text) => h("span", { class: "value", text });
   const variable = findings.variable ?? "state";
   const shares = sharesOf(particle, findings, view).filter((share) => share.fraction >= 0.005).sort((a, b) => b.fraction - a.fraction);
-  const differs = [entropy === null ? "" : `entropy ${number(entropy, 2)} bits`, spread === null ? "" : `${variable} from pixel to pixel ± ${number(spread, 2)}`].filter(Boolean).join(", ");
+  const differs = [entropy === null ? "" : `entropy ${number(entropy, 2)} bits`, spread === null ? "" : `${variable} ± ${number(spread, 2)} from pixel to pixel`].filter(Boolean).join(", ");
   return [
     h("strong", { text: `Particle ${particle.id}` }),
     value(`area ${withError(area)} ${area.unit}`),
@@ -83,7 +83,7 @@ export function factsOf(particle, findings, view) {
     ...(x ? [value(`${variable} ${intervalText(x)}`)] : []),
     ...shares.map(({ title, colour, fraction, sigma }) => h("span", { class: "value" }, swatch(colour), `${title} ${percent(fraction, 0)} ± ${(100 * sigma).toFixed(0)}`)),
     ...(unknown >= 0.005 ? [value(`unnamed ${percent(unknown, 0)}`)] : []),
-    ...(differs ? [value(differs)] : []),
+    ...(differs ? [value(`heterogeneity: ${differs}`)] : []),
     ...doubtsOf(particle).map(({ word, why }) => h("span", { class: "caution", title: why, text: word })),
   ];
 }

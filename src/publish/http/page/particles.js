@@ -37,6 +37,8 @@ export class ParticlesPanel {
   /** @type {Column} */
   #by = "id";
   #isDown = false;
+  /** @type {number|null} Under the cursor of the map. */
+  #under = null;
   /** @type {Follower|null} */
   #follower = null;
   #told = { epoch: -1, revision: "" };
@@ -68,7 +70,7 @@ export class ParticlesPanel {
       const row = event.target instanceof Element ? event.target.closest("tr") : null;
       if (row) this.point(Number(row.dataset.particle));
     });
-    this.body.addEventListener("pointerleave", () => this.point(null));
+    for (const over of ["pointerleave", "focusout"]) this.body.addEventListener(over, () => this.point(null));
     this.#switched();
   }
 
@@ -111,8 +113,9 @@ export class ParticlesPanel {
 
   /** The cursor is somewhere else on the map. @param {Pixel|null} pixel @param {boolean} aloud */
   hover(pixel, aloud) {
-    const before = this.outlines.pointed;
+    const before = this.#under;
     const id = pixel ? this.outlines.at(pixel.column + 0.5, pixel.row + 0.5) : null;
+    this.#under = id;
     this.point(id);
     const [particle, view] = [this.#of(id), this.view()];
     if (aloud && particle && view && this.#findings && id !== before) say(factsAloud(particle, this.#findings, view));
@@ -175,7 +178,7 @@ export class ParticlesPanel {
     const place = picked && this.outlines.middleOf(picked.id);
     this.#findings = findings;
     this.outlines.set(findings.particles);
-    this.outlines.pointed = null;
+    this.outlines.pointed = this.#under = null;
     // The settled map, which has generation 0, numbers them by their size.
     if (before && before.generation !== findings.generation && findings.generation === 0 && place) this.outlines.picked = this.outlines.at(...place);
     if (!this.#of(this.outlines.picked)) this.outlines.picked = null;
@@ -216,7 +219,7 @@ export class ParticlesPanel {
       h("th", { scope: "row" }, h("button", { type: "button", class: "small", "aria-label": `Particle ${id}`, "aria-pressed": "false", text: String(id) })),
       h("td", { text: number(areaOf(particle).value, 3) }),
       findings.variable !== null && h("td", { class: "state" }, x ? h("span", { text: intervalText(x) }) : h("span", { class: "quiet", text: "–" }), x && intervalBar(x, range, view)),
-      h("td", { class: "phases" }, sharesBar(particle, findings, view)),
+      h("td", { class: "shares" }, sharesBar(particle, findings, view)),
       h("td", { class: "doubts" }, ...doubtsOf(particle).map(({ word, why }) => h("span", { title: why, text: word }))),
     ]);
   }
