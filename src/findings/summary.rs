@@ -79,6 +79,11 @@ pub(super) fn mean(map: &PhaseMap, particles: &Particles, references: &Reference
     States::of(map, references).mean(map, &pixels, &particles.amounts).x
 }
 
+/// A ratio with as many digits as mean something.
+fn times(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
+}
+
 /// Findings in words.
 pub(super) fn text(
     particles: &Particles,
@@ -96,10 +101,9 @@ pub(super) fn text(
     words.extend(between_phases.filter(|own| own.is_enriched).map(|own| {
         let beam =
             if own.is_beyond { ", more than the beam explains" } else { ", as much as the beam may explain" };
-        let ratio = own.ratio;
+        let [middle, low, high] = [own.ratio.middle, own.ratio.low, own.ratio.high].map(times);
         format!(
-            "doubtful pixels {:.1} ({:.1} to {:.1}) times as likely at boundaries between phases{beam}",
-            ratio.middle, ratio.low, ratio.high
+            "doubtful pixels {middle} ({low} to {high}) times as likely at boundaries between phases{beam}"
         )
     }));
     words.join("; ")

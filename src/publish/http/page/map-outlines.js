@@ -8,13 +8,16 @@
 /** @typedef {import("./map-view.js").MapView} MapView */
 /** @typedef {{ id: number, polygons: number[][][], path: Path2D, box: [number, number, number, number], middle: [number, number] }} Shape box: columns, rows from and to */
 
+/** How far the map is moved before they are drawn anew, screen pixels. */
+const MARGIN = 160;
 /** Lines, from outside: width of the paper below and of the ink, screen pixels. */
 const THIN = [2.8, 1.1];
 const POINTED = [4.5, 2];
 const PICKED = [6.5, 3.5];
 const FONT = "600 12px system-ui, sans-serif";
-/** A particle that is smaller on the screen has its number only when it is picked or pointed at, pixels. */
-const LEAST_HEIGHT = 15;
+/** A particle that is not so much larger on the screen than its number has it only when it is picked or pointed at, pixels. */
+const ROOM = 6;
+const TEXT_HEIGHT = 12;
 
 /** Whether a point is in an odd number of polygons whose sides run along pixels. @param {number[][][]} polygons @param {number} x @param {number} y */
 export function isWithin(polygons, x, y) {
@@ -53,8 +56,9 @@ export class MapOutlines {
   /** @type {Shape[]} */
   #shapes = [];
   #all = new Path2D();
-  #kept = document.createElement("canvas");
-  #key = "";
+  #picture = document.createElement("canvas");
+  /** @type {{ key: string, x: number, y: number, margin: number }|null} What the picture is of: x and y are where the first pixel was. */
+  #kept = null;
   /** Whether they are drawn. */
   isOn = true;
   /** @type {number|null} */
@@ -67,7 +71,7 @@ export class MapOutlines {
     this.#shapes = particles.flatMap(shapeOf);
     this.#all = new Path2D();
     for (const shape of this.#shapes) this.#all.addPath(shape.path);
-    this.#key = "";
+    this.#kept = null;
   }
 
   /** The particle at a place of the map; null where there is none. @param {number} column @param {number} row */
@@ -88,23 +92,37 @@ export class MapOutlines {
     const [x, y] = map.toScreen(0, 0);
     const [x1, y1] = map.toScreen(1, 1);
     const matrix = new DOMMatrix([x1 - x, 0, 0, y1 - y, x, y]);
-    const key = [width, height, ratio, x, y, x1, y1, ink, paper].join();
-    if (key !== this.#key) {
-      this.#key = key;
-      Object.assign(this.#kept, { width, height });
-      const own = /** @type {CanvasRenderingContext2D} */ (this.#kept.getContext("2d"));
-      own.setTransform(ratio, 0, 0, ratio, 0, 0);
-      stroke(own, this.#all, matrix, THIN, ink, paper);
-      for (const shape of this.#shapes) if (Math.abs((shape.box[3] - shape.box[1]) * (y1 - y)) >= LEAST_HEIGHT) this.#number(own, map, shape, ink, paper);
+    const key = [width, height, ratio, (x1 - x).toFixed(6), (y1 - y).toFixed(6), ink, paper].join();
+    const far = this.#kept && key === this.#kept.key ? Math.max(Math.abs(x - this.#kept.x), Math.abs(y - this.#kept.y)) : Infinity;
+    if (!this.#kept || far > this.#kept.margin) {
+      // Some more all around, where it is moved and not zoomed.
+      const margin = this.#kept?.key === key ? MARGIN : 0;
+      this.#kept = { key, x, y, margin };
+      Object.assign(this.#picture, { width: width + 2 * Math.round(margin * ratio), height: height + 2 * Math.round(margin * ratio) });
+      this.#drawAll(map, ratio, matrix, margin, [ink, paper]);
     }
+    const { x: left, y: top, margin } = this.#kept;
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.drawImage(this.#kept, 0, 0);
+    context.drawImage(this.#picture, Math.round((x - left - margin) * ratio), Math.round((y - top - margin) * ratio));
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     for (const [id, widths] of /** @type {[number|null, number[]][]} */ ([[this.pointed === this.picked ? null : this.pointed, POINTED], [this.picked, PICKED]])) {
       const shape = this.#shapes.find((one) => one.id === id);
       if (!shape) continue;
       stroke(context, shape.path, matrix, widths, ink, paper);
       this.#number(context, map, shape, ink, paper);
+    }
+  }
+
+  /** @param {MapView} map @param {number} ratio @param {DOMMatrix} matrix @param {number} margin @param {[string, string]} colours */
+  #drawAll(map, ratio, matrix, margin, [ink, paper]) {
+    const context = /** @type {CanvasRenderingContext2D} */ (this.#picture.getContext("2d"));
+    const shift = Math.round(margin * ratio);
+    context.setTransform(ratio, 0, 0, ratio, shift, shift);
+    stroke(context, this.#all, matrix, THIN, ink, paper);
+    context.font = FONT;
+    for (const shape of this.#shapes) {
+      const [wide, high] = [Math.abs((shape.box[2] - shape.box[0]) * matrix.a), Math.abs((shape.box[3] - shape.box[1]) * matrix.d)];
+      if (high >= TEXT_HEIGHT + ROOM && wide >= context.measureText(String(shape.id)).width + ROOM) this.#number(context, map, shape, ink, paper);
     }
   }
 
@@ -125,7 +143,6 @@ function stroke(context, path, matrix, widths, ink, paper) {
   const placed = new Path2D();
   placed.addPath(path, matrix);
   context.save();
-  context.lineJoin = "round";
   for (const [i, colour] of [paper, ink].entries()) {
     context.strokeStyle = colour;
     context.lineWidth = widths[i];

@@ -10,7 +10,7 @@ import { fractionBar } from "./trends.js";
 /** @typedef {import("./types.js").Estimate} Estimate */
 /** @typedef {import("./types.js").View} View */
 
-const WIDE = 96;
+const WIDE = 112;
 const HIGH = 14;
 /** Part of a particle that no phase could be given, from which it is said in the list. */
 const MUCH_UNKNOWN = 0.1;

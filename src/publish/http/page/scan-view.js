@@ -62,15 +62,13 @@ export class ScanView {
     this.said = h("span", { class: "quiet", role: "status" });
     this.archiveNow = h("button", { type: "button", class: "small", hidden: true, text: "Archive now", title: "Write what there is now into the archive", on: { click: () => this.#archiveNow() } });
     this.head = new ScanHead([...chooser, this.#downloads(), this.archiveNow, this.said]);
-    const map = h("div", { class: "col-map" }, this.card.element, this.particles.element);
+    const grid = h("div", { class: "scan-grid" },
+      h("div", { class: "col-map" }, this.card.element), this.particles.element,
+      h("div", { class: "col-what" }, this.alerts.element, this.fractions.element, this.advice.element),
+      h("div", { class: "col-why" }, this.spectrum.element, this.islands.element));
     // The map has their outlines: they are wanted where either is in sight.
-    this.particles.follow(map);
-    this.element = h("div", { class: "scan-view", test: "scan-view" }, this.head.element,
-      h("div", { class: "scan-grid" },
-        map,
-        h("div", { class: "col-what" }, this.alerts.element, this.fractions.element, this.advice.element),
-        h("div", { class: "col-why" }, this.spectrum.element, this.islands.element)),
-      this.trends.element, this.damage.element);
+    this.particles.follow(grid);
+    this.element = h("div", { class: "scan-view", test: "scan-view" }, this.head.element, grid, this.trends.element, this.damage.element);
     this.alerts.setScan(scanId);
     this.#listen();
     this.#showScan();
