@@ -37,7 +37,8 @@ impl LiveFindings {
         let mut findings = Findings::of(map, &live.view(stack), references, spot_nm);
         self.follower.name(&mut findings.particles, &map.plan.grid);
         let summary = Summary::of(map, &findings, false);
+        let json = findings.to_outlined_json().ok()?;
         self.next = Some(Instant::now() + REST * started.elapsed());
-        Some((summary, findings.to_outlined_json().ok()?))
+        Some((summary, json))
     }
 }

@@ -41,7 +41,8 @@ export class ParticlesPanel {
   #under = null;
   /** @type {Follower|null} */
   #follower = null;
-  #told = { epoch: -1, revision: "" };
+  /** @type {{ epoch: number|null, revision: string }} */
+  #told = { epoch: null, revision: "" };
 
   /**
    * @param {string} base
@@ -87,14 +88,14 @@ export class ParticlesPanel {
     delete document.body.dataset.particle;
   }
 
-  /** There is something new. @param {string|null} revision of what is said of particles; null where nothing is @param {number} epoch of the connection */
+  /** There is something new. @param {string|null} revision of what is said of particles; null where nothing is @param {number|null} epoch of the connection, in which revisions count; null in the archive, where they do not */
   renewed(revision, epoch) {
     if (revision === null) {
       if (!this.#findings) this.note.textContent = this.base.startsWith("/api/v1/archive/") ? "This scan was archived without a description of its particles." : "Nothing is known of particles yet.";
       return;
     }
     // The map may tell of an earlier one than an event did.
-    if (epoch === this.#told.epoch && Number(revision) < Number(this.#told.revision)) return;
+    if (epoch !== null && epoch === this.#told.epoch && Number(revision) < Number(this.#told.revision)) return;
     this.#told = { epoch, revision };
     this.#follower?.renewed(`${epoch} ${revision}`);
   }
@@ -153,9 +154,10 @@ export class ParticlesPanel {
   }
 
   #mark() {
-    const { picked } = this.outlines;
+    const { picked, pointed } = this.outlines;
     for (const [id, row] of this.#rows) {
       row.classList.toggle("picked", id === picked);
+      row.classList.toggle("pointed", id === pointed);
       row.querySelector("button")?.setAttribute("aria-pressed", String(id === picked));
     }
     if (picked === null) delete document.body.dataset.particle;
@@ -178,10 +180,11 @@ export class ParticlesPanel {
     const place = picked && this.outlines.middleOf(picked.id);
     this.#findings = findings;
     this.outlines.set(findings.particles);
-    this.outlines.pointed = this.#under = null;
     // The settled map, which has generation 0, numbers them by their size.
-    if (before && before.generation !== findings.generation && findings.generation === 0 && place) this.outlines.picked = this.outlines.at(...place);
+    const isAnew = before !== null && before.generation !== findings.generation && findings.generation === 0;
+    if (isAnew && place) this.outlines.picked = this.outlines.at(...place);
     if (!this.#of(this.outlines.picked)) this.outlines.picked = null;
+    if (isAnew || !this.#of(this.outlines.pointed)) this.outlines.pointed = this.#under = null;
     const some = findings.particles.length > 0;
     this.table.hidden = this.toggle.hidden = this.reading.hidden = !some;
     const text = findings.text ?? count(findings.particles.length, "particle");

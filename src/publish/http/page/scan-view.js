@@ -152,7 +152,7 @@ export class ScanView {
     }
     if (generation) {
       for (const part of [this.spectrum, this.islands, this.trends, this.damage]) part.renewed(revision);
-      this.particles.renewed(view.findings.revision, this.#isOnBoard ? state.epoch : 0);
+      this.particles.renewed(view.findings.revision, this.#isOnBoard ? state.epoch : null);
       if (!state.scans.has(this.scanId) || this.base.startsWith("/api/v1/archive/")) this.#askSummary();
     }
     this.#showScan();
