@@ -165,7 +165,8 @@ impl Said {
                 continue;
             }
             let Some(ratio) = interval_of(&own["ratio"]) else { continue };
-            let times = format!("{} times", between(ratio, if ratio.high < 100.0 { 1 } else { 0 }));
+            let digits = usize::from(ratio.high < 100.0);
+            let times = format!("{} times", between(ratio, digits));
             let near = own["near_px"].as_f64().unwrap_or_default();
             if own["is_enriched"] != true {
                 self.not_claimed.push(format!(
@@ -180,7 +181,7 @@ impl Said {
                 "{name}: ambiguous and mixed pixels are {times} as likely within {near:.0} pixels of {place} as elsewhere"
             );
             match beyond.filter(|_| own["is_beyond"] == true) {
-                Some(beyond) => text.push_str(&format!("; {} explains {explained:.1} times, the rest is the sample's ({} times)", beam(boundaries), between(beyond, 1))),
+                Some(beyond) => text.push_str(&format!("; {} explains {explained:.digits$} times, the rest is the sample's ({} times)", beam(boundaries), between(beyond, 1))),
                 None => self.not_claimed.push(format!("{name}: that this is more than the beam's width makes of a sharp boundary ({explained:.1} times).")),
             }
             text.push('.');
@@ -198,7 +199,7 @@ impl Said {
         }
         if !widths.is_empty() {
             let text = format!(
-                "{name}: the transition itself, beyond what {} makes, is as wide (10 to 90 %) as {}.",
+                "{name}: the width of the transition itself (10 to 90 %), beyond what {} makes, is {}.",
                 beam(boundaries),
                 widths.join(", ")
             );

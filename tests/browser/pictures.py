@@ -81,7 +81,8 @@ def report(chromium):
 
 
 def alarm(chromium):
-    with screen(chromium, told["base"], particles=True, **SIZE) as page:
+    # Tall enough for the bar across the top and the islands.
+    with screen(chromium, told["base"], particles=True, width=1920, height=1400) as page:
         # There are no islands before the first energies.
         page.expected = ["404"]
         page.open()
@@ -92,6 +93,7 @@ def alarm(chromium):
         page.text("islands", "across:")
         page.page.locator(".islands-phases button").nth(1).click()
         page.see("pixels lit", "() => document.body.dataset.lit > 0")
+        page.page.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
         keep(page, "screen-alarm.png")
         beamline("archived burnt")
 
