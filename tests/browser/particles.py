@@ -50,6 +50,7 @@ def are_equal(page, found):
         assert area == written(one["area_um2"]["value"]), (area, one)
         assert state == f"{x['middle']:.2f} ({x['low']:.2f} to {x['high']:.2f})", (state, one)
         assert ("at border" in doubts) == one["at_border"], (doubts, one)
+        assert ("overlaps" in doubts) == one["overlaps"], (doubts, one)
         for other in one["touches"]:
             assert str(other) in doubts, (doubts, one)
         bars = page.page.locator(f'tr[data-particle="{one["id"]}"] .stack span').evaluate_all("all => all.map((part) => parseFloat(part.style.width))")

@@ -22,9 +22,10 @@ export const areaOf = ({ area_um2: um2, area_px: px }) => (um2 ? { ...um2, unit:
 const withError = ({ value, sigma }, digits = 3) => `${number(value, digits)} ± ${number(sigma, 2)}`;
 
 /** What makes a particle doubtful, in short. @param {Particle} particle @returns {{ word: string, why: string }[]} */
-export function doubtsOf({ at_border: isCut, touches, unknown }) {
+export function doubtsOf({ at_border: isCut, overlaps, touches, unknown }) {
   return [
     ...(isCut ? [{ word: "at border", why: "the field cuts it off: area and shares are of what is seen" }] : []),
+    ...(overlaps ? [{ word: "overlaps", why: "lies over another particle or under one: area, thickness and shares are of what lies there together" }] : []),
     ...(touches.length > 0 ? [{ word: `touches ${touches.join(", ")}`, why: "the cut between particles that touch is a guess" }] : []),
     ...(unknown >= MUCH_UNKNOWN ? [{ word: `${percent(unknown, 0)} unnamed`, why: "so much of it could be given no phase" }] : []),
   ];

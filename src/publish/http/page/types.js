@@ -76,6 +76,7 @@
  * @property {Estimate} area_px
  * @property {Estimate|null} area_um2
  * @property {boolean} at_border
+ * @property {boolean} [overlaps] missing in older archives
  * @property {number[]} touches
  * @property {Estimate|null} thickness_nm
  * @property {Estimate[]} shares
