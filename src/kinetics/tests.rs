@@ -179,6 +179,28 @@ fn particles_are_followed_over_a_stage_that_came_back_elsewhere_and_not_between_
     assert!(found.speeds.is_empty());
 }
 
+/// Two domains whose boundary does not run through the middle: rim and core differ on average, and not all round.
+#[test]
+fn domains_on_one_side_are_no_gradient() {
+    for run in 0..20 {
+        let mut own = scan(&rounds(None, [0, 0]), 0, None, 300 + run);
+        for pixel in 0..SIDE * SIDE {
+            let (y, x) = ((pixel / SIDE) as f64, (pixel % SIDE) as f64);
+            let nearest =
+                PLACES.iter().min_by(|a, b| (y - a.0).hypot(x - a.1).total_cmp(&(y - b.0).hypot(x - b.1)));
+            let Some((cy, _, radius)) = nearest else { continue };
+            if own.map.status[pixel] == Status::Classified && y > cy + 0.3 * radius {
+                own.map.phase[pixel] = if own.map.phase[pixel] == 0 { 3 } else { 0 };
+                own.map.runner_up[pixel] = 3 - own.map.phase[pixel];
+            }
+        }
+        let found = kinetics(&[own]);
+        let apart = found.gradients.iter().filter(|own| own.contrast.low > 0.0);
+        assert!(apart.count() >= 4, "they differ on average: {:?}", found.gradients);
+        assert!(found.gradients.iter().all(|own| !own.is_real && own.front_px.is_none()), "{found:?}");
+    }
+}
+
 #[test]
 fn what_has_no_state_or_no_particles_says_so() {
     assert_eq!(Kinetics::of(&[]), Kinetics::default());
