@@ -14,10 +14,10 @@ const STEP_PX: f64 = 0.1;
 const WIDTHS_PX: [f64; 5] = [0.4, 0.7, 1.2, 2.0, 3.2];
 /// Standard error above which it is no front that goes all round, but domains here and there, pixels.
 const MOST_SIGMA_PX: f64 = 1.0;
-/// How far the outline of a particle may be off, pixels: fronts of simulated particles lie where they are but for 0.07 under a narrow beam, and a beam of more
-/// than a pixel moves the outline by a fifth of one.
+/// How far the outline of a particle may be off, pixels: fronts of simulated particles lie where they are but for 0.09 under a narrow beam, and one of more than
+/// a pixel moves the outline by up to 0.3.
 const OUTLINE_PX: f64 = 0.2;
-/// How much of that differs from one scan to the next: 0.07 between those two, and the same on the way of a grid of [`STEP_PX`].
+/// How much of that differs from one scan to the next: of simulated particles 0.07.
 const AGAIN_PX: f64 = 0.07;
 
 /// A pixel for the fit: depth, state, weight, sector.

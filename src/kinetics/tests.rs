@@ -26,8 +26,9 @@ struct Round {
     phases: [u8; 2],
 }
 
+/// Centres and radii. Off the grid: else all sectors are mirror images, and err together.
 const PLACES: [(f64, f64, f64); 5] =
-    [(22.0, 22.0, 15.0), (22.0, 68.0, 17.0), (68.0, 22.0, 16.0), (66.0, 64.0, 18.0), (48.0, 44.0, 8.0)];
+    [(22.3, 21.8, 15.0), (22.1, 67.6, 17.2), (68.4, 22.2, 16.3), (65.7, 64.4, 17.9), (48.2, 43.7, 8.1)];
 
 fn rounds(front: Option<f64>, phases: [u8; 2]) -> Vec<Round> {
     let round = |&(y, x, radius): &(f64, f64, f64)| Round { y, x, radius, front, phases };
@@ -114,10 +115,10 @@ fn a_front_is_found_where_it_is_and_moves_as_it_does() {
             assert!((um.middle - 0.1 * own.px_per_h.middle).abs() < 1e-9, "steps of 0.1 um");
         }
     }
-    assert!(told > 150 && all > 80, "{told} fronts, {all} speeds");
-    assert!(places * 10 >= told * 9, "{places} of {told} places are within their intervals");
-    assert!(held * 10 >= all * 9, "{held} of {all} speeds are within their intervals");
-    assert!(claimed * 2 >= all, "{claimed} of {all} are told from zero");
+    assert!(told > 200 && all > 100, "{told} fronts, {all} speeds");
+    assert!(places * 20 >= told * 19, "{places} of {told} places are within their intervals");
+    assert!(held * 20 >= all * 19, "{held} of {all} speeds are within their intervals");
+    assert!(claimed * 20 >= all * 19, "{claimed} of {all} are told from zero");
 }
 
 #[test]
