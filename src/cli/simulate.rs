@@ -400,6 +400,7 @@ mod tests {
         assert_eq!(refused("--resend tcp://127.0.0.1:0 --linger=-1").code, 64);
         assert!(refused("--scan-id ../x").message.contains("../x"));
         assert_eq!(refused("--scenario /nowhere.toml").code, 64);
+        assert!(refused("--scenario fronts --repeat 2").message.contains("series"));
         assert_eq!(refused("--stack /nowhere.hdr").code, 65);
     }
 }
