@@ -413,7 +413,7 @@ impl Archiver {
         settled.map.origin.revision_reason =
             if order.reopened { RevisionReason::LateData } else { RevisionReason::Energy };
         spectra.generation = order.generation;
-        let found = Summary::of(&settled.map, &findings, &order.recipe.references, true);
+        let found = Summary::of(&settled.map, &findings, true);
         summary.describe(&settled.map);
         summary.last_update = Utc::now();
         summary.state = ScanState::Archived;
@@ -439,8 +439,8 @@ impl Archiver {
         self.outlet.map(&Arc::new(settled.map));
         self.outlet.spectra(Arc::new(spectra));
         self.outlet.board.update(summary);
-        if let Ok(findings) = serde_json::to_value(&findings) {
-            self.outlet.board.set_findings(&scan_id, Arc::new(findings));
+        if let Ok(findings) = findings.to_outlined_json() {
+            self.outlet.board.set_findings(&scan_id, findings.into());
         }
         self.outlet.news(&scan_id, &ScanNews::Archived { archive_path: &path, gaps: &gaps });
         self.outlet.news(&scan_id, &ScanNews::Findings { findings: &found });

@@ -432,7 +432,7 @@ impl Mapper {
         if let Some((summary, findings)) =
             scan.findings(snapshot, &map, self.settings.doses.settings(None).spot_nm)
         {
-            self.outlet.board.set_findings(scan_id, Arc::new(findings));
+            self.outlet.board.set_findings(scan_id, findings.into());
             self.outlet.news(scan_id, &ScanNews::Findings { findings: &summary });
         }
         tracing::debug!(

@@ -344,7 +344,7 @@ impl MappedScan {
         stack: &Stack,
         map: &PhaseMap,
         spot_nm: Option<f64>,
-    ) -> Option<(Summary, serde_json::Value)> {
+    ) -> Option<(Summary, Vec<u8>)> {
         self.findings.look(self.live.as_ref()?, stack, map, &self.recipe.references, spot_nm)
     }
 

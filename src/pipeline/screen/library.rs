@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::archive::{self, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map};
+use crate::archive::{
+    self, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map, open_particles,
+};
 use crate::classify::{DoseKind, Optics};
+use crate::findings::outlined;
 use crate::pipeline::in_use::InUse;
 use crate::publish::PhaseFraction;
 use crate::publish::library::{
@@ -34,6 +37,8 @@ const KEPT_MAPS: usize = 4;
 const STACK: &str = "stack.parquet";
 /// What was measured beside it.
 const CHANNELS: &str = "channels.parquet";
+/// What is said of particles and boundaries.
+const FINDINGS: &str = "findings.json";
 /// Colours of phases that nobody has a reference for any more.
 const OTHER_COLOURS: [[u8; 3]; 6] =
     [[136, 136, 136], [51, 34, 136], [170, 153, 51], [136, 34, 85], [68, 170, 153], [221, 221, 221]];
@@ -323,7 +328,8 @@ impl Library for ArchiveLibrary {
             None => "what was measured is not in the archive any more".to_owned(),
         });
         let energies = open_energies(&folder);
-        let opened = Opened { map: Arc::new(map), digest, energies, why_no_spectra };
+        let has_findings = manifest.files.contains_key(FINDINGS);
+        let opened = Opened { map: Arc::new(map), digest, energies, why_no_spectra, has_findings };
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         maps.retain(|(known, _)| known != mark);
         maps.push_back((mark.clone(), opened.clone()));
@@ -390,6 +396,24 @@ impl Library for ArchiveLibrary {
             return Err(LibraryError::Missing("layer"));
         }
         open_channel(&folder, &manifest.plan, channel, energy).map_err(unreadable)
+    }
+
+    fn findings(&self, mark: &Shelfmark) -> Result<Vec<u8>, LibraryError> {
+        let path = self.file(mark, FINDINGS)?;
+        let findings = std::fs::read(&path).map_err(unreadable)?;
+        let map = self.open(mark)?.map;
+        let (folder, _) = self.find(mark)?;
+        let particles = match open_particles(&folder, &map) {
+            Ok(Some(particles)) => particles,
+            // The numbers are good without outlines.
+            Ok(None) => return Ok(findings),
+            Err(error) => {
+                tracing::warn!(%error, scan_id = map.plan.scan_id, "particles of the archive have no outlines");
+                return Ok(findings);
+            }
+        };
+        let findings = serde_json::from_slice(&findings).map_err(unreadable)?;
+        serde_json::to_vec(&outlined(findings, &particles)).map_err(unreadable)
     }
 
     fn file(&self, mark: &Shelfmark, name: &str) -> Result<PathBuf, LibraryError> {
