@@ -240,10 +240,9 @@ proptest! {
 
 #[test]
 fn what_lies_over_another_has_no_gradient_and_no_pace() {
-    let own = scan(&rounds(Some(4.0), [3, 0]), 0, None, 1);
     let of = |own: &Scan| kinetics(std::slice::from_ref(own));
-    assert!(!of(&own).gradients.is_empty() && !of(&own).paces.is_empty());
-    let mut over = own.clone();
+    let mut over = scan(&rounds(Some(4.0), [3, 0]), 0, None, 1);
+    assert!(!of(&over).gradients.is_empty() && !of(&over).paces.is_empty());
     over.particles.particles.iter_mut().for_each(|particle| particle.overlaps = true);
     assert!(of(&over).gradients.is_empty() && of(&over).paces.is_empty());
 }
