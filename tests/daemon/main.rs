@@ -30,4 +30,5 @@ mod script;
 mod supervised;
 mod table;
 mod tools;
+mod unit;
 mod wire;
