@@ -39,6 +39,7 @@ fn timed(count: u64, mut work: impl FnMut()) -> Duration {
 fn map(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("last message to published map, 256x256 x 5 x 75");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
+    let sha256 = phasewatch::simulate::nvpf::reference_set().sha256;
     for photons in [3000.0, 300.0] {
         let mut arrival = latency::Arrival::new(scene::Scene::new(256, 75, photons), 60);
         group.bench_function(format!("{photons} photons, without a model"), |bencher| {
@@ -46,7 +47,8 @@ fn map(criterion: &mut Criterion) {
         });
         let Some(mut model) = scene::model() else { continue };
         group.bench_function(format!("{photons} photons, GMVAE"), |bencher| {
-            bencher.iter_custom(|count| (0..count).map(|_| arrival.next(model.model()).total()).sum());
+            bencher
+                .iter_custom(|count| (0..count).map(|_| arrival.next(model.model_of(&sha256)).total()).sum());
         });
     }
     group.finish();

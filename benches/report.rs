@@ -115,10 +115,11 @@ fn correlation() {
 
 fn map() {
     for photons in [3000.0, 300.0] {
+        let sha256 = phasewatch::simulate::nvpf::reference_set().sha256;
         let mut arrival = latency::Arrival::new(Scene::new(256, 75, photons), 60);
         breakdown(&format!("{photons} photons, no model"), || arrival.next(None));
         if let Some(mut model) = scene::model() {
-            breakdown(&format!("{photons} photons, GMVAE"), || arrival.next(model.model()));
+            breakdown(&format!("{photons} photons, GMVAE"), || arrival.next(model.model_of(&sha256)));
         }
     }
 }

@@ -10,6 +10,7 @@ mod archive;
 mod classify;
 pub mod config;
 mod demo;
+mod doctor;
 mod dose;
 mod evaluate;
 pub mod model;
@@ -61,6 +62,8 @@ pub enum Command {
         #[command(subcommand)]
         command: config::ConfigCommand,
     },
+    /// Whether this machine is ready for the daemon: configuration, ports, model, references, disk, clock, permissions.
+    Doctor(doctor::DoctorArgs),
     /// Look at reference spectra, or convert them.
     References {
         /// What to do with them.
@@ -179,6 +182,7 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Run(args) => run::run(&args, log_format),
         Command::Classify(args) => classify::run(&args),
         Command::Config { command } => config::run(&command),
+        Command::Doctor(args) => doctor::run(&args),
         Command::References { command } => references::run(&command),
         Command::Replay(args) => replay::run(&args, log_format),
         Command::Simulate(args) => simulate::run(&args),

@@ -10,6 +10,7 @@ pub mod classify;
 pub mod cli;
 pub mod damage;
 pub mod detector;
+pub mod doctor;
 pub mod document;
 pub mod evaluation;
 pub mod findings;

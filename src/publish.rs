@@ -29,7 +29,7 @@ pub mod spectra;
 pub mod table;
 pub mod zmq;
 
-pub use board::{Board, BoardEntry, PhaseFraction, ScanState, ScanSummary};
+pub use board::{Board, BoardEntry, PhaseFraction, ScanShown, ScanState, ScanSummary};
 pub use course::Course;
 pub use inpaint::Inpainted;
 pub use sight::Sight;

@@ -4,12 +4,13 @@
 //! - [`Report`]: the page and the tables of its figures. The page has no script and asks for nothing over the network; every figure's numbers lie beside it as
 //!   CSV and Parquet.
 //!
-//! The paragraph of findings claims what the intervals allow, and says what it does not claim and why. A scan that is not to be trusted is shown and left out of every claim; one that
+//! The findings claim what the intervals allow, the one to three sentences that matter most first, and say what is not claimed and why. A scan that is not to be trusted is shown and left out of every claim; one that
 //! cannot be read is named. Without any that can there is no report.
 
 mod chart;
 mod figures;
 mod gather;
+mod lead;
 mod page;
 mod picture;
 mod sentences;
@@ -72,6 +73,8 @@ impl ReportError {
 pub struct Report {
     /// The page.
     pub html: String,
+    /// What matters most of it, one to three sentences; none where nothing is claimed.
+    pub lead: Vec<String>,
     /// What is claimed, sentence by sentence.
     pub claims: Vec<String>,
     /// What is not, and why.
@@ -96,9 +99,12 @@ impl Report {
         let kinetics = Kinetics::of(&moments);
         let (claims, not_claimed) = sentences::sentences(gathered, &kinetics);
         let figures = figures::figures(gathered, &kinetics)?;
-        let html = page::page(gathered, &kinetics, &figures, &claims, &not_claimed);
+        let findings = lead::Findings::of(gathered, &claims);
+        let html = page::page(gathered, &kinetics, &figures, &findings, &not_claimed);
+        let claims = claims.into_iter().map(|claim| claim.text).collect();
+        let lead = findings.lead;
         let tables = figures.into_iter().flat_map(|figure| figure.tables).collect();
-        Ok(Self { html, claims, not_claimed, tables })
+        Ok(Self { html, lead, claims, not_claimed, tables })
     }
 
     /// Writes the page to `out`, and the tables into the folder `<name of out>-data` beside it; returns the folder.

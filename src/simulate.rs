@@ -35,10 +35,10 @@ pub use publish::{
     publish, publish_offering,
 };
 pub use scenario::{
-    Beam, DamageSettings, DetectorSettings, DriftSettings, EnergyRun, FlawSettings, IncidentSource, Kinetics,
-    SamplingSettings, ScanSettings, Scenario, Specimen,
+    Beam, DamageSettings, DetectorSettings, DriftSettings, EnergyRun, FlawSettings, Front, IncidentSource,
+    Kinetics, SamplingSettings, ScanSettings, Scenario, Series, Specimen,
 };
-pub use specimen::{FlawedLine, LineFlaw, ParticleTruth, Truth};
+pub use specimen::{FlawedLine, LineFlaw, ParticleTruth, SeriesTruth, Truth};
 
 use crate::scan::PlanError;
 

@@ -8,5 +8,5 @@ mod metrics;
 pub mod names;
 
 pub use health::{Health, Trouble};
-pub use log::{ALERTS, LogError, LogFormat, LogLevel, LogPriority, init};
+pub use log::{ALERTS, LogError, LogFormat, LogLevel, LogPriority, Relevel, init};
 pub use metrics::{MetricsError, MetricsHandle, install};

@@ -93,8 +93,8 @@ pub struct EvaluateArgs {
     /// a hundred as many that are damaged and seen often [default: 1000]. With --findings: so many of each class [default: 100].
     #[arg(long, value_name = "N")]
     scans: Option<usize>,
-    /// With --drift: only the cases whose names hold this.
-    #[arg(long, value_name = "TEXT", requires = "drift")]
+    /// With --drift or --findings: only the cases or classes whose names hold this.
+    #[arg(long, value_name = "TEXT")]
     case: Option<String>,
     /// Only a few telling cells: a minute or so.
     #[arg(long)]
@@ -130,6 +130,9 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     }
     if args.findings {
         return findings::run(args);
+    }
+    if args.case.is_some() && !args.drift {
+        return Err(Failure::usage("--case is for --drift and --findings"));
     }
     if args.scans.is_some() {
         return Err(Failure::usage("--scans is for --damage and --findings"));

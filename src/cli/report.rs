@@ -52,7 +52,11 @@ pub(super) fn run(args: ReportArgs) -> Result<(), Failure> {
     }
     let report = Report::of(&gathered).map_err(failure)?;
     let folder = report.write(&args.out).map_err(failure)?;
-    report.claims.iter().for_each(print);
+    report.lead.iter().for_each(print);
+    // What leads as it stands is not said again.
+    let rest =
+        report.claims.iter().filter(|claim| !report.lead.iter().any(|own| claim.ends_with(own.as_str())));
+    rest.for_each(print);
     if report.claims.is_empty() {
         print("Nothing is claimed of these scans.");
     }

@@ -7,6 +7,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, say};
+use crate::pipeline::reload::Reloads;
 use crate::pipeline::{App, AppError};
 use crate::reference::ReferenceSet;
 use crate::settings::Settings;
@@ -28,7 +29,9 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
     let settings = Settings::load(Some(&args.config)).map_err(Failure::usage)?;
     settings.check_runnable().map_err(Failure::usage)?;
     let format = log_format.unwrap_or(settings.log.format);
-    telemetry::init(settings.log.level, format, settings.log.priority).map_err(Failure::bug)?;
+    let relevel = telemetry::init(settings.log.level, format, settings.log.priority).map_err(Failure::bug)?;
+    // Before any thread is there: threads stand back as those that they come from.
+    step_back(settings.daemon.nice);
     let metrics = telemetry::install().map_err(Failure::bug)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
@@ -48,7 +51,11 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
     }
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
+        let wishes = reload_on_signal();
         let app = App::build(settings, references, metrics).await.map_err(|error| failure(&error))?;
+        let config = args.config.clone();
+        let load = Box::new(move || Settings::load(Some(&config)));
+        let app = app.with_reloads(Reloads { load, relevel, wishes });
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
         let report = app.run(stop).await.map_err(|error| failure(&error))?;
@@ -70,6 +77,37 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().map_err(Failure::unavailable)
+}
+
+/// Lets other programs go first: the acquisition, where it runs on the same machine. A daemon that was told to stand back farther stays there.
+fn step_back(nice: usize) {
+    use rustix::process::{getpriority_process, setpriority_process};
+    let nice = i32::try_from(nice).unwrap_or(19);
+    let own = getpriority_process(None).unwrap_or(0);
+    if own < nice
+        && let Err(error) = setpriority_process(None, nice)
+    {
+        tracing::warn!("the daemon cannot stand back behind other programs (daemon.nice): {error}");
+    }
+}
+
+/// A wish for each SIGHUP; one that comes while another waits is the same wish. Signals are caught from this call on.
+fn reload_on_signal() -> tokio::sync::mpsc::Receiver<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (wish, wishes) = tokio::sync::mpsc::channel(1);
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    tracing::info!("SIGHUP: reading the configuration again");
+                    // Full: it is going to be read anyway.
+                    _ = wish.try_send(());
+                }
+            });
+        }
+        Err(error) => tracing::error!("cannot listen for SIGHUP: {error}"),
+    }
+    wishes
 }
 
 /// Cancels `stop` at SIGINT or SIGTERM; a second one ends the process at once. Signals are caught from this call on, not

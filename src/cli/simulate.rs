@@ -39,7 +39,8 @@ pub struct SimulateArgs {
     /// Replay this recorded stack: an ALS .hdr, an NXstxm or Mantis HDF5, or a stack.parquet of the archive.
     #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
     stack: Option<PathBuf>,
-    /// Simulate this scenario (a TOML file, or the name of one that is built in) instead of the demo's.
+    /// Simulate this scenario (a TOML file, or the name of one that is built in) instead of the demo's; where it has a series, all scans of
+    /// it, one after the other.
     #[arg(long, value_name = "FILE|NAME")]
     scenario: Option<PathBuf>,
     /// Bind to this address, such as tcp://127.0.0.1:5555; port 0 takes any free one.
@@ -75,13 +76,13 @@ pub struct SimulateArgs {
     /// Seed of specimen, noise and faults.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Identifier of the scan; with --repeat, -1, -2 and so on follow it.
+    /// Identifier of the scan; with --repeat, and in a series, -1, -2 and so on follow it.
     #[arg(long, value_name = "ID")]
     scan_id: Option<String>,
     /// Replay only these energies of the stack: eV values separated by commas, or count:N.
     #[arg(long, value_name = "LIST", requires = "stack")]
     energies: Option<String>,
-    /// Write what is really in the specimen, pixel by pixel, into this JSON file.
+    /// Write what is really in the specimen, pixel by pixel, into this JSON file; in a series into one for each scan (truth-1.json).
     #[arg(long, value_name = "FILE", conflicts_with = "stack")]
     truth: Option<PathBuf>,
     /// Send so many scans, one after the other. Where the scenario has damage, each scans the same specimen again, with
@@ -226,11 +227,12 @@ async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure>
     let resend = offer.as_ref().map(|offer| offer.address().to_owned());
     let (mut messages, mut ids, mut all_energies) = (Vec::new(), Vec::new(), 0);
     let mut started = Utc::now();
-    for number in 1..=args.repeat {
+    for number in 1..=scans.count(args) {
         let scan_id = scans.scan_id(args, number, started)?;
-        let source = scans.source(args, &scan_id, started)?;
+        let source = scans.source(args, (&scan_id, number), started)?;
         if let ScanSource::Microscope(microscope) = &source
             && args.speed > 0.0
+            && !scans.is_series()
         {
             // The next scan starts when this one is over.
             let scan_ms = microscope.line_start_ms(microscope.plan().energies_ev.len(), 0) / args.speed;
@@ -398,6 +400,7 @@ mod tests {
         assert_eq!(refused("--resend tcp://127.0.0.1:0 --linger=-1").code, 64);
         assert!(refused("--scan-id ../x").message.contains("../x"));
         assert_eq!(refused("--scenario /nowhere.toml").code, 64);
+        assert!(refused("--scenario fronts --repeat 2").message.contains("series"));
         assert_eq!(refused("--stack /nowhere.hdr").code, 65);
     }
 }

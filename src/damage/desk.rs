@@ -160,6 +160,19 @@ impl Desk {
         desk
     }
 
+    /// Other rules and outputs from now on. What waits for an output that is there no more is forgotten; one that stays is where it was.
+    pub fn renew(&mut self, rules: Rules) {
+        let mut before = std::mem::take(&mut self.schedules);
+        let schedule = |rule: &OutputRule| (rule.name.clone(), before.remove(&rule.name).unwrap_or_default());
+        self.schedules = rules.outputs.iter().map(schedule).collect();
+        self.rules = rules;
+        for (id, record) in &mut self.records {
+            if record.forget_outputs(|name| self.schedules.contains_key(name)) {
+                self.changed.insert(id.clone());
+            }
+        }
+    }
+
     /// Hears an alert, for the first time or again.
     pub fn hear(&mut self, alert: Alert, now: DateTime<Utc>) {
         let alert = record::bounded(alert);

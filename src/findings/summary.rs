@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Findings;
 use crate::boundaries::Enrichment;
 use crate::classify::PhaseMap;
-use crate::particles::{Interval, Spread, States};
+use crate::particles::{Interval, Particles, Spread, States};
 use crate::reference::ReferenceSet;
 
 /// Name and version of the format.
@@ -57,42 +57,54 @@ impl Gathering {
 impl Summary {
     /// Of the findings of a map.
     #[must_use]
-    pub fn of(map: &PhaseMap, findings: &Findings, references: &ReferenceSet, settled: bool) -> Self {
-        let list = &findings.particles.particles;
-        let pixels: Vec<u32> = list.iter().flat_map(|own| own.pixels.iter().copied()).collect();
-        let states = States::of(map, references);
-        let x = states.mean(map, &pixels, &findings.particles.amounts).x;
-        let enrichment = findings.boundaries.between_phases.as_ref().map(Gathering::of);
-        let mut words = vec![match list.len() {
-            0 => "no particles".to_owned(),
-            1 => "1 particle".to_owned(),
-            n => format!("{n} particles"),
-        }];
-        if let (Some(x), Some(name)) = (x, &states.variable) {
-            words.push(format!("mean {name} {:.2} ({:.2} to {:.2})", x.middle, x.low, x.high));
-        }
-        words.extend(enrichment.filter(|own| own.is_enriched).map(|own| {
-            let beam = if own.is_beyond {
-                ", more than the beam explains"
-            } else {
-                ", as much as the beam may explain"
-            };
-            let ratio = own.ratio;
-            format!(
-                "doubtful pixels {:.1} ({:.1} to {:.1}) times as likely at boundaries between phases{beam}",
-                ratio.middle, ratio.low, ratio.high
-            )
-        }));
+    pub fn of(map: &PhaseMap, findings: &Findings, settled: bool) -> Self {
+        let Findings { text, x, particles, boundaries, .. } = findings;
         Self {
             format: SUMMARY_FORMAT,
             generation: map.origin.generation,
             settled,
-            particles: list.len(),
-            variable: states.variable,
-            x,
-            spread: findings.particles.spread,
-            enrichment,
-            text: words.join("; "),
+            particles: particles.particles.len(),
+            variable: particles.variable.clone(),
+            x: *x,
+            spread: particles.spread,
+            enrichment: boundaries.between_phases.as_ref().map(Gathering::of),
+            text: text.clone(),
         }
     }
+}
+
+/// Mean of the state variable over all particles.
+pub(super) fn mean(map: &PhaseMap, particles: &Particles, references: &ReferenceSet) -> Option<Interval> {
+    let pixels: Vec<u32> = particles.particles.iter().flat_map(|own| own.pixels.iter().copied()).collect();
+    States::of(map, references).mean(map, &pixels, &particles.amounts).x
+}
+
+/// A ratio with as many digits as mean something.
+fn times(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
+}
+
+/// Findings in words.
+pub(super) fn text(
+    particles: &Particles,
+    x: Option<Interval>,
+    between_phases: Option<&Enrichment>,
+) -> String {
+    let mut words = vec![match particles.particles.len() {
+        0 => "no particles".to_owned(),
+        1 => "1 particle".to_owned(),
+        n => format!("{n} particles"),
+    }];
+    if let (Some(x), Some(name)) = (x, &particles.variable) {
+        words.push(format!("mean {name} {:.2} ({:.2} to {:.2})", x.middle, x.low, x.high));
+    }
+    words.extend(between_phases.filter(|own| own.is_enriched).map(|own| {
+        let beam =
+            if own.is_beyond { ", more than the beam explains" } else { ", as much as the beam may explain" };
+        let [middle, low, high] = [own.ratio.middle, own.ratio.low, own.ratio.high].map(times);
+        format!(
+            "doubtful pixels {middle} ({low} to {high}) times as likely at boundaries between phases{beam}"
+        )
+    }));
+    words.join("; ")
 }

@@ -68,7 +68,9 @@ pub(super) fn paces(moments: &[Moment<'_>], scans: &[ScanState], tracks: &[Track
             .iter()
             .filter_map(|track| {
                 let label = track.label(scan)?;
-                let x = moment.particles.particles.get(label as usize - 1)?.x?;
+                let particle =
+                    moment.particles.particles.get(label as usize - 1).filter(|own| !own.overlaps)?;
+                let x = particle.x?;
                 Some((track.id, label, x))
             })
             .collect();

@@ -26,8 +26,9 @@ struct Round {
     phases: [u8; 2],
 }
 
+/// Centres and radii. Off the grid: else all sectors are mirror images, and err together.
 const PLACES: [(f64, f64, f64); 5] =
-    [(22.0, 22.0, 15.0), (22.0, 68.0, 17.0), (68.0, 22.0, 16.0), (66.0, 64.0, 18.0), (48.0, 44.0, 8.0)];
+    [(22.3, 21.8, 15.0), (22.1, 67.6, 17.2), (68.4, 22.2, 16.3), (65.7, 64.4, 17.9), (48.2, 43.7, 8.1)];
 
 fn rounds(front: Option<f64>, phases: [u8; 2]) -> Vec<Round> {
     let round = |&(y, x, radius): &(f64, f64, f64)| Round { y, x, radius, front, phases };
@@ -114,10 +115,10 @@ fn a_front_is_found_where_it_is_and_moves_as_it_does() {
             assert!((um.middle - 0.1 * own.px_per_h.middle).abs() < 1e-9, "steps of 0.1 um");
         }
     }
-    assert!(told > 150 && all > 80, "{told} fronts, {all} speeds");
-    assert!(places * 10 >= told * 9, "{places} of {told} places are within their intervals");
-    assert!(held * 10 >= all * 9, "{held} of {all} speeds are within their intervals");
-    assert!(claimed * 2 >= all, "{claimed} of {all} are told from zero");
+    assert!(told > 200 && all > 100, "{told} fronts, {all} speeds");
+    assert!(places * 20 >= told * 19, "{places} of {told} places are within their intervals");
+    assert!(held * 20 >= all * 19, "{held} of {all} speeds are within their intervals");
+    assert!(claimed * 20 >= all * 19, "{claimed} of {all} are told from zero");
 }
 
 #[test]
@@ -179,6 +180,28 @@ fn particles_are_followed_over_a_stage_that_came_back_elsewhere_and_not_between_
     assert!(found.speeds.is_empty());
 }
 
+/// Two domains whose boundary does not run through the middle: rim and core differ on average, and not all round.
+#[test]
+fn domains_on_one_side_are_no_gradient() {
+    for run in 0..20 {
+        let mut own = scan(&rounds(None, [0, 0]), 0, None, 300 + run);
+        for pixel in 0..SIDE * SIDE {
+            let (y, x) = ((pixel / SIDE) as f64, (pixel % SIDE) as f64);
+            let nearest =
+                PLACES.iter().min_by(|a, b| (y - a.0).hypot(x - a.1).total_cmp(&(y - b.0).hypot(x - b.1)));
+            let Some((cy, _, radius)) = nearest else { continue };
+            if own.map.status[pixel] == Status::Classified && y > cy + 0.3 * radius {
+                own.map.phase[pixel] = if own.map.phase[pixel] == 0 { 3 } else { 0 };
+                own.map.runner_up[pixel] = 3 - own.map.phase[pixel];
+            }
+        }
+        let found = kinetics(&[own]);
+        let apart = found.gradients.iter().filter(|own| own.contrast.low > 0.0);
+        assert!(apart.count() >= 4, "they differ on average: {:?}", found.gradients);
+        assert!(found.gradients.iter().all(|own| !own.is_real && own.front_px.is_none()), "{found:?}");
+    }
+}
+
 #[test]
 fn what_has_no_state_or_no_particles_says_so() {
     assert_eq!(Kinetics::of(&[]), Kinetics::default());
@@ -213,4 +236,13 @@ proptest! {
         // What is claimed at a high limit is claimed at a low one.
         prop_assert!(!excludes_zero(there, z) || excludes_zero(there, 0.5 * z));
     }
+}
+
+#[test]
+fn what_lies_over_another_has_no_gradient_and_no_pace() {
+    let of = |own: &Scan| kinetics(std::slice::from_ref(own));
+    let mut over = scan(&rounds(Some(4.0), [3, 0]), 0, None, 1);
+    assert!(!of(&over).gradients.is_empty() && !of(&over).paces.is_empty());
+    over.particles.particles.iter_mut().for_each(|particle| particle.overlaps = true);
+    assert!(of(&over).gradients.is_empty() && of(&over).paces.is_empty());
 }

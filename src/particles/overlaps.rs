@@ -101,8 +101,7 @@ fn slope(amounts: &Amounts, pixel: usize, ny: usize, nx: usize) -> [f64; 2] {
 fn rises(slopes: &[[f64; 2]], pixel: usize, ny: usize, nx: usize, least: f64) -> bool {
     let [along_y, along_x] = slopes[pixel];
     let own = along_y.hypot(along_x);
-    // Also where it is not a number.
-    if !(own > least) {
+    if own.is_nan() || own <= least {
         return false;
     }
     let along = |steps: f64| {

@@ -76,6 +76,25 @@ pub fn open(settings: &AlertsSettings, around: Surroundings<'_>) -> (AlertHand, 
     (hand, clerk)
 }
 
+/// Other outputs and rules, on their way to the clerk: who comes later wins. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    next: std::sync::Arc<std::sync::Mutex<Option<AlertsSettings>>>,
+}
+
+impl Routes {
+    /// These from now on.
+    pub fn take(&self, settings: AlertsSettings) {
+        *self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(settings);
+    }
+
+    fn next(&self) -> Option<(Rules, Vec<Output>)> {
+        let settings = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()?;
+        let outputs = Output::all(&settings, |name| std::env::var(name).ok());
+        Some((rules(&settings, &outputs), outputs))
+    }
+}
+
 fn rules(settings: &AlertsSettings, outputs: &[Output]) -> Rules {
     let seconds = |seconds: f64| TimeDelta::milliseconds((1000.0 * seconds).ceil() as i64);
     let rule = |output: &Output| OutputRule {

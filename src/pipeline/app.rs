@@ -8,7 +8,7 @@ mod error;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,16 +24,20 @@ use super::at_work::AtWork;
 use super::doses::Doses;
 use super::errands::{Errand, OperatorsHand};
 use super::household::{Household, keep_model, tell};
+use super::in_use::InUse;
 use super::ingest::{Ingest, Journal};
 use super::keeper::{Keeper, KeeperSettings, Pins};
 use super::mapper::{Mapper, MapperSettings, Outlet};
 use super::orders::Orders;
 use super::places::Places;
+use super::pulse::Pulses;
 use super::queue::{Limits, bounded};
 use super::receive::run_source;
+use super::reload::{self, Reloader, Reloads};
 use super::resume::{Recipes, Resumer};
 use super::screen::{ArchiveLibrary, Parts};
 use super::shelf::{Checked, ModelHand, Reader, Shelf};
+use super::supervisor::{self, Word};
 use super::sync::syncer;
 use super::uploads::UploadHand;
 use super::wiring::{
@@ -89,15 +93,19 @@ pub struct App {
     http: HttpState,
     board: Board,
     shelf: Arc<Shelf>,
-    recipe: Recipe,
+    in_use: Arc<InUse>,
+    library: Arc<ArchiveLibrary>,
+    /// Other references, outputs of alerts and the like, while it runs.
+    reloads: Option<Reloads>,
     /// The state directory, and what goes into every journal.
     journal: Option<(Arc<Store>, Pins)>,
     /// What was deposited in every region; where there is a journal.
     ledger: Option<Arc<Ledger>>,
     metrics: MetricsHandle,
     uploads: UploadHand,
-    /// What operators wish of scans that are received.
+    /// What operators wish of scans that are received, from where to where.
     errands: Option<Receiver<Errand>>,
+    wishes: SyncSender<Errand>,
     /// What whoever changes something over HTTP has to show.
     token: Option<String>,
     /// Where alerts are told, and who sees to them.
@@ -165,28 +173,32 @@ impl App {
             references.sha256.clone(),
             settings.model.batch,
         ));
+        let kept = journal.as_ref().map(|(_, pins)| pins.references.clone());
+        let in_use = Arc::new(InUse::new(recipe, kept));
+        let library = Arc::new(ArchiveLibrary::new(
+            settings.archive.root.clone(),
+            Arc::clone(&in_use),
+            settings.limits.stack_bytes,
+        ));
         let parts = Parts {
             sources: source_parts(&settings, &sources, &addresses.sources),
             shelf: Arc::clone(&shelf),
-            references: Arc::clone(&references),
+            in_use: Arc::clone(&in_use),
             settings: settings.clone(),
             publish: addresses.publish.clone(),
             metrics: metrics.clone(),
             started: Utc::now(),
-            library: Arc::new(ArchiveLibrary::new(
-                settings.archive.root.clone(),
-                recipe.clone(),
-                settings.limits.stack_bytes,
-            )),
+            library: Arc::clone(&library),
         };
         let (operators, errands) = OperatorsHand::new(Arc::clone(&shelf));
+        let wishes = operators.errands();
         let http = http_state(&board, alerting, parts, operators);
         // Before the first scan can begin: what is archived must not depend on who was faster.
         let first = Arc::clone(&shelf);
         let checked = tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged);
         tell(&checked);
         if let Some((store, _)) = &journal {
-            keep_model(store, &settings, &checked);
+            keep_model(store, settings.model.path.as_deref(), &checked);
         }
         let ledger = match &journal {
             Some((store, _)) => {
@@ -201,6 +213,10 @@ impl App {
             uploads,
             token,
             errands: Some(errands),
+            wishes,
+            reloads: None,
+            in_use,
+            library,
             alerts: (hand, clerk),
             settings,
             addresses,
@@ -211,7 +227,6 @@ impl App {
             http,
             board,
             shelf,
-            recipe,
             journal,
             metrics,
         })
@@ -220,7 +235,14 @@ impl App {
     /// The same, making maps by another recipe, with its references.
     #[must_use]
     pub fn with_recipe(self, recipe: Recipe) -> Self {
-        Self { recipe, ..self }
+        self.in_use.set(recipe, self.in_use.kept());
+        self
+    }
+
+    /// The same, reading its configuration again when that is wished.
+    #[must_use]
+    pub fn with_reloads(self, reloads: Reloads) -> Self {
+        Self { reloads: Some(reloads), ..self }
     }
 
     /// Where the daemon can be reached.
@@ -252,8 +274,10 @@ impl App {
         let at_work = [AtWork::on_the_archive(), AtWork::on_the_journal()];
         let (resumed, was_resumed) = oneshot::channel();
         let errands = self.errands.take();
-        let threads = Threads::start(&self, receiver, &stop, resumed, at_work.clone(), errands)?;
+        let pulses = Pulses::new(at_work.clone(), Instant::now());
+        let threads = Threads::start(&self, receiver, &stop, resumed, pulses.clone(), errands)?;
         let (alerts, clerk) = self.alerts;
+        let routes = clerk.routes();
         let runtime = Handle::current();
         let clerk = spawn("alerts", &stop, move || clerk.run(&runtime))?;
         copies::start(
@@ -270,10 +294,27 @@ impl App {
             health: self.http.health().clone(),
             at_work,
             store: self.journal.as_ref().map(|(store, _)| Arc::clone(store)),
-            references: self.journal.as_ref().map(|(_, pins)| pins.references.clone()),
+            in_use: Arc::clone(&self.in_use),
             settings: self.settings.clone(),
         };
         let tick = tokio::spawn(household.keep(outputs.clone()));
+        let references = self.in_use.recipe().references.len();
+        if let Some(Reloads { load, relevel, wishes }) = self.reloads {
+            let reloader = Reloader {
+                load,
+                relevel,
+                settings: self.settings.clone(),
+                in_use: self.in_use,
+                journal: self.journal,
+                shelf: self.shelf,
+                library: self.library,
+                errands: self.wishes,
+                routes,
+                health: self.http.health().clone(),
+            };
+            let shows = format!("http://{}/ shows what it does", self.addresses.http);
+            tokio::spawn(reload::keep(reloader, wishes, shows, stop.clone()));
+        }
         let sources: Vec<_> = self
             .sources
             .into_iter()
@@ -287,15 +328,19 @@ impl App {
         // It fails where the thread broke, which stops the daemon.
         if stop.run_until_cancelled(was_resumed).await.is_some() {
             self.http.set_ready(true);
+            let stuck_s = Duration::from_secs_f64(self.settings.daemon.stuck_s);
+            tokio::spawn(supervisor::watch(pulses, stuck_s, self.http.health().clone(), stop.clone()));
+            supervisor::tell(Word::Ready(&format!("http://{}/ shows what it does", self.addresses.http)));
             tracing::info!(
                 publish = self.addresses.publish,
                 http = %self.addresses.http,
                 archive = %self.settings.archive.root.display(),
-                references = self.recipe.references.len(),
+                references,
                 "ready"
             );
             stop.cancelled().await;
         }
+        supervisor::tell(Word::Stopping);
         tracing::info!("stopping: open scans are archived as they are");
         let mut report = RunReport::default();
         for source in sources {
@@ -357,11 +402,13 @@ impl Threads {
         receiver: super::queue::QueueReceiver<crate::source::frames::RawMessage>,
         stop: &CancellationToken,
         resumed: oneshot::Sender<()>,
-        [on_the_archive, on_the_journal]: [AtWork; 2],
+        pulses: Pulses,
         errands: Option<Receiver<Errand>>,
     ) -> Result<Self, AppError> {
         let settings = &app.settings;
         let health = app.http.health();
+        let Pulses { threads: [receiving, mapping, archiving], at_work: [on_the_archive, on_the_journal] } =
+            pulses;
         let workboard = Arc::new(Workboard::default());
         let orders = Orders::new(settings.limits.open_scans);
         let recipes = Recipes::default();
@@ -386,7 +433,7 @@ impl Threads {
         let mapper = Mapper::new(
             MapperSettings {
                 min_interval: Duration::from_millis(settings.publish.min_interval_ms as u64),
-                recipe: app.recipe.clone(),
+                recipe: app.in_use.recipe(),
                 advice: advice(settings),
                 sources: sources.clone(),
                 recipes: recipes.clone(),
@@ -434,13 +481,13 @@ impl Threads {
         if settings.journal.record_bytes > 0 {
             ingest = ingest.with_raw_logs(raw_logs(settings));
         }
-        handles.push(("archive", spawn("archive", stop, move || archiver.run(&orders))?));
-        handles.push(("map", spawn("map", stop, move || mapper.run())?));
+        handles.push(("archive", spawn("archive", stop, move || archiver.run(&orders, &archiving))?));
+        handles.push(("map", spawn("map", stop, move || mapper.run(&mapping))?));
         let receive = move || {
             ingest.resume();
             // Nobody waits any more where the daemon was stopped meanwhile.
             _ = resumed.send(());
-            ingest.run(receiver);
+            ingest.run(receiver, &receiving);
         };
         handles.push(("receive", spawn("receive", stop, receive)?));
         Ok(Self { handles })

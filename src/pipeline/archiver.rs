@@ -24,6 +24,7 @@ use super::findings::findings_of;
 use super::mapper::Outlet;
 use super::orders::{Next, Orders};
 use super::places::Places;
+use super::pulse::Pulse;
 use super::resume::has_closing;
 use super::shelf::ModelHand;
 use super::uploads::UploadHand;
@@ -39,6 +40,8 @@ use crate::scan::Outcome;
 use crate::stack::Stack;
 use crate::telemetry::{Health, names};
 
+/// Longest wait for an order: it is seen that the thread is there.
+const TURN: Duration = Duration::from_secs(5);
 /// Between two tries of a scan that could not be archived: at first, doubled each time, and at most; and at most between two looks
 /// at an archive that cannot be written to, which cost little.
 const RETRY: (Duration, Duration, Duration) =
@@ -190,12 +193,15 @@ impl Archiver {
     }
 
     /// Archives until nobody orders any more; returns the scans that could not be archived.
-    pub fn run(mut self, orders: &Orders) {
+    pub fn run(mut self, orders: &Orders, pulse: &Pulse) {
         self.look(Instant::now(), RETRY.0);
         loop {
+            let now = Instant::now();
+            pulse.beat(now);
             let looks = self.look.map(|(next, _)| next);
             let due = self.parked.values().map(|parked| parked.next).chain(looks).min();
-            match orders.take(due) {
+            let due = due.map_or(now + TURN, |due| due.min(now + TURN));
+            match orders.take(Some(due)) {
                 Next::Order(order) => self.attempt(*order, RETRY.0),
                 Next::TimedOut => self.retry(Instant::now()),
                 Next::Closed => break,
@@ -344,7 +350,7 @@ impl Archiver {
             }
             (None, None) => return Err(Failure::Empty),
         };
-        let mut settled = settle(stack, &order.recipe, self.model.model());
+        let mut settled = settle(stack, &order.recipe, self.model.model_of(&order.recipe.references.sha256));
         let mut summary = order.summary.clone();
         if let Some(failure) = &settled.model_failure {
             tracing::error!(
@@ -407,7 +413,7 @@ impl Archiver {
         settled.map.origin.revision_reason =
             if order.reopened { RevisionReason::LateData } else { RevisionReason::Energy };
         spectra.generation = order.generation;
-        let found = Summary::of(&settled.map, &findings, &order.recipe.references, true);
+        let found = Summary::of(&settled.map, &findings, true);
         summary.describe(&settled.map);
         summary.last_update = Utc::now();
         summary.state = ScanState::Archived;
@@ -433,8 +439,8 @@ impl Archiver {
         self.outlet.map(&Arc::new(settled.map));
         self.outlet.spectra(Arc::new(spectra));
         self.outlet.board.update(summary);
-        if let Ok(findings) = serde_json::to_value(&findings) {
-            self.outlet.board.set_findings(&scan_id, Arc::new(findings));
+        if let Ok(findings) = findings.to_outlined_json() {
+            self.outlet.board.set_findings(&scan_id, findings.into());
         }
         self.outlet.news(&scan_id, &ScanNews::Archived { archive_path: &path, gaps: &gaps });
         self.outlet.news(&scan_id, &ScanNews::Findings { findings: &found });

@@ -50,6 +50,12 @@ impl AtWork {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
+    /// Whether it waits right now, perhaps for a disk.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Says so where the work takes longer than `patience`, and takes it back when it is over.
     pub fn watch(&self, health: &Health, patience: Duration, now: Instant) {
         let since = self.since.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::keeper::Pins;
 use super::shelf::{Checked, Shelf};
+use crate::classify::Recipe;
 use crate::publish::http::Wishes;
 
 /// Wishes on their way, at most.
@@ -17,11 +19,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A wish.
 #[derive(Debug)]
-pub struct Errand {
-    /// The scan to be archived as it is.
-    pub scan_id: String,
-    /// Where the answer goes: nothing, or why not.
-    pub answer: SyncSender<Result<(), String>>,
+pub enum Errand {
+    /// A scan is to be archived as it is.
+    Archive {
+        /// The scan.
+        scan_id: String,
+        /// Where the answer goes: nothing, or why not.
+        answer: SyncSender<Result<(), String>>,
+    },
+    /// Scans that begin from now on are to be mapped otherwise.
+    Renew(Box<Renewed>),
+}
+
+/// Another recipe, and what goes into the journals of scans that are mapped with it.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// What goes into journals; where there are any.
+    pub pins: Option<Pins>,
+    /// Told when it is taken, which is when no scan is open. A later wish takes the place of one that waits.
+    pub answer: SyncSender<()>,
 }
 
 /// The hand that HTTP has on the daemon.
@@ -37,6 +55,12 @@ impl OperatorsHand {
     pub fn new(shelf: Arc<Shelf>) -> (Self, Receiver<Errand>) {
         let (errands, taken) = sync_channel(MOST);
         (Self { errands, shelf }, taken)
+    }
+
+    /// Where wishes are put.
+    #[must_use]
+    pub fn errands(&self) -> SyncSender<Errand> {
+        self.errands.clone()
     }
 }
 
@@ -54,7 +78,7 @@ impl Wishes for OperatorsHand {
 
     fn archive_now(&self, scan_id: &str) -> Result<String, String> {
         let (answer, answered) = sync_channel(1);
-        let errand = Errand { scan_id: scan_id.to_owned(), answer };
+        let errand = Errand::Archive { scan_id: scan_id.to_owned(), answer };
         self.errands.try_send(errand).map_err(|_| "too much is wished at once; try again".to_owned())?;
         let late = |_| "the daemon is busy; the scan is archived when it gets to it".to_owned();
         answered.recv_timeout(PATIENCE).map_err(late)??;

@@ -1,5 +1,6 @@
 //! Housekeeping: the model file is looked at, metrics are kept up, disks are measured, journals that are not needed go, a stalled archive is told of.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::at_work::AtWork;
+use super::in_use::InUse;
 use super::shelf::{Checked, Shelf};
 use super::sweep::sweep;
 use crate::journal::Store;
@@ -33,8 +35,8 @@ pub(super) struct Household {
     pub(super) health: Health,
     pub(super) at_work: [AtWork; 2],
     pub(super) store: Option<Arc<Store>>,
-    /// Digest of the kept copy of the references in use.
-    pub(super) references: Option<String>,
+    /// What is in use.
+    pub(super) in_use: Arc<InUse>,
     pub(super) settings: Settings,
 }
 
@@ -92,7 +94,7 @@ impl Household {
         let checked = self.shelf.check();
         tell(&checked);
         if let Some(store) = &self.store {
-            keep_model(store, &self.settings, &checked);
+            keep_model(store, self.shelf.path().as_deref(), &checked);
         }
     }
 
@@ -103,7 +105,7 @@ impl Household {
             let of = self.settings.sources.iter().find(|source| source.name == name);
             Duration::from_secs_f64(of.map_or(longest, |source| source.reopen_s))
         };
-        let in_use = self.references.iter().cloned().chain(self.shelf.in_use()).collect();
+        let in_use = self.in_use.kept().into_iter().chain(self.shelf.in_use()).collect();
         match sweep(store, reopen, self.settings.journal.kept_bytes as u64, in_use, Utc::now()) {
             Ok(gone) => {
                 for folder in gone {
@@ -116,8 +118,8 @@ impl Household {
 }
 
 /// Keeps a copy of a model that came into use, for replays.
-pub(super) fn keep_model(store: &Store, settings: &Settings, checked: &Checked) {
-    let (Checked::Swapped { .. }, Some(path)) = (checked, &settings.model.path) else { return };
+pub(super) fn keep_model(store: &Store, path: Option<&Path>, checked: &Checked) {
+    let (Checked::Swapped { .. }, Some(path)) = (checked, path) else { return };
     let kept = std::fs::read(path).map_err(|error| error.to_string());
     if let Err(error) = kept.and_then(|bytes| store.keep_bytes(&bytes, "onnx").map_err(|e| e.to_string())) {
         tracing::warn!("no copy of the model is kept, so that replays cannot ask it: {error}");

@@ -14,8 +14,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::errands::Errand;
+use super::errands::{Errand, Renewed};
 use super::keeper::{COMMIT_BYTES, Keeper};
+use super::pulse::Pulse;
 use super::queue::{Popped, QueueReceiver};
 use super::resend::Office;
 use super::resume::Resumer;
@@ -95,6 +96,8 @@ pub struct Ingest {
     resend: Option<Office>,
     /// What operators wish.
     errands: Option<std::sync::mpsc::Receiver<Errand>>,
+    /// Another recipe, that waits until no scan is open.
+    renewed: Option<Box<Renewed>>,
     queue_waited_us: u64,
     last_watched: Option<Instant>,
     /// What a message says; empty between messages.
@@ -122,6 +125,7 @@ impl Ingest {
             resend: None,
             untold_since: None,
             errands: None,
+            renewed: None,
             queue_waited_us: 0,
             last_watched: None,
             events: Vec::new(),
@@ -176,11 +180,12 @@ impl Ingest {
     }
 
     /// Receives until the queue closes, then ends every open scan.
-    pub fn run(mut self, mut queue: QueueReceiver<RawMessage>) {
+    pub fn run(mut self, mut queue: QueueReceiver<RawMessage>, pulse: &Pulse) {
         const TICK: Duration = Duration::from_millis(500);
         let mut messages = Vec::new();
         loop {
             let now = Instant::now();
+            pulse.beat(now);
             let due = self.journal.as_ref().and_then(|journal| journal.keeper.due(now));
             let asks = self.resend.as_ref().and_then(Office::next_turn);
             let wake = [self.scans.next_deadline(), due, asks].into_iter().flatten().min();
@@ -221,6 +226,7 @@ impl Ingest {
                 return;
             }
             self.tell(now);
+            self.renew(now);
             self.watch(&queue, now);
         }
     }
@@ -228,12 +234,38 @@ impl Ingest {
     /// Does what operators wish by now.
     fn do_errands(&mut self) {
         let Some(errands) = &self.errands else { return };
-        while let Ok(Errand { scan_id, answer }) = errands.try_recv() {
-            let done = self.scans.archive_now(&scan_id);
-            tracing::info!(scan_id, done = done.is_ok(), "an operator wishes a scan archived as it is");
-            // Who has gone meanwhile needs no answer.
-            _ = answer.try_send(done.map_err(str::to_owned));
+        while let Ok(errand) = errands.try_recv() {
+            match errand {
+                Errand::Archive { scan_id, answer } => {
+                    let done = self.scans.archive_now(&scan_id);
+                    tracing::info!(
+                        scan_id,
+                        done = done.is_ok(),
+                        "an operator wishes a scan archived as it is"
+                    );
+                    // Who has gone meanwhile needs no answer.
+                    _ = answer.try_send(done.map_err(str::to_owned));
+                }
+                Errand::Renew(renewed) => self.renewed = Some(renewed),
+            }
         }
+    }
+
+    /// Takes another recipe, where one waits, no scan is open, and everything was told: what began before keeps the one before.
+    fn renew(&mut self, now: Instant) {
+        if self.scans.open_count() > 0 || self.untold_since.is_some() {
+            return;
+        }
+        let Some(Renewed { recipe, pins, answer }) = self.renewed.take().map(|renewed| *renewed) else {
+            return;
+        };
+        if let (Some(Journal { keeper, resumer, .. }), Some(pins)) = (&mut self.journal, pins) {
+            (resumer.references, resumer.recipe) = (pins.references.clone(), pins.recipe.clone());
+            keeper.set_pins(pins);
+        }
+        self.workboard.post(vec![ScanNotice::Renewed(Box::new(recipe))], now);
+        // Who has gone meanwhile needs no answer.
+        _ = answer.try_send(());
     }
 
     /// Commits what is due, and tells of what the journal has.

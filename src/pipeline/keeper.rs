@@ -80,6 +80,11 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Keeper {
+    /// What goes into every journal that is begun from now on.
+    pub fn set_pins(&mut self, pins: Pins) {
+        self.settings.pins = pins;
+    }
+
     /// A keeper in `store`. `now` is the same moment by both clocks.
     #[must_use]
     pub fn new(

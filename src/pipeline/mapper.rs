@@ -20,6 +20,7 @@ use super::alerts::AlertHand;
 use super::archiver::ArchiveOrder;
 use super::doses::Doses;
 use super::orders::Orders;
+use super::pulse::Pulse;
 use super::resume::Recipes;
 use super::scans::{ScanNotice, ScanOrigin, lock};
 use super::shelf::ModelHand;
@@ -97,11 +98,12 @@ impl Mapper {
     }
 
     /// Maps until the workboard is closed and everything on it is done.
-    pub fn run(mut self) {
+    pub fn run(mut self, pulse: &Pulse) {
         /// A new model is looked for this often even when no values come.
         const MODEL_TICK: Duration = Duration::from_secs(1);
         loop {
             let now = Instant::now();
+            pulse.beat(now);
             let due = self.pending.keys().filter_map(|id| Some(self.due(self.scans.get(id)?, now))).min();
             let tick = now + MODEL_TICK;
             let Work { notices, changed, closed } =
@@ -199,6 +201,15 @@ impl Mapper {
             ScanNotice::Changed(_) => {}
             ScanNotice::Paused(scan_id) => self.set_state(&scan_id, ScanState::Paused),
             ScanNotice::Resumed(scan_id) => self.set_state(&scan_id, ScanState::Running),
+            ScanNotice::Renewed(recipe) => {
+                // Those that are known keep the one that they began with, if they open again as well.
+                for scan_id in
+                    self.scans.keys().filter(|scan_id| self.settings.recipes.get(scan_id).is_none())
+                {
+                    self.settings.recipes.insert(scan_id, self.settings.recipe.clone());
+                }
+                self.settings.recipe = *recipe;
+            }
             ScanNotice::Wanted(scan_id) => self.snapshot(&scan_id),
             ScanNotice::Remarked { scan_id, remark } => self.remarked(&scan_id, remark),
             ScanNotice::Reopened { scan_id, stack } => {
@@ -372,7 +383,8 @@ impl Mapper {
     /// Makes a generation of the map of a scan, and tells everybody.
     fn publish(&mut self, scan_id: &str, snapshot: &Stack, reason: RevisionReason, since: Instant) {
         let Some(scan) = self.scans.get_mut(scan_id) else { return };
-        let (mut map, failure) = scan.live(snapshot).generation_of(snapshot, reason, self.model.model());
+        let model = self.model.model_of(&scan.recipe().references.sha256);
+        let (mut map, failure) = scan.live(snapshot).generation_of(snapshot, reason, model);
         scan.fill_dose(&mut map, snapshot, &self.settings.doses);
         scan.last_generation = Some(Instant::now());
         if let Some(failure) = failure {
@@ -423,7 +435,7 @@ impl Mapper {
         if let Some((summary, findings)) =
             scan.findings(snapshot, &map, self.settings.doses.settings(None).spot_nm)
         {
-            self.outlet.board.set_findings(scan_id, Arc::new(findings));
+            self.outlet.board.set_findings(scan_id, findings.into());
             self.outlet.news(scan_id, &ScanNews::Findings { findings: &summary });
         }
         tracing::debug!(

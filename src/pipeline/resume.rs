@@ -32,7 +32,8 @@ impl Recipes {
         self.of.lock().unwrap_or_else(PoisonError::into_inner).get(scan_id).cloned()
     }
 
-    fn insert(&self, scan_id: &str, recipe: Recipe) {
+    /// Notes it.
+    pub fn insert(&self, scan_id: &str, recipe: Recipe) {
         self.of.lock().unwrap_or_else(PoisonError::into_inner).insert(scan_id.to_owned(), recipe);
     }
 }

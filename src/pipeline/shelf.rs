@@ -23,12 +23,18 @@ pub enum Reader {
 /// Where models are put for those who ask them.
 #[derive(Debug)]
 pub struct Shelf {
-    path: Option<PathBuf>,
     choice: BackendChoice,
-    references_sha256: String,
+    wanted: Mutex<Wanted>,
     rows: usize,
     slots: [Mutex<Slot>; 2],
     state: Mutex<State>,
+}
+
+/// Which model, and of which references.
+#[derive(Clone, Debug)]
+struct Wanted {
+    path: Option<PathBuf>,
+    references_sha256: String,
 }
 
 #[derive(Debug, Default)]
@@ -72,12 +78,40 @@ impl Shelf {
             trouble: path.is_none().then(|| "no model is configured".to_owned()),
             ..State::default()
         };
-        Self { path, choice, references_sha256, rows, slots: Default::default(), state: Mutex::new(state) }
+        let wanted = Mutex::new(Wanted { path, references_sha256 });
+        Self { choice, wanted, rows, slots: Default::default(), state: Mutex::new(state) }
+    }
+
+    /// The model is looked for there from now on.
+    pub fn set_path(&self, path: Option<PathBuf>) {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.path != path {
+            wanted.path = path;
+            drop(wanted);
+            self.lock().seen = None;
+        }
+    }
+
+    /// Other references are in use: the model has to be of these. The one before is asked about scans of its own references only, if any are still open.
+    pub fn renew_references(&self, references_sha256: String) -> Checked {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).references_sha256 = references_sha256;
+        let mut state = self.lock();
+        *state = State {
+            trouble: state.in_use.is_none().then(|| state.trouble.clone()).flatten(),
+            ..State::default()
+        };
+        drop(state);
+        self.check()
+    }
+
+    fn wanted(&self) -> Wanted {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Loads the file if it is new. Takes as long as loading takes: not for a thread that has to keep up.
     pub fn check(&self) -> Checked {
-        let Some(path) = &self.path else { return Checked::Unchanged };
+        let Wanted { path, references_sha256 } = self.wanted();
+        let Some(path) = &path else { return Checked::Unchanged };
         let seen = std::fs::metadata(path).and_then(|meta| Ok((meta.len(), meta.modified()?)));
         let seen = match seen {
             Ok(seen) => seen,
@@ -86,7 +120,7 @@ impl Shelf {
         if self.lock().seen == Some(seen) {
             return Checked::Unchanged;
         }
-        match self.load(path) {
+        match self.load(path, &references_sha256) {
             Ok([live, archive]) => {
                 let sha256 = live.model().sha256().to_owned();
                 let engine = live.model().engine().to_owned();
@@ -102,12 +136,11 @@ impl Shelf {
         }
     }
 
-    fn load(&self, path: &Path) -> Result<[Oracle; 2], String> {
+    fn load(&self, path: &Path, references_sha256: &str) -> Result<[Oracle; 2], String> {
         /// More copies of a model than this are not worth their memory.
         const MOST_COPIES: usize = 4;
-        let open = || {
-            Model::open(path, &self.choice, Some(&self.references_sha256)).map_err(|error| error.to_string())
-        };
+        let open =
+            || Model::open(path, &self.choice, Some(references_sha256)).map_err(|error| error.to_string());
         let mut live = Oracle::new(open()?, self.rows);
         // Whoever looks at a running scan waits for the map; the archive has time.
         for _ in 1..rayon::current_num_threads().min(MOST_COPIES) {
@@ -121,14 +154,21 @@ impl Shelf {
     /// # Errors
     /// Why it cannot be used.
     pub(super) fn open(&self) -> Result<Model, String> {
-        let path = self.path.as_ref().ok_or("no model is configured")?;
-        Model::open(path, &self.choice, Some(&self.references_sha256)).map_err(|error| error.to_string())
+        let Wanted { path, references_sha256 } = self.wanted();
+        let path = path.as_ref().ok_or("no model is configured")?;
+        Model::open(path, &self.choice, Some(&references_sha256)).map_err(|error| error.to_string())
+    }
+
+    /// Where it is looked for.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        self.wanted().path
     }
 
     /// What the model is called: its file, less the ending.
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        Some(self.path.as_ref()?.file_stem()?.to_string_lossy().into_owned())
+        Some(self.wanted().path.as_ref()?.file_stem()?.to_string_lossy().into_owned())
     }
 
     /// Clusters of the model in use.
@@ -200,9 +240,12 @@ impl ModelHand {
         slot.lock().unwrap_or_else(PoisonError::into_inner).fresh.is_some()
     }
 
-    /// The model in hand.
-    pub fn model(&mut self) -> Option<&mut dyn PosteriorModel> {
-        self.oracle.as_mut().map(|oracle| oracle as &mut dyn PosteriorModel)
+    /// The model in hand, if it is one of the references with this digest.
+    pub fn model_of(&mut self, references_sha256: &str) -> Option<&mut dyn PosteriorModel> {
+        let is_of = |oracle: &&mut Oracle| {
+            oracle.model().metadata().references_sha256.eq_ignore_ascii_case(references_sha256)
+        };
+        self.oracle.as_mut().filter(is_of).map(|oracle| oracle as &mut dyn PosteriorModel)
     }
 
     /// The shelf.

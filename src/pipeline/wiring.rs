@@ -121,7 +121,8 @@ pub(super) fn http_state(board: &Board, alerting: Alerting, parts: Parts, hand: 
         (parts.metrics.clone(), Arc::clone(&parts.shelf), Arc::clone(&parts.library));
     let state =
         |reference: &Reference| Some((reference.label.id.clone(), reference.composition.state.clone()?));
-    let states = parts.references.references.iter().filter_map(state).collect();
+    let in_use = Arc::clone(&parts.in_use);
+    let states = Arc::new(move || in_use.recipe().references.references.iter().filter_map(state).collect());
     // Another run of the program, another epoch.
     let epoch = parts.started.timestamp() as u64;
     let system = System::new(parts);

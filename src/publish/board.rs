@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -193,8 +194,10 @@ pub struct BoardEntry {
     pub spectra: Option<Arc<MeanSpectra>>,
     /// What was last said of damage.
     pub damage: Option<Arc<DamageReport>>,
-    /// What was last said of particles and boundaries, as `findings.json` has it.
-    pub findings: Option<Arc<serde_json::Value>>,
+    /// What was last said of particles and boundaries: `findings.json` with outlines.
+    pub findings: Option<Bytes>,
+    /// The revision that they came with.
+    pub findings_revision: u64,
     /// The way to what was measured, while it is there.
     pub sight: Option<Sight>,
     /// What its maps said one after the other.
@@ -203,6 +206,17 @@ pub struct BoardEntry {
     pub revision: u64,
     /// The revision that the map came with.
     pub map_revision: u64,
+}
+
+/// What there is of a scan, for who looks for changes.
+#[derive(Clone, Debug)]
+pub struct ScanShown {
+    /// The summary.
+    pub summary: Arc<ScanSummary>,
+    /// Generation of the map that is there.
+    pub generation: Option<u64>,
+    /// Revision of what is said of particles and boundaries.
+    pub findings: Option<u64>,
 }
 
 impl BoardEntry {
@@ -214,6 +228,7 @@ impl BoardEntry {
             spectra: None,
             damage: None,
             findings: None,
+            findings_revision: 0,
             sight: None,
             course,
             revision: 0,
@@ -322,8 +337,13 @@ impl Board {
     }
 
     /// Sets what is said of the particles and boundaries of a scan; returns false where the scan is not on the board.
-    pub fn set_findings(&self, scan_id: &str, findings: Arc<serde_json::Value>) -> bool {
-        self.write().change(scan_id, |entry| entry.findings = Some(findings))
+    pub fn set_findings(&self, scan_id: &str, findings: Bytes) -> bool {
+        let mut entries = self.write();
+        let known = entries.change(scan_id, |entry| {
+            (entry.findings, entry.findings_revision) = (Some(findings), entry.revision);
+        });
+        self.tell(entries);
+        known
     }
 
     /// Sets what was deposited in every region.
@@ -374,11 +394,15 @@ impl Board {
         list
     }
 
-    /// Summaries with the generation of the map that is there, in no order.
+    /// What there is of each scan, in no order.
     #[must_use]
-    pub fn shown(&self) -> Vec<(Arc<ScanSummary>, Option<u64>)> {
-        let generation = |entry: &BoardEntry| entry.map.as_ref().map(|map| map.origin.generation);
-        self.read().scans.values().map(|entry| (Arc::clone(&entry.summary), generation(entry))).collect()
+    pub fn shown(&self) -> Vec<ScanShown> {
+        let shown = |entry: &BoardEntry| ScanShown {
+            summary: Arc::clone(&entry.summary),
+            generation: entry.map.as_ref().map(|map| map.origin.generation),
+            findings: entry.findings.as_ref().map(|_| entry.findings_revision),
+        };
+        self.read().scans.values().map(shown).collect()
     }
 
     // A panic elsewhere leaves the entries whole: each change is one assignment.

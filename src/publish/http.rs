@@ -290,7 +290,9 @@ async fn damage(State(state): State<HttpState>, id: Result<Path<String>, PathRej
 /// What its latest map says of particles and boundaries.
 async fn particles(State(state): State<HttpState>, id: Result<Path<String>, PathRejection>) -> Response {
     match find(&state, id.ok().map(|Path(id)| id).as_deref()) {
-        Ok(BoardEntry { findings: Some(findings), .. }) => Json(findings.as_ref()).into_response(),
+        Ok(BoardEntry { findings: Some(findings), .. }) => {
+            ([(header::CONTENT_TYPE, "application/json")], findings).into_response()
+        }
         Ok(_) => problem(StatusCode::NOT_FOUND, "nothing is known of particles yet"),
         Err(response) => *response,
     }

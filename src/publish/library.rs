@@ -173,6 +173,8 @@ pub struct Opened {
     pub energies: Vec<EnergyFacts>,
     /// Why its spectra cannot be looked at.
     pub why_no_spectra: Option<String>,
+    /// Whether anything is said of particles and boundaries.
+    pub has_findings: bool,
 }
 
 /// The archive, for reading.
@@ -217,6 +219,12 @@ pub trait Library: Send + Sync {
         channel: Channel,
         energy: usize,
     ) -> Result<Vec<f32>, LibraryError>;
+
+    /// What is said of its particles and boundaries: `findings.json` with outlines.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    fn findings(&self, shelfmark: &Shelfmark) -> Result<Vec<u8>, LibraryError>;
 
     /// Where a file of it is; only those that its manifest names are given.
     ///

@@ -252,6 +252,8 @@ fn particles(gathered: &Gathered, tracks: &BTreeMap<(String, u32), u32>) -> Figu
         .text("scan", own().map(|(scan, ..)| scan.name.clone()))
         .count("track", own().map(|(scan, label, _)| track(tracks, scan, *label) as usize))
         .count("particle", own().map(|(_, label, _)| *label as usize))
+        .number("centre_y_px", own().map(|(.., own)| own.centre_px[0]))
+        .number("centre_x_px", own().map(|(.., own)| own.centre_px[1]))
         .count("pixels", own().map(|(.., own)| own.pixels.len()))
         .number("area_px", own().map(|(.., own)| own.area_px.value))
         .number("area_px_error", own().map(|(.., own)| own.area_px.sigma))

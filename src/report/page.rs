@@ -3,6 +3,7 @@
 use super::Gathered;
 use super::chart::escaped;
 use super::figures::Figure;
+use super::lead::Findings;
 use super::sentences::between;
 use crate::kinetics::Kinetics;
 
@@ -13,7 +14,7 @@ pub(super) fn page(
     gathered: &Gathered,
     kinetics: &Kinetics,
     figures: &[Figure],
-    claims: &[String],
+    findings: &Findings,
     not_claimed: &[String],
 ) -> String {
     let sample = gathered.sample.as_deref().unwrap_or("scans without a sample");
@@ -21,11 +22,6 @@ pub(super) fn page(
     let title = match &gathered.region {
         Some(region) => format!("{sample}, {region}"),
         None => sample.to_owned(),
-    };
-    let paragraph = if claims.is_empty() {
-        "Nothing is claimed of these scans; why, stands below.".to_owned()
-    } else {
-        claims.iter().map(|own| capital(own)).collect::<Vec<_>>().join(" ")
     };
     let not: String = not_claimed.iter().map(|own| format!("<li>{}</li>", escaped(own))).collect();
     let not = if not.is_empty() {
@@ -38,12 +34,12 @@ pub(super) fn page(
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\
          <title>{0}: what the maps say</title><style>{STYLE}</style></head><body>\
          <h1>{0}</h1><p class=\"quiet\">{1}{2}. Made by phasewatch {3}.</p>\
-         <section class=\"findings\"><h3>Findings</h3><p>{4}</p></section>{not}{5}",
+         <section class=\"findings\"><h3>Findings</h3>{4}</section>{not}{5}",
         escaped(&title),
         summary(gathered),
         if simulated { ", simulated" } else { "" },
         env!("CARGO_PKG_VERSION"),
-        escaped(&paragraph),
+        paragraphs(findings),
         scans(gathered, kinetics),
     );
     let mut part = "";
@@ -66,6 +62,29 @@ pub(super) fn page(
     }
     html.push_str(&references(gathered));
     html.push_str(&format!("<h2>Method</h2>{METHOD}</body></html>\n"));
+    html
+}
+
+/// What matters most, then the rest, scan by scan.
+fn paragraphs(findings: &Findings) -> String {
+    let text = |sentences: &[String]| {
+        escaped(&sentences.iter().map(|own| capital(own)).collect::<Vec<_>>().join(" "))
+    };
+    let Findings { lead, series, scans } = findings;
+    let mut html = String::new();
+    let first = if lead.is_empty() && series.is_empty() && scans.is_empty() {
+        "Nothing is claimed of these scans; why, stands below.".to_owned()
+    } else {
+        text(lead)
+    };
+    for (class, text) in [(" class=\"lead\"", first), ("", text(series))] {
+        if !text.is_empty() {
+            html.push_str(&format!("<p{class}>{text}</p>"));
+        }
+    }
+    for (name, sentences) in scans {
+        html.push_str(&format!("<h4>{}</h4><p>{}</p>", escaped(name), text(sentences)));
+    }
     html
 }
 
@@ -144,8 +163,9 @@ fn references(gathered: &Gathered) -> String {
 }
 
 fn capital(text: &str) -> String {
-    // Names of scans stay as they are.
-    if text.starts_with("of ") || text.starts_with("mean ") {
+    // Names of phases and of state variables stay as they are.
+    let begins = ["of ", "mean ", "ambiguous ", "the ", "between ", "particle ", "particles "];
+    if begins.iter().any(|word| text.starts_with(word)) {
         let mut chars = text.chars();
         return chars
             .next()

@@ -14,7 +14,7 @@ const PART: f64 = 0.2;
 const FALSE_CLAIMS: f64 = 0.05;
 
 /// What is claimed, and what is not.
-pub(super) fn sentences(gathered: &Gathered, kinetics: &Kinetics) -> (Vec<String>, Vec<String>) {
+pub(super) fn sentences(gathered: &Gathered, kinetics: &Kinetics) -> (Vec<Claim>, Vec<String>) {
     let mut said = Said::default();
     for scan in gathered.scans.iter().filter(|scan| scan.is_trusted()) {
         said.particles(scan, gathered.scans.len() > 1);
@@ -30,13 +30,39 @@ pub(super) fn sentences(gathered: &Gathered, kinetics: &Kinetics) -> (Vec<String
     (said.claims, said.not_claimed)
 }
 
+/// What a claim is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Particles,
+    Separate,
+    Boundaries,
+    Transition,
+    Damage,
+    State,
+    Gradient,
+    Speed,
+    Pace,
+    Nominal,
+}
+
+/// A sentence that the intervals allow; what is said of one scan of several begins with its name and a colon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub about: About,
+    pub text: String,
+}
+
 #[derive(Debug, Default)]
 struct Said {
-    claims: Vec<String>,
+    claims: Vec<Claim>,
     not_claimed: Vec<String>,
 }
 
 impl Said {
+    fn claim(&mut self, about: About, text: String) {
+        self.claims.push(Claim { about, text });
+    }
+
     /// Which particles are of one phase, and which hold several.
     fn particles(&mut self, scan: &OpenScan, several: bool) {
         let Some(particles) = &scan.particles else {
@@ -94,7 +120,10 @@ impl Said {
                     if both == 1 { "holds" } else { "hold" }
                 ));
             }
-            self.claims.push(format!("{prefix}of {}, {}.", count(list.len(), "particle"), parts.join(", ")));
+            self.claim(
+                About::Particles,
+                format!("{prefix}of {}, {}.", count(list.len(), "particle"), parts.join(", ")),
+            );
         }
         let of_most: Vec<(usize, &str)> =
             most.iter().copied().zip(titles.iter().copied()).filter(|(count, _)| *count > 0).collect();
@@ -107,11 +136,10 @@ impl Said {
                 "are the larger part of different particles"
             };
             let names: Vec<&str> = of_most.iter().map(|(_, title)| *title).collect();
-            self.claims.push(format!(
-                "{prefix}{} {how} (more than half is {}).",
-                names.join(", "),
-                parts.join(", ")
-            ));
+            self.claim(
+                About::Separate,
+                format!("{prefix}{} {how} (more than half is {}).", names.join(", "), parts.join(", ")),
+            );
         } else if list.len() > 1 && titles.len() > 1 {
             self.not_claimed.push(format!("{prefix}that phases lie in separate particles: not more than one phase is demonstrably the larger part of any."));
         }
@@ -148,7 +176,8 @@ impl Said {
                 continue;
             }
             let Some(ratio) = interval_of(&own["ratio"]) else { continue };
-            let times = format!("{} times", between(ratio, 1));
+            let digits = usize::from(ratio.high < 100.0);
+            let times = format!("{} times", between(ratio, digits));
             let near = own["near_px"].as_f64().unwrap_or_default();
             if own["is_enriched"] != true {
                 self.not_claimed.push(format!(
@@ -163,20 +192,29 @@ impl Said {
                 "{name}: ambiguous and mixed pixels are {times} as likely within {near:.0} pixels of {place} as elsewhere"
             );
             match beyond.filter(|_| own["is_beyond"] == true) {
-                Some(beyond) => text.push_str(&format!("; {} explains {explained:.1} times, the rest is the sample's ({} times)", beam(boundaries), between(beyond, 1))),
+                Some(beyond) => text.push_str(&format!("; {} explains {explained:.digits$} times, the rest is the sample's ({} times)", beam(boundaries), between(beyond, 1))),
                 None => self.not_claimed.push(format!("{name}: that this is more than the beam's width makes of a sharp boundary ({explained:.1} times).")),
             }
             text.push('.');
-            self.claims.push(text);
+            self.claim(About::Boundaries, text);
         }
+        let mut widths = Vec::new();
         for meeting in boundaries["meetings"].as_array().into_iter().flatten() {
             let own = interval_of(&meeting["transition"]["own_px"]);
             let phases: Vec<&str> =
                 meeting["phases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             // Earlier versions archived intervals without a width, where a fit was too coarse for its error.
             if let Some(own) = own.filter(|own| own.low > 0.0 && own.high - own.low > 0.01 * own.middle) {
-                self.claims.push(format!("{name}: between {} the transition itself is {} pixels wide (10 to 90 %), beyond what {} makes.", phases.join(" and "), between(own, 1), beam(boundaries)));
+                widths.push(format!("{} pixels between {}", between(own, 1), phases.join(" and ")));
             }
+        }
+        if !widths.is_empty() {
+            let text = format!(
+                "{name}: the width of the transition itself (10 to 90 %), beyond what {} makes, is {}.",
+                beam(boundaries),
+                widths.join(", ")
+            );
+            self.claim(About::Transition, text);
         }
         let remarks = boundaries["remarks"].as_array().into_iter().flatten().filter_map(Value::as_str);
         self.not_claimed.extend(remarks.map(|remark| format!("{name}: {remark}.")));
@@ -191,7 +229,7 @@ impl Said {
             })
             .collect();
         if !real.is_empty() {
-            self.claims.push(format!("{}: the sample changed under the beam ({}); see docs/damage.md before anything is taken for chemistry.", scan.name, real.join(", ")));
+            self.claim(About::Damage, format!("{}: the sample changed under the beam ({}); see docs/damage.md before anything is taken for chemistry.", scan.name, real.join(", ")));
         }
     }
 
@@ -200,11 +238,14 @@ impl Said {
         let known: Vec<_> = kinetics.scans.iter().filter_map(|scan| Some((scan, scan.x?))).collect();
         let [(first, from), .., (last, to)] = known.as_slice() else {
             if let [(scan, x)] = known.as_slice() {
-                self.claims.push(format!(
-                    "{}: mean {variable} over all particles is {} (90 %).",
-                    scan.scan_id,
-                    between(*x, 2)
-                ));
+                self.claim(
+                    About::State,
+                    format!(
+                        "{}: mean {variable} over all particles is {} (90 %).",
+                        scan.scan_id,
+                        between(*x, 2)
+                    ),
+                );
             }
             return;
         };
@@ -212,7 +253,7 @@ impl Said {
             format!("{} in {} and {} in {}", between(*from, 2), first.scan_id, between(*to, 2), last.scan_id);
         if to.high < from.low || from.high < to.low {
             let way = if to.middle < from.middle { "falls" } else { "rises" };
-            self.claims.push(format!("Mean {variable} {way} over the series: {text} (90 %)."));
+            self.claim(About::State, format!("Mean {variable} {way} over the series: {text} (90 %)."));
         } else {
             self.not_claimed.push(format!(
                 "That mean {variable} changes over the series: {text} (90 %); the intervals overlap."
@@ -264,11 +305,14 @@ impl Said {
             } else {
                 format!("; the front lies {} below the rim", fronts.join(", "))
             };
-            self.claims.push(format!(
-                "{name}: {variable} is {} of {} that are large enough{fronts}.",
-                parts.join(" and "),
-                count(all.len(), "particle")
-            ));
+            self.claim(
+                About::Gradient,
+                format!(
+                    "{name}: {variable} is {} of {} that are large enough{fronts}.",
+                    parts.join(" and "),
+                    count(all.len(), "particle")
+                ),
+            );
         }
         let real: Vec<_> = kinetics.speeds.iter().filter(|own| own.is_real).collect();
         for own in &real {
@@ -279,13 +323,16 @@ impl Said {
             } else {
                 Interval { low: -speed.high, middle: -speed.middle, high: -speed.low }
             };
-            self.claims.push(format!(
-                "The front in particle {} moves {way} at {} {unit} between {} and {}.",
-                own.track,
-                between(shown, 3),
-                kinetics.scan_id(own.scans[0]),
-                kinetics.scan_id(own.scans[1])
-            ));
+            self.claim(
+                About::Speed,
+                format!(
+                    "The front in particle {} moves {way} at {} {unit} between {} and {}.",
+                    own.track,
+                    between(shown, 3),
+                    kinetics.scan_id(own.scans[0]),
+                    kinetics.scan_id(own.scans[1])
+                ),
+            );
         }
         let rest = kinetics.speeds.len() - real.len();
         if rest > 0 {
@@ -308,13 +355,16 @@ impl Said {
                 let there: Vec<String> =
                     all.iter().filter(|own| own.place == place).map(|own| own.track.to_string()).collect();
                 if !there.is_empty() {
-                    self.claims.push(format!(
-                        "{}: {} {} {}.",
-                        scan.scan_id,
-                        if there.len() == 1 { "particle" } else { "particles" },
-                        there.join(", "),
-                        is_are(there.len(), place.words())
-                    ));
+                    self.claim(
+                        About::Pace,
+                        format!(
+                            "{}: {} {} {}.",
+                            scan.scan_id,
+                            if there.len() == 1 { "particle" } else { "particles" },
+                            there.join(", "),
+                            is_are(there.len(), place.words())
+                        ),
+                    );
                 }
             }
             if !all.is_empty() && all.iter().all(|own| own.place == Place::Among) {
@@ -338,10 +388,13 @@ impl Said {
                 scan.state_of_charge.unwrap_or_default()
             );
             if nominal.is_real {
-                self.claims.push(format!(
-                    "{}: {text}: they differ. Which of them is right, the maps do not tell.",
-                    scan.scan_id
-                ));
+                self.claim(
+                    About::Nominal,
+                    format!(
+                        "{}: {text}: they differ. Which of them is right, the maps do not tell.",
+                        scan.scan_id
+                    ),
+                );
             } else {
                 self.not_claimed.push(format!("{}: that measured and nominal differ: {text}.", scan.scan_id));
             }

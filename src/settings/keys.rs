@@ -12,10 +12,12 @@ pub(super) enum Kind {
 use Kind::{Text, Toml};
 
 /// Section, key and kind of every setting outside `[[source]]`, in the order of `config/default.toml`.
-pub(super) const KEYS: [(&str, &str, Kind); 95] = [
+pub(super) const KEYS: [(&str, &str, Kind); 97] = [
     ("daemon", "state_dir", Text),
     ("daemon", "drain_s", Toml),
     ("daemon", "stalled_s", Toml),
+    ("daemon", "stuck_s", Toml),
+    ("daemon", "nice", Toml),
     ("journal", "enabled", Toml),
     ("journal", "sync_s", Toml),
     ("journal", "kept_bytes", Toml),

@@ -20,6 +20,10 @@ pub struct DaemonSettings {
     pub drain_s: f64,
     /// Time after which a write to the state directory or the archive that does not end is said to be stalled, s.
     pub stalled_s: f64,
+    /// Time after which a thread that shows no sign of life is said to be stuck, and the watchdog is not fed any more, s.
+    pub stuck_s: f64,
+    /// How far the daemon stands back behind other programs of the machine: 0 not at all, 19 as far as can be.
+    pub nice: usize,
 }
 
 /// `[journal]`.

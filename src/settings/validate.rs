@@ -25,6 +25,8 @@ pub(super) fn settings(layers: Layers) -> Result<Settings> {
         state_dir: reader.need_path("daemon.state_dir")?,
         drain_s: reader.seconds("daemon.drain_s")?,
         stalled_s: reader.seconds("daemon.stalled_s")?,
+        stuck_s: reader.seconds("daemon.stuck_s")?,
+        nice: reader.whole("daemon.nice", 0, 19)?,
     };
     let journal = JournalSettings {
         enabled: reader.flag("journal.enabled")?,

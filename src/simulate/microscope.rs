@@ -25,7 +25,7 @@ use super::mismatch::mismatched;
 use super::nvpf::THICKNESS_NM;
 use super::sampling::{Sampling, some_of};
 use super::scenario::{IncidentSource, Scenario};
-use super::specimen::{Matter, Part, ParticleTruth, Truth};
+use super::specimen::{Matter, Part, ParticleTruth, SeriesTruth, Truth, mean_state};
 use super::{SimulationError, specimen::LineFlaw};
 use crate::reference::ReferenceSet;
 use crate::scan::{DetectorKind, ScanPlan};
@@ -90,7 +90,11 @@ impl Microscope {
         let od = od_of(&scenario, sample, &energies_ev)?;
         let mut rng = ChaCha8Rng::seed_from_u64(own_seed);
         rng.set_stream(SPECIMEN_STREAM);
-        let matter = Matter::grow(settings, references.len(), shape, &mut rng);
+        let mut matter =
+            Matter::grow(settings, references.len(), shape, &mut rng).moved(scenario.scan.offset_px);
+        if let Some(front) = &settings.front {
+            matter = matter.with_front(front, front.phases(references)?, scenario.scan.hours);
+        }
         let phases = references.labels().iter().map(|label| label.id.clone()).collect();
         let mut truth = Truth::of(&matter, phases, shape, [0.0; 2]);
         scan_id.clone_into(&mut truth.scan_id);
@@ -127,6 +131,7 @@ impl Microscope {
             bright_field,
         };
         microscope.note_i0();
+        microscope.truth.series = microscope.series_truth(references);
         Ok(microscope)
     }
 
@@ -138,6 +143,24 @@ impl Microscope {
         self.photons = Some(photons);
         self.note_i0();
         self
+    }
+
+    /// What the scan shows of a series.
+    fn series_truth(&self, references: &ReferenceSet) -> Option<SeriesTruth> {
+        self.scenario.specimen.front.as_ref()?;
+        let particles = self.particles();
+        let mut all = vec![0.0; references.len()];
+        particles.iter().for_each(|own| all.iter_mut().zip(&own.amounts).for_each(|(sum, own)| *sum += own));
+        let states = particles.iter().map(|own| own.state(references)).collect();
+        let scan = &self.scenario.scan;
+        Some(SeriesTruth {
+            hours: scan.hours,
+            state_of_charge: scan.state_of_charge,
+            offset_px: scan.offset_px,
+            particles,
+            states,
+            mean_state: mean_state(&all, references),
+        })
     }
 
     /// Writes down in the truth how bright the empty beam is.

@@ -9,9 +9,11 @@ mod damage;
 mod detector;
 mod drift;
 mod flaws;
+mod front;
 mod library;
 mod sampling;
 mod scan;
+mod series;
 mod specimen;
 
 use serde::{Deserialize, Serialize};
@@ -22,8 +24,10 @@ pub use damage::{DamageSettings, Kinetics};
 pub use detector::{DetectorSettings, IncidentSource};
 pub use drift::DriftSettings;
 pub use flaws::FlawSettings;
+pub use front::Front;
 pub use sampling::SamplingSettings;
 pub use scan::{EnergyRun, ScanSettings};
+pub use series::Series;
 pub use specimen::Specimen;
 
 /// A whole scenario.
@@ -71,6 +75,9 @@ pub struct Scenario {
     /// What the beam does to it, and what it does by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<DamageSettings>,
+    /// Several scans of the specimen; [`Scenario::scans`] has each by itself, and everything else takes the scenario as one scan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
 }
 
 fn default_beamline() -> String {
@@ -108,6 +115,7 @@ impl Scenario {
         self.detector.check()?;
         self.flaws.check()?;
         self.specimen.check()?;
+        self.series.as_ref().map_or(Ok(()), Series::check)?;
         self.damage.as_ref().map_or(Ok(()), DamageSettings::check)
     }
 

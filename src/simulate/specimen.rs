@@ -1,11 +1,12 @@
 //! The specimen: what lies along the beam at any point of the field.
 //!
 //! Particles ([`particle`]) of several domains ([`domain`]), and a film under them where the scenario wants no pixel
-//! to be empty. Everything is a formula of the position, in pixels, not an image: a specimen that has drifted by a
+//! to be empty; with a front ([`shell`]) there is a shell instead of domains. Everything is a formula of the position, in pixels, not an image: a specimen that has drifted by a
 //! third of a pixel is looked at a third of a pixel away.
 
 mod domain;
 mod particle;
+mod shell;
 mod truth;
 
 use std::f64::consts::TAU;
@@ -13,10 +14,12 @@ use std::f64::consts::TAU;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::scenario::Specimen;
-use domain::{Domain, mixture};
+use super::scenario::{Front, Specimen};
+use domain::{Domain, Mixture, mixture};
 use particle::{Grain, Particle};
-pub use truth::{FlawedLine, LineFlaw, ParticleTruth, Truth};
+use shell::Shell;
+pub(super) use truth::mean_state;
+pub use truth::{FlawedLine, LineFlaw, ParticleTruth, SeriesTruth, Truth};
 
 /// What lies along the beam: so much of a phase.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +39,8 @@ pub(super) struct Matter {
     subpixels: usize,
     /// Pixels of the grid that the specimen is laid out on, over those of the scan: rows, columns.
     scale: [f64; 2],
+    /// How far it lies from where it is laid out, pixels of the scan.
+    offset_px: [f64; 2],
 }
 
 /// A film over the whole field, whose thickness goes up and down.
@@ -76,11 +81,34 @@ impl Matter {
             if let Some(particle) = Particle::place(specimen, radius_range, shape, &grains, rng) {
                 let domains =
                     Domain::scatter(particle.circle(), specimen.domains, index % phases, phases, rng);
-                grains.push(Grain { particle, domains });
+                grains.push(Grain { particle, domains, shell: None });
             }
         }
         let film = (specimen.film_nm[1] > 0.0).then(|| Film::spread(specimen, phases, shape, rng));
-        Self { grains, film, boundary_px: specimen.boundary_px, subpixels: specimen.subpixels, scale }
+        let offset_px = [0.0; 2];
+        Self {
+            grains,
+            film,
+            boundary_px: specimen.boundary_px,
+            subpixels: specimen.subpixels,
+            scale,
+            offset_px,
+        }
+    }
+
+    /// The same with shells of the first phase around cores of the second, as they are at a time.
+    pub(super) fn with_front(mut self, front: &Front, phases: [usize; 2], hours: f64) -> Self {
+        for (index, grain) in self.grains.iter_mut().enumerate() {
+            let front_px = front.depth_at(index, hours);
+            grain.shell = Some(Shell::of(&grain.particle, phases, front_px, index < front.lagging));
+        }
+        self
+    }
+
+    /// The same, moved on the stage by so many rows and columns.
+    pub(super) fn moved(mut self, offset_px: [f64; 2]) -> Self {
+        self.offset_px = offset_px;
+        self
     }
 
     /// Number of points of a pixel at which it is looked at.
@@ -92,7 +120,12 @@ impl Matter {
     pub(super) fn point(&self, index: usize, y: f64, x: f64) -> (f64, f64) {
         let n = self.subpixels;
         let inside = |i: usize| (i as f64 + 0.5) / n as f64 - 0.5;
-        let (y, x) = (y + inside(index / n), x + inside(index % n));
+        self.laid_out(y + inside(index / n), x + inside(index % n))
+    }
+
+    /// Where what lies at a place of the scan was laid out.
+    fn laid_out(&self, y: f64, x: f64) -> (f64, f64) {
+        let (y, x) = (y - self.offset_px[0], x - self.offset_px[1]);
         if self.scale == [1.0; 2] {
             return (y, x);
         }
@@ -122,15 +155,27 @@ impl Matter {
         let mut parts = Vec::new();
         let mut truths = Vec::with_capacity(self.grains.len());
         for grain in &self.grains {
-            let mut truth = ParticleTruth { centre_px: [0.0; 2], area_px: 0.0, amounts: vec![0.0; phases] };
+            let shell = grain.shell.as_ref();
+            let mut truth = ParticleTruth {
+                centre_px: [0.0; 2],
+                area_px: 0.0,
+                amounts: vec![0.0; phases],
+                front_px: shell.and_then(|own| own.front_px),
+                depth_px: None,
+                is_lagging: shell.is_some_and(|own| own.is_lagging),
+            };
             for (y, x) in (0..ny * points).flat_map(|y| (0..nx * points).map(move |x| (y, x))) {
                 let (y, x) = (inside(y / points, y % points), inside(x / points, x % points));
-                let (at_y, at_x) = ((y + 0.5) * self.scale[0] - 0.5, (x + 0.5) * self.scale[1] - 0.5);
+                let (at_y, at_x) = self.laid_out(y, x);
                 let Some(thickness_nm) = grain.particle.thickness_nm(at_y, at_x) else { continue };
                 truth.area_px += 1.0 / whole;
                 truth.centre_px[0] += y;
                 truth.centre_px[1] += x;
-                self.append(&grain.domains, thickness_nm, (at_y, at_x), &mut parts);
+                if let Some(shell) = shell {
+                    let depth_px = shell.depth_px(at_y, at_x);
+                    truth.depth_px = Some(truth.depth_px.unwrap_or(0.0).max(depth_px));
+                }
+                append(grain.mixture(at_y, at_x, self.boundary_px), thickness_nm, &mut parts);
             }
             truth.centre_px = truth.centre_px.map(|sum| sum / (truth.area_px * whole));
             for Part { phase, thickness_nm } in parts.drain(..) {
@@ -144,20 +189,20 @@ impl Matter {
     /// Appends what lies along the beam at a point.
     pub(super) fn along_beam(&self, y: f64, x: f64, parts: &mut Vec<Part>) {
         if let Some(film) = &self.film {
-            self.append(&film.domains, film.thickness_nm(y, x), (y, x), parts);
+            append(mixture(&film.domains, y, x, self.boundary_px), film.thickness_nm(y, x), parts);
         }
         for grain in &self.grains {
             if let Some(thickness_nm) = grain.particle.thickness_nm(y, x) {
-                self.append(&grain.domains, thickness_nm, (y, x), parts);
+                append(grain.mixture(y, x, self.boundary_px), thickness_nm, parts);
             }
         }
     }
+}
 
-    fn append(&self, domains: &[Domain], thickness_nm: f64, (y, x): (f64, f64), parts: &mut Vec<Part>) {
-        let Some(mixture) = mixture(domains, y, x, self.boundary_px) else { return };
-        parts.push(Part { phase: mixture.phase, thickness_nm: mixture.share * thickness_nm });
-        if let Some(second) = mixture.second {
-            parts.push(Part { phase: second, thickness_nm: (1.0 - mixture.share) * thickness_nm });
-        }
+fn append(mixture: Option<Mixture>, thickness_nm: f64, parts: &mut Vec<Part>) {
+    let Some(mixture) = mixture else { return };
+    parts.push(Part { phase: mixture.phase, thickness_nm: mixture.share * thickness_nm });
+    if let Some(second) = mixture.second {
+        parts.push(Part { phase: second, thickness_nm: (1.0 - mixture.share) * thickness_nm });
     }
 }

@@ -101,25 +101,52 @@ fn is_on(stream: &str) -> bool {
 #[error("logging is set up already: {0}")]
 pub struct LogError(String);
 
+/// Changes the level while the program runs.
+pub struct Relevel(Box<dyn Fn(LogLevel) -> Result<(), String> + Send>);
+
+impl Relevel {
+    /// Writes what is as important as that, from now on.
+    ///
+    /// # Errors
+    /// Where logging is gone.
+    pub fn to(&self, level: LogLevel) -> Result<(), String> {
+        (self.0)(level)
+    }
+}
+
 /// Sets up logging for the process, to standard error. Call it once, early.
 ///
 /// # Errors
 /// Where it was called before.
-pub fn init(level: LogLevel, format: LogFormat, priority: LogPriority) -> Result<(), LogError> {
+pub fn init(level: LogLevel, format: LogFormat, priority: LogPriority) -> Result<Relevel, LogError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level))
         .with_writer(std::io::stderr)
         .with_target(level == LogLevel::Debug || level == LogLevel::Trace);
-    let outcome = match format {
+    // The filter can be changed of what is otherwise settled.
+    match format {
         // Colours only where a person looks: never into files or journals.
-        LogFormat::Text => builder
-            .with_timer(LocalTime)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .map_event_format(|lines| Prioritised { lines, is_on: priority.applies() })
-            .try_init(),
-        LogFormat::Json => builder.with_timer(UtcTime).json().flatten_event(true).try_init(),
-    };
-    outcome.map_err(|error| LogError(error.to_string()))
+        LogFormat::Text => {
+            let lines = builder
+                .with_timer(LocalTime)
+                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+                .map_event_format(|lines| Prioritised { lines, is_on: priority.applies() })
+                .with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.try_init().map_err(|error| LogError(error.to_string()))?;
+            Ok(Relevel(Box::new(move |level| {
+                handle.reload(filter(level)).map_err(|error| error.to_string())
+            })))
+        }
+        LogFormat::Json => {
+            let lines = builder.with_timer(UtcTime).json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.try_init().map_err(|error| LogError(error.to_string()))?;
+            Ok(Relevel(Box::new(move |level| {
+                handle.reload(filter(level)).map_err(|error| error.to_string())
+            })))
+        }
+    }
 }
 
 /// The target of log lines that are alerts: errors are critical ones, information is notices.

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// Commands whose place in the book is written before they are there.
-const COMING: [&str; 1] = ["doctor"];
-
 /// What stands in single backquotes, or on a line that is indented or fenced, and begins with the program's name; as far as the
 /// next `|`, where another alternative begins.
 pub fn commands(text: &str) -> Vec<String> {
@@ -44,9 +41,6 @@ impl Help {
         let is_name = |word: &str| word.chars().all(|c| c.is_ascii_lowercase());
         let names: Vec<&str> = words.iter().copied().take_while(|word| is_name(word)).take(2).collect();
         let Some(first) = names.first() else { return self.unknown(&[], &words) };
-        if COMING.contains(first) {
-            return None;
-        }
         let Some(help) = self.of(&[*first]) else { return Some(format!("there is no {first}")) };
         let has_second = names.get(1).is_some_and(|second| {
             let listed = help.split("Commands:").nth(1).unwrap_or_default();

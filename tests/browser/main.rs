@@ -27,6 +27,7 @@ mod looks;
 mod lost;
 mod modules;
 mod operator;
+mod particles;
 mod report;
 #[path = "../daemon/rig.rs"]
 mod rig;

@@ -97,6 +97,17 @@ def latest(page):
     assert reckon(page, code) == [["a", "d"], 1]
 
 
+def outlines(page):
+    """Which particle a pixel belongs to: not one in whose hole it is, nor one that only goes round it."""
+    ring = {"id": 7, "centre_px": [1, 1], "outline": [[[0, 0], [3, 0], [3, 3], [0, 3]], [[1, 1], [1, 2], [2, 2], [2, 1]]]}
+    grain = {"id": 3, "centre_px": [1, 1], "outline": [[[1, 1], [2, 1], [2, 2], [1, 2]]]}
+    code = """const { MapOutlines } = await load("map-outlines"); const outlines = new MapOutlines(); outlines.set(it);
+        return [[[0, 0], [1, 1], [2, 1], [3, 1], [1, -1]].map(([x, y]) => outlines.at(x + 0.5, y + 0.5)), outlines.middleOf(7)];"""
+    # The centre of a ring is not in it: its number stands in its first pixel.
+    assert reckon(page, code, [ring, grain]) == [[7, 3, 7, None, None], [0.5, 0.5]]
+    assert reckon(page, code, [grain, {"id": 9, "centre_px": [0, 0]}]) == [[None, 3, None, None, None], None]
+
+
 def forbidden(chromium):
     """What the content security policy keeps out; in a page of its own, since the console tells of it."""
     with screen(chromium, told["base"]) as page:
@@ -125,6 +136,6 @@ with browser() as chromium:
         for name in told["modules"]:
             kind = reckon(page, "return typeof (await import(`/static/${it}`));", name)
             assert kind == "object", name
-        for check in [events, pace, colours, fits, insides, answers, latest]:
+        for check in [events, pace, colours, fits, insides, outlines, answers, latest]:
             check(page)
     forbidden(chromium)

@@ -13,12 +13,18 @@ SIZE = {"width": 1920, "height": 1080}
 
 
 def keep(page, name):
-    """As small as it goes without a change of colours."""
+    """What is on the screen, without the numbers under a pointer."""
     page.page.mouse.move(2, 2)
     page.see("the numbers gone", "() => !document.querySelector('[data-test=\"map-reading\"] strong')")
-    image = Image.open(io.BytesIO(page.page.screenshot())).convert("RGB")
+    put(page.page.screenshot(), name)
+
+
+def put(png, name):
+    """Of 256 colours, which a picture of the screen seldom needs more than, and as small as that goes."""
+    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     path = os.path.join(told["docs"], name)
     image.save(path, optimize=True)
+    assert os.path.getsize(path) < 200_000, name
     print(f"{path}: {os.path.getsize(path) / 1000:.0f} kB")
 
 
@@ -35,7 +41,7 @@ def decided(page, scan, which):
 
 
 def live(chromium):
-    with screen(chromium, told["base"], **SIZE) as page:
+    with screen(chromium, told["base"], particles=True, **SIZE) as page:
         page.expected = ["404"]
         page.open()
         beamline("send config/scenarios/demo.toml field-1 25")
@@ -43,7 +49,7 @@ def live(chromium):
         page.text("course", "energy 24 of")
         keep(page, "screen-live.png")
         beamline("archived field-1")
-    with screen(chromium, told["base"], scheme="light", **SIZE) as page:
+    with screen(chromium, told["base"], scheme="light", particles=True, **SIZE) as page:
         page.open("#/live/field-1")
         page.dataset(scan="field-1", layer="phase")
         view, row, column = decided(page, "field-1", 2)
@@ -53,8 +59,30 @@ def live(chromium):
         keep(page, "screen-spectrum.png")
 
 
+def particles(chromium):
+    with screen(chromium, told["base"], particles=True, **SIZE) as page:
+        page.open("#/live/field-1")
+        page.dataset(scan="field-1", layer="phase")
+        page.see("particles", "() => document.body.dataset.particles > 3")
+        page.page.locator('[data-test="particles-table"] tbody tr').nth(2).click()
+        page.page.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
+        keep(page, "screen-particles.png")
+
+
+def report(chromium):
+    beamline("send config/scenarios/demo.toml field-2 60")
+    beamline("archived field-2")
+    path = beamline("report field-1,field-2")
+    context = chromium.new_context(viewport={"width": 1120, "height": 1500}, color_scheme="light")
+    page = context.new_page()
+    page.goto(f"file://{path}")
+    put(page.screenshot(), "report.png")
+    context.close()
+
+
 def alarm(chromium):
-    with screen(chromium, told["base"], **SIZE) as page:
+    # Tall enough for the bar across the top and the islands.
+    with screen(chromium, told["base"], particles=True, width=1920, height=1400) as page:
         # There are no islands before the first energies.
         page.expected = ["404"]
         page.open()
@@ -65,6 +93,7 @@ def alarm(chromium):
         page.text("islands", "across:")
         page.page.locator(".islands-phases button").nth(1).click()
         page.see("pixels lit", "() => document.body.dataset.lit > 0")
+        page.page.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
         keep(page, "screen-alarm.png")
         beamline("archived burnt")
 
@@ -81,5 +110,7 @@ def compare(chromium):
 
 with browser() as chromium:
     live(chromium)
+    particles(chromium)
+    report(chromium)
     alarm(chromium)
     compare(chromium)

@@ -52,6 +52,13 @@ fn sends<'a>(rig: &'a Rig, senders: &'a mut Vec<Sender>) -> impl FnMut(&str) -> 
             }
             ["stop"] => senders.clear(),
             ["archived", scan_id] => drop(rig.archived(scan_id)),
+            ["report", scans] => {
+                let (root, out) = (rig.dir().join("archive"), rig.dir().join("report.html"));
+                let mut command = Command::new(PHASEWATCH);
+                command.args(["report", "--scans", scans, "--archive"]).arg(&root).arg("--out").arg(&out);
+                assert!(command.output().unwrap().status.success(), "{command:?}");
+                return out.display().to_string();
+            }
             ["test", level] => {
                 let body = json!({ "level": level }).to_string();
                 assert_eq!(

@@ -162,10 +162,13 @@ def browser():
 
 
 @contextmanager
-def screen(chromium, base, width=1440, height=1000, scheme="dark", **more):
-    """One page in a window of its own. What it showed when a test failed is kept."""
+def screen(chromium, base, width=1440, height=1000, scheme="dark", particles=False, **more):
+    """One page in a window of its own. What it showed when a test failed is kept. Outlines of particles, and their numbers, cover pixels whose
+    colours other tests ask for: they are off where nothing else is said."""
     context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", **more)
     context.set_default_timeout(1000 * PATIENCE_S)
+    if not particles:
+        context.add_init_script("try { localStorage.setItem('particles', 'off'); } catch { /* not of a page */ }")
     page = context.new_page()
     try:
         shown = Screen(page, base)

@@ -27,6 +27,8 @@ mod restart;
 mod rig;
 mod screen;
 mod script;
+mod supervised;
 mod table;
 mod tools;
+mod unit;
 mod wire;

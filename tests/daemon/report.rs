@@ -1,12 +1,13 @@
 //! The report of a series that the daemon archived, and of a real stack, through the real program.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::feed::Feed;
 use crate::http;
@@ -63,6 +64,118 @@ fn a_simulated_series_gets_its_page_and_its_numbers() {
     assert!(ends(69, &["report", "--archive", &root, "--region", "x", "--out", page]).contains("field 1"));
     assert!(ends(69, &["report", "--archive", &root, "--scans", "x", "--out", page]).contains("series-2"));
     ends(69, &["report", "--archive", "/nowhere/at/all", "--out", page]);
+}
+
+/// Rows of a table of the report, each by the names of its columns. No cell of these tables has a comma in it.
+fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<String>>());
+    let names = lines.next().unwrap();
+    lines.map(|cells| names.iter().cloned().zip(cells).collect()).collect()
+}
+
+fn number(row: &BTreeMap<String, String>, name: &str) -> f64 {
+    row[name].parse().unwrap_or_else(|_| panic!("{name} of {row:?}"))
+}
+
+/// The track of the particle of a scan whose centre lies nearest to a place.
+fn track_at(particles: &[BTreeMap<String, String>], scan: &str, centre_px: &Value) -> Option<String> {
+    let [y, x] = [0, 1].map(|axis| centre_px[axis].as_f64().unwrap());
+    let distance = |row: &BTreeMap<String, String>| {
+        (number(row, "centre_y_px") - y).hypot(number(row, "centre_x_px") - x)
+    };
+    let own = particles.iter().filter(|row| row["scan"] == scan && distance(row) < 4.0);
+    own.min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|row| row["track"].clone())
+}
+
+/// A front that moves, a particle that lags, and a nominal state of charge that is off; and a series of which nothing of that is true.
+#[test]
+fn fronts_of_a_series_are_said_as_they_are_and_nothing_is_of_one_that_stays() {
+    let rig = Setup::new().start();
+    let dir = tempfile::tempdir().unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let still = dir.path().join("still.toml");
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenarios/fronts.toml");
+    let moving = std::fs::read_to_string(library).unwrap();
+    // One phase at all times: x = 1 is a state of charge of (3 - 1)/(3 - 0.5).
+    let quiet = moving
+        .replace("core = \"na3.0\"", "core = \"na1.0\"")
+        .replace("state_of_charge = [0.35, 0.6, 0.9]", "state_of_charge = [0.8, 0.8, 0.8]")
+        .replace("simulated fronts", "simulated still");
+    std::fs::write(&still, quiet).unwrap();
+    let report = |scenario: &str, id: &str, sample: &str| {
+        let simulated = Command::new(PHASEWATCH)
+            .args(["simulate", "--connect", rig.source(), "--speed", "0", "--scenario", scenario])
+            .args(["--scan-id", id, "--truth", &text(&dir.path().join(format!("{id}.json")))])
+            .output()
+            .unwrap();
+        assert!(simulated.status.success(), "{}", String::from_utf8_lossy(&simulated.stderr));
+        for number in 1..=3 {
+            rig.archived(&format!("{id}-{number}"));
+        }
+        let out = dir.path().join(format!("{id}.html"));
+        let archive = text(&rig.dir().join("archive"));
+        ends(0, &["report", "--archive", &archive, "--sample", sample, "--out", &text(&out)]);
+        let html = std::fs::read_to_string(&out).unwrap();
+        let (before, _) = html.split_once("Not claimed, and why").unwrap();
+        before.split_once("Findings</h3>").unwrap().1.to_owned()
+    };
+    let findings = report("fronts", "moving", "NVPF, simulated fronts");
+    let table = |name: &str| rows(&dir.path().join("moving-data").join(name));
+    let truth: Vec<Value> = (1..=3)
+        .map(|number| {
+            let text = std::fs::read(dir.path().join(format!("moving-{number}.json"))).unwrap();
+            serde_json::from_slice::<Value>(&text).unwrap()["series"].clone()
+        })
+        .collect();
+    let field = table("kinetics_field.csv");
+    assert_eq!(field.iter().map(|row| number(row, "hours")).collect::<Vec<_>>(), [0.0, 1.0, 2.0]);
+    for (row, truth) in field.iter().zip(&truth) {
+        assert_eq!(Some(number(row, "state_of_charge")), truth["state_of_charge"].as_f64());
+        let x = truth["mean_state"].as_f64().unwrap();
+        assert!((number(row, "state") - x).abs() < 0.08, "{row:?}, {x}");
+        assert!(number(row, "state_low") <= x && x <= number(row, "state_high"), "{row:?}, {x}");
+    }
+    // More sodium is left than the last state of charge says.
+    let [x, nominal] = ["state", "nominal"].map(|name| number(&field[2], name));
+    assert!(x > nominal + 0.2 && findings.contains("moving-3: na_x measured"), "{findings}");
+
+    let speeds = table("speeds.csv");
+    let holds = |row: &&BTreeMap<String, String>| {
+        number(row, "px_per_h_low") <= 1.0 && 1.0 <= number(row, "px_per_h_high")
+    };
+    let held = speeds.iter().filter(holds).count();
+    assert!(speeds.len() >= 8 && held * 10 >= speeds.len() * 8, "{held} of {speeds:?}");
+    assert!(findings.contains("The front in particle") && findings.contains("toward the core"), "{findings}");
+
+    let particles = table("particles.csv");
+    let late =
+        truth[2]["particles"].as_array().unwrap().iter().find(|own| own["is_lagging"] == true).unwrap();
+    let track = track_at(&particles, "moving-3", &late["centre_px"]).unwrap();
+    let paces = table("pace.csv");
+    let own = paces.iter().find(|row| row["scan"] == "moving-3" && row["track"] == track).unwrap();
+    assert_eq!(own["place"], "behind the others", "{own:?}");
+    assert!(findings.contains("moving-3: particle") && findings.contains("behind the others"), "{findings}");
+
+    let findings = report(&text(&still), "still", "NVPF, simulated still");
+    for unwanted in [
+        "core",
+        "front",
+        "behind",
+        "ahead",
+        "above the others",
+        "below the others",
+        "measured",
+        "over the series",
+    ] {
+        assert!(!findings.contains(unwanted), "{unwanted:?} is claimed of what stays as it is: {findings}");
+    }
+    let field = rows(&dir.path().join("still-data/kinetics_field.csv"));
+    assert!(
+        field.len() == 3 && field.iter().all(|row| (number(row, "state") - 1.0).abs() < 0.05),
+        "{field:?}"
+    );
+    assert!(!rows(&dir.path().join("still-data/gradients.csv")).is_empty(), "they were looked for");
 }
 
 /// Two kinds of iron, in separate particles for the most part; references without a state variable.
@@ -127,5 +240,31 @@ fn particles_of_a_scan_are_served_from_the_board() {
         (answer.status == 200).then(|| serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap())
     });
     assert_eq!(found["format"], json!("phasewatch-findings/1"));
-    assert!(found["particles"].is_array());
+    let list = found["particles"].as_array().unwrap();
+    assert!(!list.is_empty() && found["text"].as_str().unwrap().contains("particle"), "{found}");
+    for particle in list {
+        // What the outline encloses are its pixels.
+        let twice = |polygon: &serde_json::Value| {
+            let corners: Vec<[i64; 2]> = serde_json::from_value(polygon.clone()).unwrap();
+            let next = corners.iter().cycle().skip(1);
+            corners.iter().zip(next).map(|([x, y], [u, v])| x * v - u * y).sum::<i64>()
+        };
+        let area: i64 = particle["outline"].as_array().unwrap().iter().map(twice).sum();
+        let pixels: i64 =
+            particle["status_counts"].as_array().unwrap().iter().filter_map(|n| n.as_i64()).sum();
+        assert_eq!(area, 2 * pixels, "{particle}");
+    }
+    // The archive says the same, and the file itself has no outlines.
+    let base = until("the archive", || {
+        let list: serde_json::Value =
+            serde_json::from_slice(&http::get(rig.http, "/api/v1/archive").body).ok()?;
+        list["scans"][0]["base"].as_str().map(str::to_owned)
+    });
+    let of = |path: &str| -> serde_json::Value {
+        serde_json::from_slice(&http::get(rig.http, &format!("{base}/{path}")).body).unwrap()
+    };
+    // Numbers are written by another hand, in text of the same digits.
+    assert_eq!(of("particles"), found);
+    assert!(of("files/findings.json")["particles"][0].get("outline").is_none());
+    assert_eq!(of("view.json")["findings"]["available"], true);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use serde::Serialize;
 
 use super::{EvaluateArgs, failure, style, tell, write};
 use crate::cli::{Failure, say};
@@ -31,7 +32,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         None => nvpf::reference_set(),
     };
     let recipe = recipe(&settings, Arc::new(references)).map_err(Failure::data)?;
-    let asked = FindingsStudy { scans, seed: args.seed };
+    let asked = FindingsStudy { scans, seed: args.seed, case: args.case.clone() };
     let bar = ProgressBar::new(0).with_style(style());
     let started = Instant::now();
     let scores = study(&asked, &recipe, &mut |done, total| {
@@ -40,15 +41,25 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     });
     bar.finish_and_clear();
     let scores = scores.map_err(failure)?;
-    let command = format!("phasewatch evaluate --findings --scans {scans} --seed {}", args.seed);
+    let mut command = format!("phasewatch evaluate --findings --scans {scans} --seed {}", args.seed);
+    if let Some(case) = &args.case {
+        command.push_str(&format!(" --case {case:?}"));
+    }
     let report = FindingsReport::of(asked, &scores);
     tell(args, "findings", &report.markdown(&command), &report)?;
     if let Some(folder) = &args.out {
-        let lines: Result<Vec<String>, _> = scores.iter().map(serde_json::to_string).collect();
-        let mut text = lines.map_err(Failure::bug)?.join("\n");
-        text.push('\n');
-        write(folder, "findings-scans.jsonl", &text)?;
+        write(folder, "findings-scans.jsonl", &lines(&scores.scans)?)?;
+        write(folder, "findings-series.jsonl", &lines(&scores.series)?)?;
     }
-    say(format_args!("{} scans in {:.0} s", scores.len(), started.elapsed().as_secs_f64()));
+    let all = scores.scans.len() + scores.series.len();
+    say(format_args!("{all} scans and series in {:.0} s", started.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// One line of JSON for each.
+fn lines<T: Serialize>(scores: &[T]) -> Result<String, Failure> {
+    let lines: Result<Vec<String>, _> = scores.iter().map(serde_json::to_string).collect();
+    let mut text = lines.map_err(Failure::bug)?.join("\n");
+    text.push('\n');
+    Ok(text)
 }

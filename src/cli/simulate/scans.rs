@@ -1,8 +1,8 @@
 //! Where simulated and recorded scans come from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::SimulateArgs;
 use super::spoken::DetectorArg;
@@ -14,6 +14,8 @@ use crate::simulate::{Format, Microscope, ScanSource, Scenario, nvpf};
 /// Where scans come from, read and checked.
 pub(super) enum Scans {
     Simulated(Box<Scenario>),
+    /// One specimen at several times.
+    Series(Vec<Scenario>),
     Recorded(Box<Recording>),
 }
 
@@ -46,7 +48,28 @@ impl Scans {
         if has_frames {
             scenario.detector.kind = DetectorKind::Area;
         }
-        Ok(Self::Simulated(Box::new(scenario)))
+        if scenario.series.is_none() {
+            return Ok(Self::Simulated(Box::new(scenario)));
+        }
+        if args.repeat != 1 {
+            return Err(Failure::usage(
+                "--repeat is for scenarios without a series, which has its own number of scans",
+            ));
+        }
+        Ok(Self::Series(scenario.scans()))
+    }
+
+    /// Whether the scans have times of their own.
+    pub(super) fn is_series(&self) -> bool {
+        matches!(self, Self::Series(_))
+    }
+
+    /// How many scans there are.
+    pub(super) fn count(&self, args: &SimulateArgs) -> u32 {
+        match self {
+            Self::Series(scans) => scans.len() as u32,
+            Self::Simulated(_) | Self::Recorded(_) => args.repeat,
+        }
     }
 
     /// Identifier of the scan with this number, from 1.
@@ -56,14 +79,14 @@ impl Scans {
         number: u32,
         now: DateTime<Utc>,
     ) -> Result<String, Failure> {
+        let simulated = |seed: u64| format!("sim-{}-{seed}", now.format("%Y%m%dT%H%M%S"));
         let base = match (&args.scan_id, self) {
             (Some(id), _) => id.clone(),
             (None, Self::Recorded(recording)) => recording.plan.scan_id.clone(),
-            (None, Self::Simulated(scenario)) => {
-                format!("sim-{}-{}", now.format("%Y%m%dT%H%M%S"), scenario.seed)
-            }
+            (None, Self::Simulated(scenario)) => simulated(scenario.seed),
+            (None, Self::Series(scans)) => simulated(scans.first().map_or(0, |first| first.seed)),
         };
-        let id = if args.repeat > 1 { format!("{base}-{number}") } else { base };
+        let id = if self.count(args) > 1 { format!("{base}-{number}") } else { base };
         let problem = "must be 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or digit";
         if is_valid_id(&id) {
             Ok(id)
@@ -72,12 +95,12 @@ impl Scans {
         }
     }
 
-    /// The source of one scan; what a simulated one really holds goes into the file of `--truth`.
-    /// Where the beam does something to the specimen, the next one goes on from there.
+    /// The source of the scan with this number, from 1; what a simulated one really holds goes into the file of `--truth`, one for each scan of a series.
+    /// Where the beam does something to the specimen, the next one goes on from there. The last scan of a series is now.
     pub(super) fn source(
         &mut self,
         args: &SimulateArgs,
-        scan_id: &str,
+        (scan_id, number): (&str, u32),
         now: DateTime<Utc>,
     ) -> Result<ScanSource, Failure> {
         match self {
@@ -91,19 +114,42 @@ impl Scans {
                     Microscope::new(Scenario::clone(scenario), &nvpf::reference_set(), scan_id, now);
                 let microscope = microscope.map_err(Failure::usage)?;
                 if let Some(path) = &args.truth {
-                    let text = serde_json::to_string(microscope.truth()).map_err(Failure::bug)?;
-                    let problem = |error| {
-                        Failure::unavailable(format_args!("cannot write {}: {error}", path.display()))
-                    };
-                    std::fs::write(path, text).map_err(problem)?;
+                    write_truth(&microscope, path)?;
                 }
                 if scenario.damage.is_some() {
                     **scenario = microscope.scenario_after();
                 }
                 Ok(ScanSource::Microscope(Box::new(microscope)))
             }
+            Self::Series(scans) => {
+                let last_hours = scans.last().map_or(0.0, |last| last.scan.hours);
+                let start = now - TimeDelta::milliseconds((3.6e6 * last_hours) as i64);
+                let Some(scenario) = scans.get(number as usize - 1) else {
+                    return Err(Failure::bug(format_args!("no scan {number} in the series")));
+                };
+                let microscope = Microscope::new(scenario.clone(), &nvpf::reference_set(), scan_id, start);
+                let microscope = microscope.map_err(Failure::usage)?;
+                if let Some(path) = &args.truth {
+                    write_truth(&microscope, &numbered(path, number))?;
+                }
+                Ok(ScanSource::Microscope(Box::new(microscope)))
+            }
         }
     }
+}
+
+fn write_truth(microscope: &Microscope, path: &Path) -> Result<(), Failure> {
+    let text = serde_json::to_string(microscope.truth()).map_err(Failure::bug)?;
+    let problem = |error| Failure::unavailable(format_args!("cannot write {}: {error}", path.display()));
+    std::fs::write(path, text).map_err(problem)
+}
+
+/// `truth-2.json` for `truth.json`.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, extension) = (part(path.file_stem()), part(path.extension()));
+    let dot = if extension.is_empty() { "" } else { "." };
+    path.with_file_name(format!("{stem}-{number}{dot}{extension}"))
 }
 
 /// A scenario that is built in, or else one from a file.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Class, FindingsStudy, ScanScore};
+use super::series_report::{self, SeriesRow};
+use super::{Class, FindingsScores, FindingsStudy, ScanScore, SeriesClass};
 use crate::boundaries::Enrichment;
 use crate::evaluation::damage::ShareOf;
 
@@ -66,6 +67,10 @@ pub struct ClaimRow {
     pub width: ShareOf,
     /// Width, median.
     pub width_px: f64,
+    /// Gradients from rim to core that are claimed, of particles without any that are large enough.
+    pub gradients: ShareOf,
+    /// Scans in which one is claimed.
+    pub gradient_scans: ShareOf,
 }
 
 /// What came of a study.
@@ -77,19 +82,27 @@ pub struct FindingsReport {
     pub particles: Vec<ParticleRow>,
     /// Boundaries.
     pub claims: Vec<ClaimRow>,
+    /// Series.
+    pub series: Vec<SeriesRow>,
 }
 
 impl FindingsReport {
     /// Sums up.
     #[must_use]
-    pub fn of(study: FindingsStudy, scores: &[ScanScore]) -> Self {
-        let of = |class: Class| scores.iter().filter(move |score| score.class == class).collect::<Vec<_>>();
+    pub fn of(study: FindingsStudy, scores: &FindingsScores) -> Self {
+        let of =
+            |class: Class| scores.scans.iter().filter(move |score| score.class == class).collect::<Vec<_>>();
+        let series = |class: SeriesClass| {
+            let own = scores.series.iter().filter(|score| score.class == class);
+            SeriesRow::of(class, &own.collect::<Vec<_>>())
+        };
         let with_particles =
             [Class::Inclined, Class::Sharp, Class::Single, Class::Touching, Class::Overlapping];
         Self {
             study,
             particles: with_particles.into_iter().map(|class| particle_row(class, &of(class))).collect(),
             claims: Class::ALL.into_iter().map(|class| claim_row(class, &of(class))).collect(),
+            series: SeriesClass::ALL.into_iter().map(series).collect(),
         }
     }
 
@@ -97,7 +110,7 @@ impl FindingsReport {
     #[must_use]
     pub fn markdown(&self, command: &str) -> String {
         let mut text = format!(
-            "# Findings\n\n`{command}`: {} scans or maps of each class, seed {}. 96 × 96 pixels, up to eight particles of radius 8.6 to 16 pixels in five phases, \
+            "# Findings\n\n`{command}`: {} scans, maps or series of each class, seed {}. 96 × 96 pixels, up to eight particles of radius 8.6 to 16 pixels in five phases, \
              1000 counts, 20 energies, drift, an energy offset of up to 0.2 eV; half of the scans of phases up to 0.05 eV and 5 % off their references. \
              Shares are given with the bound that they keep with 95 %.\n\n## Particles\n\nAreas and x are of those that are not said to lie over others.\n\n\
              | scans | found | too many | said to lie over others | area within 5 % | at least | of more than 300 pixels | found/true, median | within 2 σ | x within 0.05 | at least | error of x, median | one in ten exceeds | 90 % interval holds | half its width, median | scans with all areas | with all x |\n\
@@ -129,12 +142,12 @@ impl FindingsReport {
         }
         text += "\n## Boundaries\n\nClaimed: of all scans of the class. *Beyond*: more than a beam of the width of a pixel explains. Of drawn maps the factor on the \
                  probability of doubt within two pixels of a boundary is known.\n\n\
-                 | scans or maps | compared | enrichment claimed | at most | beyond the beam claimed | at most | rim claimed | at most | ratio, median | by the beam, median | 90 % interval holds the factor | at least | ratio/factor, median | half the interval, median | width's interval holds | width, median, pixels |\n\
-                 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+                 | scans or maps | compared | enrichment claimed | at most | beyond the beam claimed | at most | rim claimed | at most | ratio, median | by the beam, median | 90 % interval holds the factor | at least | ratio/factor, median | half the interval, median | width's interval holds | width, median, pixels | gradients claimed, of particles | of scans |\n\
+                 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
         for row in &self.claims {
             _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 row.class.name(),
                 parts(&row.compared),
                 parts(&row.enriched),
@@ -151,9 +164,11 @@ impl FindingsReport {
                 figure(row.over_factor[1]),
                 parts(&row.width),
                 figure(row.width_px),
+                parts(&row.gradients),
+                parts(&row.gradient_scans),
             );
         }
-        text
+        text + &series_report::markdown(&self.series)
     }
 }
 
@@ -228,17 +243,22 @@ fn claim_row(class: Class, scores: &[&ScanScore]) -> ClaimRow {
             quantile(known.iter().map(|(_, own)| (own.ratio.high / own.ratio.middle).ln()).collect(), 0.5),
         ],
         width: ShareOf::of(width_holds, widths.len()),
+        gradients: ShareOf::of(
+            scores.iter().map(|score| score.gradients[0]).sum(),
+            scores.iter().map(|score| score.gradients[1]).sum(),
+        ),
+        gradient_scans: share(&|score| score.gradients[0] > 0),
         width_px: quantile(widths.iter().map(|own| own.found.middle).collect(), 0.5),
     }
 }
 
 /// The value that so large a part does not exceed; NaN of none.
-fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
+pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(((values.len().max(1) - 1) as f64 * part).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
-fn parts(share: &ShareOf) -> String {
+pub(super) fn parts(share: &ShareOf) -> String {
     if share.whole == 0 {
         return "-".to_owned();
     }
@@ -249,6 +269,6 @@ fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1} %", 100.0 * share) } else { "-".to_owned() }
 }
 
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     if value.is_finite() { format!("{value:.2}") } else { "-".to_owned() }
 }

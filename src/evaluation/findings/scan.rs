@@ -5,13 +5,14 @@ use serde::Serialize;
 
 use super::draw::{Class, INCLINED_PX, scenario};
 use super::drawn;
+use super::measured::Measured;
 use crate::boundaries::{Boundaries, Enrichment, Regions, Spot};
-use crate::classify::{DensityView, Recipe, settle};
+use crate::classify::Recipe;
 use crate::evaluation::EvaluationError;
+use crate::kinetics::{Kinetics, Moment};
 use crate::particles::{Interval, Particles};
 use crate::reference::ReferenceSet;
 use crate::simulate::{Microscope, ParticleTruth};
-use crate::stack::Stack;
 
 /// From 10 to 90 % of a linear transition, over its half width.
 const TEN_TO_NINETY: f64 = 1.6;
@@ -63,6 +64,8 @@ pub struct ScanScore {
     pub at_rim: Option<Enrichment>,
     /// Transitions.
     pub widths: Vec<WidthScore>,
+    /// Gradients from rim to core that are claimed, of those that could be told.
+    pub gradients: [usize; 2],
 }
 
 pub(super) fn examine(
@@ -90,23 +93,15 @@ pub(super) fn examine(
             between_phases,
             at_rim: Enrichment::at_rim(&drawn.map, &regions),
             widths: Vec::new(),
+            gradients: [0; 2],
         });
     }
-    let mut stack = Stack::new(microscope.plan().clone());
-    let mut seq = 0;
-    stack.note_seq(seq);
-    for energy in 0..microscope.plan().energies_ev.len() {
-        for row in 0..microscope.plan().grid.ny() {
-            seq += 1;
-            stack.note_seq(seq);
-            stack.push(seq, &microscope.line(energy, row))?;
-        }
-    }
-    let settled = settle(&stack, recipe, None);
-    let mapped = settled.registered.as_ref().unwrap_or(&stack);
-    let view = DensityView::new(mapped, &settled.intensity, recipe.absorption.max_od, settled.noise_factor);
-    let particles = Particles::of(&settled.map, &view, &recipe.references);
-    let boundaries = Boundaries::of(&settled.map, &view, &recipe.references, &particles, None);
+    let measured = Measured::of(&microscope, recipe)?;
+    let (map, view) = (measured.map(), measured.view());
+    let particles = Particles::of(map, &view, &recipe.references);
+    let moment = Moment { map, particles: &particles, references: &recipe.references };
+    let gradients = Kinetics::of(&[moment]).gradients;
+    let boundaries = Boundaries::of(map, &view, &recipe.references, &particles, None);
     let width_px = if class == Class::Inclined { TEN_TO_NINETY * INCLINED_PX } else { 0.0 };
     let transitions = boundaries.meetings.iter().filter_map(|meeting| meeting.transition.as_ref()?.own_px);
     Ok(ScanScore {
@@ -116,6 +111,7 @@ pub(super) fn examine(
         found: particles.particles.len(),
         overlapping: particles.particles.iter().filter(|own| own.overlaps).count(),
         factor: None,
+        gradients: [gradients.iter().filter(|own| own.is_real).count(), gradients.len()],
         widths: transitions.map(|found| WidthScore { width_px, found }).collect(),
         between_phases: boundaries.between_phases,
         at_rim: boundaries.at_rim,

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::output::{Output, Slot};
 use super::sample::test_alert;
 use super::store::Store;
-use super::{AlertHand, PART};
+use super::{AlertHand, PART, Routes};
 use crate::damage::Level;
 use crate::damage::desk::{AlertView, Depth, Desk, DeskError, Outcome, Telling, Why};
 use crate::publish::alerts::{Granted, Shown, Taken, Wish};
@@ -39,6 +39,7 @@ pub struct Clerk {
     publisher: PublisherHandle,
     health: Health,
     random: ChaCha8Rng,
+    routes: Routes,
 }
 
 impl Clerk {
@@ -53,7 +54,24 @@ impl Clerk {
     ) -> Self {
         let seed = Utc::now().timestamp_subsec_nanos().wrapping_add(std::process::id());
         let random = ChaCha8Rng::seed_from_u64(u64::from(seed));
-        Self { desk, store, hand, outputs, slots: Vec::new(), public_url, publisher, health, random }
+        Self {
+            desk,
+            store,
+            hand,
+            outputs,
+            slots: Vec::new(),
+            public_url,
+            publisher,
+            health,
+            random,
+            routes: Routes::default(),
+        }
+    }
+
+    /// Where other outputs and rules come from.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
     }
 
     /// Works until the hand is closed and what may leave at once has left; outputs run on `runtime`.
@@ -63,6 +81,11 @@ impl Clerk {
         let mut first = true;
         loop {
             let taken = self.hand.take(self.deadline(first));
+            if let Some((rules, outputs)) = self.routes.next() {
+                // What an output that is there no more has in hand is delivered all the same.
+                self.desk.renew(rules);
+                self.slots = super::start(outputs, &self.hand, runtime);
+            }
             let closed = taken.closed;
             self.round(taken);
             first = false;

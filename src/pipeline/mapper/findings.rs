@@ -28,7 +28,7 @@ impl LiveFindings {
         map: &PhaseMap,
         references: &ReferenceSet,
         spot_nm: Option<f64>,
-    ) -> Option<(Summary, serde_json::Value)> {
+    ) -> Option<(Summary, Vec<u8>)> {
         let started = Instant::now();
         let is_due = self.next.is_none_or(|next| started >= next);
         if !is_due || !map.status.iter().any(|status| status.is_sample()) {
@@ -36,8 +36,9 @@ impl LiveFindings {
         }
         let mut findings = Findings::of(map, &live.view(stack), references, spot_nm);
         self.follower.name(&mut findings.particles, &map.plan.grid);
-        let summary = Summary::of(map, &findings, references, false);
+        let summary = Summary::of(map, &findings, false);
+        let json = findings.to_outlined_json().ok()?;
         self.next = Some(Instant::now() + REST * started.elapsed());
-        Some((summary, serde_json::to_value(&findings).ok()?))
+        Some((summary, json))
     }
 }

@@ -141,6 +141,11 @@ impl MappedScan {
     }
 
     /// The live map; made anew from all that was measured where it had been dropped.
+    /// How its maps are made.
+    pub(super) fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
     pub(super) fn live(&mut self, snapshot: &Stack) -> &mut LiveMap {
         let generation = self.generation;
         self.live.get_or_insert_with(|| LiveMap::of(snapshot, self.recipe.clone(), generation))
@@ -339,7 +344,7 @@ impl MappedScan {
         stack: &Stack,
         map: &PhaseMap,
         spot_nm: Option<f64>,
-    ) -> Option<(Summary, serde_json::Value)> {
+    ) -> Option<(Summary, Vec<u8>)> {
         self.findings.look(self.live.as_ref()?, stack, map, &self.recipe.references, spot_nm)
     }
 

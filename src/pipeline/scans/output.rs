@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::SharedStack;
+use crate::classify::Recipe;
 use crate::journal::What;
 use crate::scan::{Outcome, Remark, ScanPlan};
 
@@ -51,6 +52,8 @@ pub enum ScanNotice {
     },
     /// An operator wants what there is archived; the scan goes on.
     Wanted(String),
+    /// Scans that begin from now on are mapped otherwise.
+    Renewed(Box<Recipe>),
     /// Values came after the end.
     Reopened {
         /// The scan.

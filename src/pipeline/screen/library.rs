@@ -10,8 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::archive::{self, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map};
-use crate::classify::{DoseKind, Optics, Recipe};
+use crate::archive::{
+    self, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map, open_particles,
+};
+use crate::classify::{DoseKind, Optics};
+use crate::findings::outlined;
+use crate::pipeline::in_use::InUse;
 use crate::publish::PhaseFraction;
 use crate::publish::library::{
     Library, LibraryError, Listing, Opened, Shelfmark, Shelved, ShelvedFile, Wanted,
@@ -33,6 +37,8 @@ const KEPT_MAPS: usize = 4;
 const STACK: &str = "stack.parquet";
 /// What was measured beside it.
 const CHANNELS: &str = "channels.parquet";
+/// What is said of particles and boundaries.
+const FINDINGS: &str = "findings.json";
 /// Colours of phases that nobody has a reference for any more.
 const OTHER_COLOURS: [[u8; 3]; 6] =
     [[136, 136, 136], [51, 34, 136], [170, 153, 51], [136, 34, 85], [68, 170, 153], [221, 221, 221]];
@@ -41,7 +47,7 @@ const OTHER_COLOURS: [[u8; 3]; 6] =
 #[derive(Debug)]
 pub struct ArchiveLibrary {
     root: PathBuf,
-    recipe: Recipe,
+    in_use: Arc<InUse>,
     /// Most bytes of a stack that is opened again.
     most_bytes: usize,
     index: Mutex<Index>,
@@ -78,12 +84,12 @@ struct Entry {
 }
 
 impl ArchiveLibrary {
-    /// The archive under `root`. `recipe` is the one in use, for colours and for what spectra need; a stack of more than `most_bytes` is not opened.
+    /// The archive under `root`. `in_use` has the recipe, for colours and for what spectra need; a stack of more than `most_bytes` is not opened.
     #[must_use]
-    pub fn new(root: PathBuf, recipe: Recipe, most_bytes: usize) -> Self {
+    pub fn new(root: PathBuf, in_use: Arc<InUse>, most_bytes: usize) -> Self {
         Self {
             root,
-            recipe,
+            in_use,
             most_bytes,
             index: Mutex::default(),
             refreshing: Mutex::default(),
@@ -92,6 +98,11 @@ impl ArchiveLibrary {
             maps: Mutex::default(),
             stacks: Mutex::default(),
         }
+    }
+
+    /// Looks at everything anew: other references have other colours.
+    pub fn forget(&self) {
+        *self.lock_index() = Index::default();
     }
 
     /// How many scans there were when somebody last looked; `None` where nobody has.
@@ -153,7 +164,7 @@ impl ArchiveLibrary {
         // Pruning keeps the digest of a manifest, and other references have other colours.
         let time = seen.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
         let start = |text: &str, n: usize| text.chars().take(n).collect::<String>();
-        let references = start(&self.recipe.references.sha256, 8);
+        let references = start(&self.in_use.recipe().references.sha256, 8);
         let digest = format!("{}-{time:x}-{references}", start(&found.sha256, 16));
         Some(Entry { seen, digest, words: words.join("\n").to_lowercase(), shelved })
     }
@@ -166,7 +177,8 @@ impl ArchiveLibrary {
     }
 
     fn label(&self, id: &str, index: usize) -> PhaseLabel {
-        let references = &self.recipe.references.references;
+        let recipe = self.in_use.recipe();
+        let references = &recipe.references.references;
         let known = references.iter().find(|reference| reference.label.id == id);
         known.map_or_else(
             || PhaseLabel {
@@ -192,7 +204,8 @@ impl ArchiveLibrary {
             PhaseFraction { phase: id, title, colour, fraction: *fraction }
         };
         // In the order of the legend, what has no reference any more last.
-        let references = &self.recipe.references.references;
+        let recipe = self.in_use.recipe();
+        let references = &recipe.references.references;
         let place = |id: &str| references.iter().position(|r| r.label.id == id).unwrap_or(usize::MAX);
         let mut fractions: Vec<PhaseFraction> =
             manifest.map.fractions.iter().enumerate().map(fraction).collect();
@@ -315,7 +328,8 @@ impl Library for ArchiveLibrary {
             None => "what was measured is not in the archive any more".to_owned(),
         });
         let energies = open_energies(&folder);
-        let opened = Opened { map: Arc::new(map), digest, energies, why_no_spectra };
+        let has_findings = manifest.files.contains_key(FINDINGS);
+        let opened = Opened { map: Arc::new(map), digest, energies, why_no_spectra, has_findings };
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         maps.retain(|(known, _)| known != mark);
         maps.push_back((mark.clone(), opened.clone()));
@@ -353,7 +367,7 @@ impl Library for ArchiveLibrary {
             stack.push(seq, &batch).map_err(unreadable)?;
         }
         drop(recording);
-        let optics = Arc::new(Optics::of(&stack, &self.recipe));
+        let optics = Arc::new(Optics::of(&stack, &self.in_use.recipe()));
         let stack = Arc::new(stack);
         let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
         stacks.retain(|known| known.mark != *mark);
@@ -382,6 +396,24 @@ impl Library for ArchiveLibrary {
             return Err(LibraryError::Missing("layer"));
         }
         open_channel(&folder, &manifest.plan, channel, energy).map_err(unreadable)
+    }
+
+    fn findings(&self, mark: &Shelfmark) -> Result<Vec<u8>, LibraryError> {
+        let path = self.file(mark, FINDINGS)?;
+        let findings = std::fs::read(&path).map_err(unreadable)?;
+        let map = self.open(mark)?.map;
+        let (folder, _) = self.find(mark)?;
+        let particles = match open_particles(&folder, &map) {
+            Ok(Some(particles)) => particles,
+            // The numbers are good without outlines.
+            Ok(None) => return Ok(findings),
+            Err(error) => {
+                tracing::warn!(%error, scan_id = map.plan.scan_id, "particles of the archive have no outlines");
+                return Ok(findings);
+            }
+        };
+        let findings = serde_json::from_slice(&findings).map_err(unreadable)?;
+        serde_json::to_vec(&outlined(findings, &particles)).map_err(unreadable)
     }
 
     fn file(&self, mark: &Shelfmark, name: &str) -> Result<PathBuf, LibraryError> {

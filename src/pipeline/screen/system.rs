@@ -11,8 +11,8 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::pipeline::in_use::InUse;
 use crate::pipeline::shelf::Shelf;
-use crate::reference::ReferenceSet;
 use crate::settings::Settings;
 use crate::source::frames::SourceStatus;
 use crate::telemetry::{MetricsHandle, names};
@@ -27,8 +27,8 @@ pub struct Parts {
     pub sources: Vec<(String, &'static str, String, Arc<SourceStatus>)>,
     /// The model.
     pub shelf: Arc<Shelf>,
-    /// The references in use.
-    pub references: Arc<ReferenceSet>,
+    /// The recipe in use, with its references.
+    pub in_use: Arc<InUse>,
     /// The settings.
     pub settings: Settings,
     /// The ZeroMQ output.
@@ -62,7 +62,8 @@ impl System {
     /// The answer of now.
     #[must_use]
     pub fn tell(&self) -> Value {
-        let Parts { shelf, references, settings, publish, metrics, started, .. } = &self.parts;
+        let Parts { shelf, in_use, settings, publish, metrics, started, .. } = &self.parts;
+        let references = in_use.recipe().references;
         let numbers = Numbers::of(&metrics.render());
         let now = Utc::now();
         let phases: Vec<Value> = references
@@ -76,7 +77,7 @@ impl System {
             })
             .collect();
         let path = |path: &Path| path.display().to_string();
-        let model = settings.model.path.as_deref().map(path);
+        let model = shelf.path().as_deref().map(path);
         let (in_use, why) = (shelf.in_use(), shelf.trouble());
         let state = match (&in_use, &why) {
             (Some(_), None) => "in use",

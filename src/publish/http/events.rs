@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::{HttpState, problem};
 use crate::damage::desk::AlertView;
-use crate::publish::ScanSummary;
+use crate::publish::ScanShown;
 use crate::publish::alerts::Shown as ShownAlerts;
 use crate::telemetry::names;
 
@@ -98,7 +98,7 @@ type Line = (String, String, bool);
 
 #[derive(Default)]
 struct Told {
-    scans: BTreeMap<String, (Arc<ScanSummary>, Option<u64>)>,
+    scans: BTreeMap<String, ScanShown>,
     alerts: Option<Arc<ShownAlerts>>,
     health: Option<(&'static str, Vec<Line>)>,
 }
@@ -157,20 +157,26 @@ impl Teller {
             self.waiting.push_back(("health", json!({ "status": status, "troubles": troubles.len() })));
         }
         let mut scans = BTreeMap::new();
-        for (summary, generation) in inner.board.shown() {
+        for shown in inner.board.shown() {
+            let ScanShown { summary, generation, findings } = &shown;
             let before = self.told.scans.get(&summary.scan_id);
             let quiet = first && summary.state.is_finished();
-            if !quiet && before.is_none_or(|(before, _)| !Arc::ptr_eq(before, &summary)) {
+            if !quiet && before.is_none_or(|before| !Arc::ptr_eq(&before.summary, summary)) {
                 self.waiting.push_back(("scan", serde_json::to_value(summary.as_ref()).unwrap_or_default()));
             }
-            if !quiet && generation.is_some() && before.is_none_or(|(_, before)| *before != generation) {
+            if !quiet && generation.is_some() && before.is_none_or(|before| before.generation != *generation)
+            {
                 self.waiting
                     .push_back(("map", json!({ "scan_id": summary.scan_id, "generation": generation })));
+            }
+            if !quiet && findings.is_some() && before.is_none_or(|before| before.findings != *findings) {
+                self.waiting
+                    .push_back(("findings", json!({ "scan_id": summary.scan_id, "revision": findings })));
             }
             let path = summary.archive_path.as_ref();
             if !first
                 && path.is_some()
-                && before.is_none_or(|(before, _)| before.archive_path.as_ref() != path)
+                && before.is_none_or(|before| before.summary.archive_path.as_ref() != path)
             {
                 let library = inner.screen.library.as_ref();
                 // Whoever hears of it looks for it at once.
@@ -179,7 +185,7 @@ impl Teller {
                 let news = json!({ "scan_id": summary.scan_id, "base": mark.map(|mark| mark.base()) });
                 self.waiting.push_back(("archive", news));
             }
-            scans.insert(summary.scan_id.clone(), (summary, generation));
+            scans.insert(summary.scan_id.clone(), shown);
         }
         self.told.scans = scans;
         let alerts = inner.alerts.shown();

@@ -95,7 +95,12 @@ async fn one(State(state): State<HttpState>, place: Place) -> Response {
 
 /// What its map says of particles and boundaries.
 async fn particles(State(state): State<HttpState>, place: Place) -> Response {
-    answer(async { send(&state, mark(place)?, "findings.json", false).await }).await
+    answer(async {
+        let mark = mark(place)?;
+        let findings = state.read(move |library| library.findings(&mark)).await?;
+        Ok(([(header::CONTENT_TYPE, "application/json")], findings).into_response())
+    })
+    .await
 }
 
 async fn damage(State(state): State<HttpState>, place: Place) -> Response {

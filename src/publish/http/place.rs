@@ -75,7 +75,8 @@ async fn view_json(State(state): State<HttpState>, headers: HeaderMap, place: Pl
     answer(async {
         let shown = state.shown(&place).await?;
         // Coverage grows, and spectra come and go, without another map.
-        let body = serde_json::to_vec(&view::view(&shown, &state.inner.screen.states)).unwrap_or_default();
+        let body =
+            serde_json::to_vec(&view::view(&shown, &(state.inner.screen.states)())).unwrap_or_default();
         let tag = format!("{}-{}", shown.revision, short_digest(&body));
         Ok(known(&headers, &shown, &tag).unwrap_or_else(|| {
             tagged(&shown, &tag, ([(header::CONTENT_TYPE, "application/json")], body).into_response())

@@ -34,7 +34,7 @@ pub type States = std::collections::BTreeMap<String, (String, f64)>;
 #[derive(Clone)]
 pub struct Screen {
     /// The state variables of the phases.
-    pub states: States,
+    pub states: Arc<dyn Fn() -> States + Send + Sync>,
     /// The archive.
     pub library: Option<Arc<dyn Library>>,
     /// The model's islands.
@@ -48,14 +48,14 @@ pub struct Screen {
 impl Default for Screen {
     fn default() -> Self {
         let system = Arc::new(|| json!({ "version": env!("CARGO_PKG_VERSION") }));
-        let states = States::new();
+        let states = Arc::new(States::new);
         Self { states, library: None, islands: Arc::new(NoLatents), system, wishes: None }
     }
 }
 
 /// The same with what is counted.
 pub(super) struct Staged {
-    pub states: States,
+    pub states: Arc<dyn Fn() -> States + Send + Sync>,
     pub library: Option<Arc<dyn Library>>,
     pub islands: Arc<dyn Latents>,
     pub system: Arc<dyn Fn() -> Value + Send + Sync>,

@@ -230,6 +230,7 @@ impl Library for Shelf {
             digest: self.digest(mark)?,
             energies: Vec::new(),
             why_no_spectra,
+            has_findings: true,
         })
     }
 
@@ -243,6 +244,11 @@ impl Library for Shelf {
         } else {
             Err(LibraryError::Missing("layer"))
         }
+    }
+
+    fn findings(&self, mark: &Shelfmark) -> Result<Vec<u8>, LibraryError> {
+        self.digest(mark)?;
+        Ok(br#"{"particles":[]}"#.to_vec())
     }
 
     fn file(&self, mark: &Shelfmark, name: &str) -> Result<std::path::PathBuf, LibraryError> {
@@ -409,6 +415,13 @@ async fn news_come_as_they_happen_and_end_with_the_daemon() {
     assert!(listener.until("\"generation\":7").await);
     show(&server.board, 8);
     assert!(listener.until("event: map\ndata: {\"generation\":8").await, "{}", listener.text);
+    let view = ask(server.address, "GET /api/v1/scans/NVPF_0042/view.json", "").await.json();
+    assert_eq!(view["findings"], json!({ "available": false, "revision": null }));
+    assert!(server.board.set_findings("NVPF_0042", bytes::Bytes::from_static(b"{}")));
+    assert!(listener.until("event: findings\ndata: {\"revision\":").await, "{}", listener.text);
+    let view = ask(server.address, "GET /api/v1/scans/NVPF_0042/view.json", "").await.json();
+    let revision = view["findings"]["revision"].as_str().unwrap();
+    assert!(listener.until(&format!("{{\"revision\":{revision},\"scan_id\":\"NVPF_0042\"}}")).await);
     server.state.health().trouble("journal", true, "the disk is full");
     assert!(listener.until("\"troubles\":1").await);
     server.stop.cancel();

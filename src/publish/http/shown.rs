@@ -72,6 +72,8 @@ pub(super) struct Shown {
     pub energies: Vec<EnergyFacts>,
     pub why_no_spectra: Option<String>,
     pub why_no_islands: Option<String>,
+    /// Names what is said of particles and boundaries, where anything is.
+    pub findings: Option<String>,
     from: From,
 }
 
@@ -112,16 +114,27 @@ impl HttpState {
                     map,
                     why_no_spectra,
                     why_no_islands,
+                    findings: entry.findings.as_ref().map(|_| entry.findings_revision.to_string()),
                     from: From::Board(Box::new(entry)),
                 })
             }
             Place::Archive(mark) => {
                 let of = mark.clone();
                 let opened = self.read(move |library| library.open(&of)).await?;
-                let Opened { map, digest, energies, why_no_spectra } = opened;
+                let Opened { map, digest, energies, why_no_spectra, has_findings } = opened;
                 let from = From::Archive(mark.clone());
-                let revision = digest.chars().take(16).collect();
-                Ok(Shown { map, revision, live: false, energies, why_no_spectra, why_no_islands, from })
+                let revision: String = digest.chars().take(16).collect();
+                let findings = has_findings.then(|| revision.clone());
+                Ok(Shown {
+                    map,
+                    revision,
+                    live: false,
+                    energies,
+                    why_no_spectra,
+                    why_no_islands,
+                    findings,
+                    from,
+                })
             }
         }
     }

@@ -60,6 +60,7 @@ pub(super) fn view(shown: &Shown, states: &States) -> Value {
         "ambiguities": Ambiguity::ALL.map(Ambiguity::name),
         "layers": layers,
         "spectra": { "available": shown.why_no_spectra.is_none(), "why_not": shown.why_no_spectra },
+        "findings": { "available": shown.findings.is_some(), "revision": shown.findings },
         "latent": { "available": shown.why_no_islands.is_none(), "why_not": shown.why_no_islands },
     })
 }

@@ -137,6 +137,8 @@ pub(super) fn profiles(kinetics: &Kinetics) -> Figure {
         .number("core_less_rim_low", own().map(|own| own.contrast.low))
         .number("core_less_rim", own().map(|own| own.contrast.middle))
         .number("core_less_rim_high", own().map(|own| own.contrast.high))
+        .count("sectors", own().map(|own| own.sectors[1]))
+        .count("sectors_alike", own().map(|own| own.sectors[0]))
         .is("claimed", own().map(|own| own.is_real))
         .numbers("front_px", own().map(|own| own.front_px.map(|own| own.value)))
         .numbers("front_px_error", own().map(|own| own.front_px.map(|own| own.sigma)))

@@ -1,6 +1,6 @@
 //! The plan of a simulated scan, and how bright its beam is.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::scan::{Axis, Detector, DetectorKind, Grid, I0Kind, ScanKind, ScanPlan, ValueUnit};
 use crate::simulate::scenario::{IncidentSource, Scenario};
@@ -75,12 +75,12 @@ pub(super) fn plan(scenario: &Scenario, scan_id: &str, started: DateTime<Utc>) -
         group: None,
         region_index: None,
         polarization: None,
-        state_of_charge: None,
+        state_of_charge: scan.state_of_charge,
         context: scenario.context.clone(),
         flux_ph_per_s: Some(energies_ev.iter().map(flux).collect()),
         energies_ev,
         simulated: true,
-        started,
+        started: started + TimeDelta::milliseconds((scan.hours * 3.6e6).round() as i64),
         resend: None,
         recall: None,
     }

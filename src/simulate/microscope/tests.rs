@@ -1,7 +1,7 @@
 use super::*;
 use crate::scan::{DetectorKind, I0, I0Kind};
 use crate::simulate::nvpf;
-use crate::simulate::{DriftSettings, FlawSettings, IncidentSource};
+use crate::simulate::{DriftSettings, FlawSettings, Front, IncidentSource};
 
 fn microscope(change: impl FnOnce(&mut Scenario)) -> Microscope {
     let mut scenario = Scenario::demo().unwrap();
@@ -405,4 +405,80 @@ fn a_plan_needs_no_specimen() {
     let whole = Microscope::new(scenario.clone(), &nvpf::reference_set(), "test-1", started).unwrap();
     assert_eq!(scenario.plan("test-1", started).unwrap(), *whole.plan());
     assert!(scenario.plan("no name", started).is_err());
+}
+
+#[test]
+fn a_front_goes_round_below_the_outline_and_is_told() {
+    let at = |hours: f64, offset_px: [f64; 2]| {
+        microscope(|scenario| {
+            scenario.specimen.particles = 3;
+            scenario.specimen.radius = [0.15, 0.17];
+            scenario.specimen.boundary_px = 0.0;
+            scenario.specimen.front = Some(Front {
+                shell: "na1.0".to_owned(),
+                core: "na3.0".to_owned(),
+                depth_px: 1.0,
+                speed_px_per_h: 1.5,
+                lagging: 1,
+                lag_px: None,
+            });
+            (scenario.scan.hours, scenario.scan.state_of_charge) = (hours, Some(0.25));
+            scenario.scan.offset_px = offset_px;
+        })
+    };
+    let (first, later) = (at(0.0, [0.0; 2]), at(1.0, [0.0; 2]));
+    assert_eq!((later.plan().started - first.plan().started).num_minutes(), 60);
+    assert_eq!(later.plan().state_of_charge, Some(0.25));
+    let [before, after] = [&first, &later].map(|own| own.truth().series.clone().unwrap());
+    assert_eq!((after.hours, after.particles.len()), (1.0, 3));
+    let without = microscope(|scenario| {
+        (scenario.specimen.particles, scenario.specimen.radius) = (3, [0.15, 0.17]);
+    });
+    assert_eq!(
+        without.truth().thickness_nm,
+        first.truth().thickness_nm,
+        "the same particles without a front"
+    );
+    assert!(without.truth().series.is_none());
+    for (index, (old, new)) in before.particles.iter().zip(&after.particles).enumerate() {
+        assert_eq!((old.area_px, old.centre_px), (new.area_px, new.centre_px));
+        assert_eq!(old.is_lagging, index == 0);
+        let x = |own: &SeriesTruth| own.states[index].unwrap();
+        if old.is_lagging {
+            assert_eq!((old.front_px, new.front_px, x(&before), x(&after)), (None, None, 3.0, 3.0));
+            continue;
+        }
+        assert_eq!((old.front_px, new.front_px), (Some(1.0), Some(2.5)));
+        assert!(x(&after) < x(&before) - 0.1 && x(&before) < 3.0, "{before:?}, {after:?}");
+        // Nearest to its rim all is shell, in its middle all is core.
+        let truth = later.truth();
+        let (y, x) = (new.centre_px[0].round() as usize, new.centre_px[1].round() as usize);
+        let phase_at = |x: usize| truth.phase[y * truth.nx + x];
+        let rim = (x..truth.nx).take_while(|&x| phase_at(x) >= 0).last().unwrap();
+        assert_eq!(
+            [truth.phases[phase_at(rim) as usize].as_str(), &truth.phases[phase_at(x) as usize]],
+            ["na1.0", "na3.0"]
+        );
+        assert!(new.depth_px.unwrap() > 4.0 && new.depth_px.unwrap() < 0.17 * 40.0 * 1.3);
+    }
+    assert!(after.mean_state.unwrap() < before.mean_state.unwrap());
+    let moved = at(1.0, [2.0, -1.0]).truth().series.clone().unwrap();
+    let [there, here] = [&moved, &after].map(|own| own.particles[1].centre_px);
+    assert!((there[0] - here[0] - 2.0).abs() < 1e-9 && (there[1] - here[1] + 1.0).abs() < 1e-9);
+    let wrong = Microscope::new(
+        Scenario {
+            specimen: crate::simulate::Specimen {
+                front: Some(Front {
+                    shell: "na9".to_owned(),
+                    ..later.scenario().specimen.front.clone().unwrap()
+                }),
+                ..later.scenario().specimen.clone()
+            },
+            ..later.scenario().clone()
+        },
+        &nvpf::reference_set(),
+        "s",
+        DateTime::UNIX_EPOCH,
+    );
+    assert!(wrong.unwrap_err().to_string().contains("na9"));
 }

@@ -48,6 +48,7 @@ library![
     "second-pass",
     "fill-in",
     "interleaved",
+    "fronts",
     "everything",
 ];
 

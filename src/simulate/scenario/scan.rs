@@ -45,6 +45,23 @@ pub struct ScanSettings {
     /// Time lost per line, ms: turnaround of the stage.
     #[serde(default)]
     pub line_overhead_ms: f64,
+    /// When the scan starts, after the start of its series, hours: it is that much later, and fronts are where they are then.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub hours: f64,
+    /// What the plan tells of the state of charge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_of_charge: Option<f64>,
+    /// How far the specimen lies from where it is laid out, rows and columns, pixels.
+    #[serde(default, skip_serializing_if = "is_at_home")]
+    pub offset_px: [f64; 2],
+}
+
+fn is_nothing(value: &f64) -> bool {
+    *value == 0.0
+}
+
+fn is_at_home(offset_px: &[f64; 2]) -> bool {
+    *offset_px == [0.0; 2]
 }
 
 impl Default for ScanSettings {
@@ -60,6 +77,9 @@ impl Default for ScanSettings {
             then: Vec::new(),
             dwell_ms: default_dwell_ms(),
             line_overhead_ms: 0.0,
+            hours: 0.0,
+            state_of_charge: None,
+            offset_px: [0.0; 2],
         }
     }
 }
@@ -110,6 +130,9 @@ impl ScanSettings {
         check("scan.pixel_um", positive(self.pixel_um), "above 0")?;
         check("scan.dwell_ms", positive(self.dwell_ms), "above 0")?;
         check("scan.line_overhead_ms", not_negative(self.line_overhead_ms), "0 or more")?;
+        check("scan.hours", self.hours.abs() <= 1e6, "-1000000 to 1000000")?;
+        check("scan.state_of_charge", self.state_of_charge.is_none_or(f64::is_finite), "a number")?;
+        check("scan.offset_px", self.offset_px.iter().all(|px| px.is_finite()), "numbers")?;
         check("scan.energies", self.energies.iter().all(EnergyRun::is_good), RUNS)?;
         check("scan.then", self.then.iter().all(EnergyRun::is_good), RUNS)?;
         check("scan.passes", (1..=MAX_ENERGIES).contains(&self.passes), "1 to 4096")?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{check, not_negative};
+use super::{Front, check, not_negative};
 use crate::scan::MAX_AXIS;
 use crate::simulate::SimulationError;
 
@@ -10,7 +10,7 @@ use crate::simulate::SimulationError;
 const MAX_PARTICLES: usize = 1000;
 
 /// The specimen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Specimen {
     /// What is random in it comes from this number; from that of the scenario where it is missing. Scans of the same
@@ -45,6 +45,9 @@ pub struct Specimen {
     pub mismatch_ev: f64,
     /// Largest relative change of a phase's spectrum against its reference, either way; it changes over some eV.
     pub mismatch: f64,
+    /// Every particle is of one phase in a shell and of another in its core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front: Option<Front>,
 }
 
 impl Default for Specimen {
@@ -64,6 +67,7 @@ impl Default for Specimen {
             subpixels: 1,
             mismatch_ev: 0.0,
             mismatch: 0.0,
+            front: None,
         }
     }
 }
@@ -87,6 +91,7 @@ impl Specimen {
         check("specimen.film_domains", (1..=1000).contains(&self.film_domains), "1 to 1000")?;
         check("specimen.subpixels", (1..=8).contains(&self.subpixels), "1 to 8")?;
         check("specimen.mismatch_ev", (0.0..=1.0).contains(&self.mismatch_ev), "0 to 1")?;
-        check("specimen.mismatch", (0.0..=0.5).contains(&self.mismatch), "0 to 0.5")
+        check("specimen.mismatch", (0.0..=0.5).contains(&self.mismatch), "0 to 0.5")?;
+        self.front.as_ref().map_or(Ok(()), Front::check)
     }
 }

@@ -88,6 +88,16 @@ fn every_key_that_goes_wrong_is_named() {
         ("[specimen]\nsubpixels = 0", "specimen.subpixels"),
         ("[specimen]\nmismatch_ev = 5", "specimen.mismatch_ev"),
         ("[specimen]\nmismatch = 0.9", "specimen.mismatch"),
+        ("[specimen.front]\nshell = \"a\"\ncore = \"b\"\ndepth_px = nan", "specimen.front.depth_px"),
+        (
+            "[specimen.front]\nshell = \"a\"\ncore = \"b\"\nspeed_px_per_h = inf",
+            "specimen.front.speed_px_per_h",
+        ),
+        ("[specimen.front]\nshell = \"a\"\ncore = \"b\"\nlag_px = nan", "specimen.front.lag_px"),
+        ("[series]\nhours = []", "series.hours"),
+        ("[series]\nhours = [1, 1]", "series.hours"),
+        ("[series]\nhours = [0, 1]\nstate_of_charge = [0.5]", "series.state_of_charge"),
+        ("[series]\nhours = [0, 1]\nstage_px = -1", "series.stage_px"),
     ];
     for (text, key) in wrong {
         let scan = "[scan]\nenergies = [{from_ev=508, to_ev=509, step_ev=0.5}]";
@@ -131,4 +141,20 @@ fn two_sentinels_come_at_the_start_and_five_times_again() {
 /// Whether 200 always comes right after 100.
 fn visits_are_pairs(energies_ev: &[f64]) -> bool {
     energies_ev.windows(2).all(|pair| (pair[0] == 100.0) == (pair[1] == 200.0))
+}
+
+#[test]
+fn a_series_is_one_specimen_at_several_times() {
+    let (_, scenario) = Scenario::library().unwrap().into_iter().find(|(name, _)| *name == "fronts").unwrap();
+    let scans = scenario.scans();
+    assert_eq!(scans.iter().map(|own| own.scan.hours).collect::<Vec<_>>(), [0.0, 1.0, 2.0]);
+    assert_eq!(scans[2].scan.state_of_charge, Some(0.9));
+    assert_eq!(scans[0].scan.offset_px, [0.0; 2]);
+    for own in &scans {
+        assert!(own.series.is_none() && own.specimen.seed == Some(scenario.seed), "{own:?}");
+        assert!(own.scan.offset_px[0].hypot(own.scan.offset_px[1]) <= 2.0);
+    }
+    assert!(scans[1].scan.offset_px != scans[2].scan.offset_px && scans[1].seed != scans[2].seed);
+    let alone = Scenario::demo().unwrap();
+    assert_eq!(alone.scans(), [alone]);
 }

@@ -5,7 +5,8 @@ use std::f64::consts::TAU;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::domain::Domain;
+use super::domain::{Domain, Mixture, mixture};
+use super::shell::Shell;
 use crate::simulate::scenario::Specimen;
 
 /// Attempts to find a place for a particle.
@@ -29,11 +30,22 @@ pub(super) struct Particle {
     reach: f64,
 }
 
-/// A particle and its domains.
+/// A particle and what it is made of: domains, unless it has a shell.
 #[derive(Clone, Debug)]
 pub(super) struct Grain {
     pub(super) particle: Particle,
     pub(super) domains: Vec<Domain>,
+    pub(super) shell: Option<Shell>,
+}
+
+impl Grain {
+    /// What lies at a point of the particle; `None` without domains.
+    pub(super) fn mixture(&self, y: f64, x: f64, boundary_px: f64) -> Option<Mixture> {
+        match &self.shell {
+            Some(shell) => Some(shell.mixture(y, x, boundary_px)),
+            None => mixture(&self.domains, y, x, boundary_px),
+        }
+    }
 }
 
 impl Particle {
@@ -102,9 +114,18 @@ impl Particle {
         if dy.hypot(dx) > self.reach {
             return None;
         }
-        let angle = dy.atan2(dx);
-        let t = dy.hypot(dx) / outline_px(self.radius, &self.outline, angle);
+        let t = dy.hypot(dx) / self.radius_at(dy.atan2(dx));
         (t < 1.0).then(|| self.thin_nm + (self.thick_nm - self.thin_nm) * (1.0 - t * t).sqrt())
+    }
+
+    /// The point of the outline at an angle.
+    pub(super) fn outline_at(&self, angle: f64) -> (f64, f64) {
+        let radius = self.radius_at(angle);
+        (self.y + radius * angle.sin(), self.x + radius * angle.cos())
+    }
+
+    fn radius_at(&self, angle: f64) -> f64 {
+        outline_px(self.radius, &self.outline, angle)
     }
 }
 

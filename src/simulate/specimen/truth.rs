@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Matter, Part};
+use crate::reference::ReferenceSet;
 use crate::simulate::damage::DamageTruth;
 
 /// What is really there, pixel by pixel, row-major, and how it was measured, energy by energy.
@@ -45,10 +46,30 @@ pub struct Truth {
     /// What dose and time did, where the scenario says anything of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<DamageTruth>,
+    /// What the scan shows of a series, where the specimen has a front.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<SeriesTruth>,
+}
+
+/// One scan of a series as it really is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesTruth {
+    /// Since the start of the series.
+    pub hours: f64,
+    /// What the plan tells of the state of charge, true or not.
+    pub state_of_charge: Option<f64>,
+    /// How far the specimen lies from where it is laid out, rows and columns, pixels.
+    pub offset_px: [f64; 2],
+    /// The particles, in the order in which they were placed.
+    pub particles: Vec<ParticleTruth>,
+    /// Mean state variable of each; none where one of its phases has none.
+    pub states: Vec<Option<f64>>,
+    /// The same of all together.
+    pub mean_state: Option<f64>,
 }
 
 /// A particle as it really is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParticleTruth {
     /// Its centre of area, row and column, pixels.
     pub centre_px: [f64; 2],
@@ -56,6 +77,34 @@ pub struct ParticleTruth {
     pub area_px: f64,
     /// How much there is of each phase, nm times pixels.
     pub amounts: Vec<f64>,
+    /// Where its front lies below its outline, pixels; none without a shell. A front below [`Self::depth_px`] has swept all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front_px: Option<f64>,
+    /// Greatest distance of a point inside from its outline, pixels; only where the specimen has a front.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth_px: Option<f64>,
+    /// Whether it is behind the others.
+    #[serde(default)]
+    pub is_lagging: bool,
+}
+
+impl ParticleTruth {
+    /// Its mean state variable, by amount; none where one of its phases has none.
+    #[must_use]
+    pub fn state(&self, references: &ReferenceSet) -> Option<f64> {
+        mean_state(&self.amounts, references)
+    }
+}
+
+/// The mean state variable of so much of each phase.
+pub(in crate::simulate) fn mean_state(amounts: &[f64], references: &ReferenceSet) -> Option<f64> {
+    let (mut sum, mut whole) = (0.0, 0.0);
+    for (amount, reference) in amounts.iter().zip(&references.references).filter(|(amount, _)| **amount > 0.0)
+    {
+        let (_, x) = reference.composition.state.as_ref()?;
+        (sum, whole) = (sum + amount * x, whole + amount);
+    }
+    (whole > 0.0).then(|| sum / whole)
 }
 
 /// What went wrong with a line.

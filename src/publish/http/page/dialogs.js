@@ -87,7 +87,7 @@ export const confirmed = async (title, text, yes) => (await ask(title, [h("p", {
 /** @type {[string, [string, string][]][]} */
 const KEYS = [
   ["Anywhere", [["?", "this overview"], ["l", "live"], ["h", "history"], ["s", "system"], ["m", "to the map"], ["a", "to the alerts"], ["d", "light, dark, or as the system has it"]]],
-  ["Scan", [["1 … 9", "layers, in the order of the buttons"], ["[  ]", "one energy down, up (optical density)"], ["f", "follow the newest scan"], ["c", "clear pin, region and brush"]]],
+  ["Scan", [["1 … 9", "layers, in the order of the buttons"], ["[  ]", "one energy down, up (optical density)"], ["f", "follow the newest scan"], ["p", "outlines of the particles"], ["c", "clear pin, region and brush"]]],
   ["Map (when it has the focus)", [["arrows", "move the cursor, with Shift by ten"], ["Enter", "pin the pixel and show its spectrum"], ["r", "begin a rectangle at the cursor; Enter ends it"], ["Alt + arrows", "move the map"], ["+  −  0", "nearer, farther, fit"], ["Esc", "take back tool, region, pin"]]],
   ["Mouse and touch", [["wheel, pinch", "zoom"], ["drag", "move the map, or draw with a region tool"], ["click", "pin the pixel"], ["double click", "fit"]]],
 ];

@@ -64,16 +64,24 @@ export class MapCard {
       h("button", { type: "button", title, "aria-label": title, "aria-pressed": String(name === "move"), test: `tool-${name}`, text: sign, on: { click: () => this.map.hand.setTool(name) } });
     this.tools = { move: tool("move", "✥", "Move the map (drag)"), rectangle: tool("rectangle", "▭", "Draw a rectangle"), lasso: tool("lasso", "◌", "Draw a lasso") };
     const press = (/** @type {string} */ sign, /** @type {string} */ title, /** @type {() => void} */ does) => h("button", { type: "button", title, "aria-label": title, text: sign, on: { click: does } });
+    this.more = h("span", { class: "more-tools" });
     this.map.host.append(
-      h("div", { class: "map-tools", role: "group", "aria-label": "Map" }, ...Object.values(this.tools), h("span", { class: "gap" }),
+      h("div", { class: "map-tools", role: "group", "aria-label": "Map" }, ...Object.values(this.tools), this.more, h("span", { class: "gap" }),
         press("+", "Nearer", () => this.map.zoom(1.4)), press("−", "Farther", () => this.map.zoom(1 / 1.4)), press("⤢", "Fit", () => this.map.fit())),
       this.message, this.mark,
     );
-    this.element = h("section", { class: "card map-card", "aria-label": "Map", test: "map" }, this.layers, this.map.host, this.reading, this.key, this.stripHost.element);
+    this.under = h("div", { class: "map-under" }, this.reading);
+    this.element = h("section", { class: "card map-card", "aria-label": "Map", test: "map" }, this.layers, this.map.host, this.under, this.key, this.stripHost.element);
   }
 
   close() {
     this.map.close();
+  }
+
+  /** What else the map shows: a button among the tools, and what it says below the map. @param {HTMLElement} tool @param {HTMLElement} reading */
+  add(tool, reading) {
+    this.more.append(tool);
+    this.under.append(reading);
   }
 
   /** @returns {LayerView[]} */

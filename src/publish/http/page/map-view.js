@@ -46,6 +46,8 @@ export class MapView {
   region = null;
   /** @type {Corner[]|null} A region that is being drawn. */
   draft = null;
+  /** @type {import("./map-outlines.js").MapOutlines|null} What is drawn between the picture and the cursor. */
+  outlines = null;
   /** @type {Camera} */
   camera = { scale: 1, x: 0, y: 0 };
   #fitted = true;
@@ -240,7 +242,7 @@ export class MapView {
       if (this.#masks.size > 0) this.#drawHatching(ratio);
     }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    if (this.shape[1] > 0) this.#overlay(context);
+    if (this.shape[1] > 0) this.#overlay(context, ratio);
     for (const tell of this.#whenDrawn.splice(0)) tell();
   }
 
@@ -294,10 +296,11 @@ export class MapView {
     /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(veil, 0, 0);
   }
 
-  /** @param {CanvasRenderingContext2D} context */
-  #overlay(context) {
+  /** @param {CanvasRenderingContext2D} context @param {number} ratio */
+  #overlay(context, ratio) {
     const style = getComputedStyle(this.canvas);
     const [ink, paper] = [style.getPropertyValue("--map-ink").trim(), style.getPropertyValue("--map-paper").trim()];
+    if (this.#painted) this.outlines?.draw(context, this, ratio, [ink, paper]);
     const twice = (/** @type {() => void} */ path, /** @type {number[]} */ dash = []) => {
       // Two strokes, so that it is seen on any colour.
       for (const [colour, wide] of /** @type {[string, number][]} */ ([[paper, 4], [ink, 1.75]])) {

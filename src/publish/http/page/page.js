@@ -128,7 +128,7 @@ function key(event) {
   const keys = {
     "?": showKeys, l: () => (location.hash = "#/live"), h: () => (location.hash = "#/history"), s: () => (location.hash = "#/system"), d: switchTheme,
     f: () => (location.hash = "#/live"), m: () => focus(".map-canvas"), a: () => focus("#alerts"),
-    "[": view ? () => view.stepEnergy(-1) : undefined, "]": view ? () => view.stepEnergy(1) : undefined, c: view ? () => view.clear() : undefined,
+    "[": view ? () => view.stepEnergy(-1) : undefined, "]": view ? () => view.stepEnergy(1) : undefined, c: view ? () => view.clear() : undefined, p: view ? () => view.particles.switchOutlines() : undefined,
   };
   const doing = keys[event.key] ?? (view && /^[1-9]$/.test(event.key) ? () => view.chooseLayer(Number(event.key) - 1) : undefined);
   if (!doing) return;

@@ -11,6 +11,7 @@ import { IslandsPanel } from "./islands.js";
 import { MapCard } from "./map-card.js";
 import { isInside } from "./map-hand.js";
 import { Pace } from "./pace.js";
+import { ParticlesPanel } from "./particles.js";
 import { ScanData } from "./scan-data.js";
 import { AdvicePanel, FractionsPanel, ScanHead, isLive } from "./scan-head.js";
 import { SpectrumPanel } from "./spectrum.js";
@@ -41,7 +42,11 @@ export class ScanView {
     this.scanId = scanId;
     this.data = new ScanData(base, (change) => this.#changed(change));
     this.card = new MapCard(this.data, {
-      pick: (pixel) => this.spectrum.showPixel(pixel),
+      hover: (pixel, byKeyboard) => this.particles?.hover(pixel, byKeyboard),
+      pick: (pixel) => {
+        this.spectrum.showPixel(pixel);
+        this.particles.pickAt(pixel);
+      },
       region: (polygon) => this.#region(polygon),
     }, `Map of ${scanId || base.split("/").pop()}. Arrows move the cursor, Enter pins a pixel, r draws a region.`);
     const view = () => this.data.view;
@@ -49,18 +54,21 @@ export class ScanView {
     this.islands = new IslandsPanel(base, view, (pixels) => this.#light(pixels));
     this.trends = new TrendsPanel(base, view, (points) => this.#pace.take(points.map((point) => ({ time: Date.parse(point.time), values: point.measured_values }))));
     this.damage = new DamagePanel(base);
+    this.particles = new ParticlesPanel(base, view, this.card.map);
+    this.card.add(this.particles.toggle, this.particles.reading);
     this.alerts = new AlertsPanel();
     this.advice = new AdvicePanel();
     this.fractions = new FractionsPanel();
     this.said = h("span", { class: "quiet", role: "status" });
     this.archiveNow = h("button", { type: "button", class: "small", hidden: true, text: "Archive now", title: "Write what there is now into the archive", on: { click: () => this.#archiveNow() } });
     this.head = new ScanHead([...chooser, this.#downloads(), this.archiveNow, this.said]);
-    this.element = h("div", { class: "scan-view", test: "scan-view" }, this.head.element,
-      h("div", { class: "scan-grid" },
-        h("div", { class: "col-map" }, this.card.element),
-        h("div", { class: "col-what" }, this.alerts.element, this.fractions.element, this.advice.element),
-        h("div", { class: "col-why" }, this.spectrum.element, this.islands.element)),
-      this.trends.element, this.damage.element);
+    const grid = h("div", { class: "scan-grid" },
+      h("div", { class: "col-map" }, this.card.element), this.particles.element,
+      h("div", { class: "col-what" }, this.alerts.element, this.fractions.element, this.advice.element),
+      h("div", { class: "col-why" }, this.spectrum.element, this.islands.element));
+    // The map has their outlines: they are wanted where either is in sight.
+    this.particles.follow(grid);
+    this.element = h("div", { class: "scan-view", test: "scan-view" }, this.head.element, grid, this.trends.element, this.damage.element);
     this.alerts.setScan(scanId);
     this.#listen();
     this.#showScan();
@@ -70,10 +78,13 @@ export class ScanView {
   #listen() {
     this.#ends.push(
       on("map", (event) => {
-        if (event.scan_id !== this.scanId || !this.base.startsWith("/api/v1/scans/")) return;
+        if (event.scan_id !== this.scanId || !this.#isOnBoard) return;
         this.#wanted = event.generation;
         // A page that nobody looks at asks for nothing; what it missed comes when it is looked at.
         if (!document.hidden) this.data.refresh(event.at, state.epoch);
+      }),
+      on("findings", (event) => {
+        if (event.scan_id === this.scanId && this.#isOnBoard) this.particles.renewed(String(event.revision), state.epoch);
       }),
       on("scans", () => this.#showScan()),
       on("connection", () => {
@@ -100,10 +111,15 @@ export class ScanView {
     this.#ends.push(() => document.removeEventListener("visibilitychange", woken), () => clearInterval(timer));
   }
 
+  /** Whether it is on the board; else it is in the archive. */
+  get #isOnBoard() {
+    return this.base.startsWith("/api/v1/scans/");
+  }
+
   close() {
     delete document.body.dataset.lit;
     for (const end of this.#ends) end();
-    for (const part of [this.data, this.card, this.islands, this.trends, this.damage, this.alerts]) part.close();
+    for (const part of [this.data, this.card, this.particles, this.islands, this.trends, this.damage, this.alerts]) part.close();
   }
 
   /** Shows a layer by its place among the buttons. @param {number} index */
@@ -136,6 +152,7 @@ export class ScanView {
     }
     if (generation) {
       for (const part of [this.spectrum, this.islands, this.trends, this.damage]) part.renewed(revision);
+      this.particles.renewed(view.findings.revision, this.#isOnBoard ? state.epoch : null);
       if (!state.scans.has(this.scanId) || this.base.startsWith("/api/v1/archive/")) this.#askSummary();
     }
     this.#showScan();

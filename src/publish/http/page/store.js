@@ -7,7 +7,7 @@ import { follow } from "./events.js";
 /** @typedef {import("./types.js").Scan} Scan */
 /** @typedef {import("./types.js").Alert} Alert */
 /** @typedef {import("./types.js").Trouble} Trouble */
-/** @typedef {"scans"|"map"|"alerts"|"health"|"connection"|"archive"|"theme"} Topic */
+/** @typedef {"scans"|"map"|"findings"|"alerts"|"health"|"connection"|"archive"|"theme"} Topic */
 
 export const state = {
   /** @type {Map<string, Scan>} */
@@ -122,6 +122,7 @@ function heard(event, data) {
     emit("scans");
   }
   if (event === "map" && data) emit("map", { ...data, at: performance.now() });
+  if (event === "findings" && data) emit("findings", data);
   if (event === "alerts") refreshAlerts();
   if (event === "health") refreshHealth();
   if (event === "archive") emit("archive", data);

@@ -59,6 +59,7 @@
  * @property {LayerView[]} layers
  * @property {{ available: boolean, why_not: string|null }} spectra
  * @property {{ available: boolean, why_not: string|null }} latent
+ * @property {{ available: boolean, revision: string|null }} findings
  */
 /** @typedef {{ energy_ev: number[], corrected_ev: number[], od: (number|null)[], sigma: (number|null)[], pixels: number[], fit: { parts: { phase: string, weight: number }[], constant: number, chi2: number, od: (number|null)[] }|null, references: { phase: string, od: (number|null)[] }[] }} Spectrum */
 /** @typedef {{ row: number, column: number, y: number, x: number, unit: string, revision: string, values: Record<string, string|number|boolean|null>, correlations: { phase: string, value: number }[], posterior: { cluster: string, value: number }[], readings: string[], spectrum: Spectrum|null, why_no_spectrum: string|null }} PixelAnswer */
@@ -66,6 +67,26 @@
 /** @typedef {{ model: string, axes: string[], pixels: number[], u: number[], v: number[], phase: number[], references?: { phase: string, u: number, v: number }[] }} Latent */
 /** @typedef {{ time: string, generation: number, energies_done: number, measured_values: number, fractions: number[], status_counts: Record<string, number>, confidence: number|null, dose_mgy: number|null, offset_ev: number|null, offset_error_ev: number|null }} TrendPoint */
 /** @typedef {{ low: number, middle: number, high: number }} Interval */
+/** @typedef {{ value: number, sigma: number }} Estimate */
+/**
+ * @typedef {object} Particle
+ * @property {number} id
+ * @property {[number, number]} centre_px
+ * @property {[number, number]} centre
+ * @property {Estimate} area_px
+ * @property {Estimate|null} area_um2
+ * @property {boolean} at_border
+ * @property {boolean} [overlaps] missing in older archives
+ * @property {number[]} touches
+ * @property {Estimate|null} thickness_nm
+ * @property {Estimate[]} shares
+ * @property {Interval|null} x
+ * @property {number} unknown
+ * @property {number|null} x_spread
+ * @property {number|null} entropy_bits
+ * @property {[number, number][][]} [outline] closed polygons; corners are column and row
+ */
+/** @typedef {{ scan_id: string, generation: number, simulated: boolean, text?: string, phases: string[], variable: string|null, particles: Particle[], left_out: { pieces: number, pixels: number } }} Findings */
 /** @typedef {{ signal: string, energy_ev: number|null, of: string, series: { readings: { dose: number, time_s: number, value: number, sigma: number }[], plateau: { value: number, sigma: number }|null }, is_real: boolean, scale: number, lost: Interval, lost_at_end: Interval|null, initial_rate: Interval, critical_dose: Interval|null, law: [string, number] }} Finding */
 /** @typedef {{ scan_id: string, simulated: boolean, unit: string, unit_text: string, remarks: string[], findings: Finding[] }} Damage */
 /**
