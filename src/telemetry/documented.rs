@@ -1,6 +1,7 @@
 //! Holds what is written of metrics (docs/metrics.md, rules, dashboard) against the names that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 const NAMES: &str = include_str!("names.rs");
 const DESCRIBED: &str = include_str!("metrics.rs");
@@ -108,4 +109,49 @@ fn every_rule_is_tested_to_fire_and_not_to() {
 fn a_bucket_of_a_histogram_is_the_histogram() {
     let found = named("rate(phasewatch_a_seconds_bucket[5m]) + phasewatch_b_count");
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["phasewatch_a_seconds", "phasewatch_b_count"]);
+}
+
+#[test]
+fn nothing_is_counted_under_a_name_of_its_own() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files += 1;
+                let text = std::fs::read_to_string(&path).unwrap();
+                for count in ["counter!(", "gauge!(", "histogram!("] {
+                    let own =
+                        text.split(count).skip(1).find(|rest| rest.trim_start().starts_with("\"phasewatch_"));
+                    assert!(own.is_none(), "{}: a metric that is not in names.rs", path.display());
+                }
+            }
+        }
+    }
+    assert!(files > 300, "only {files} files were found");
+}
+
+#[test]
+fn the_dashboard_has_a_row_for_each_question_and_no_panel_over_another() {
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let rows: Vec<_> =
+        panels.iter().filter(|panel| panel["type"] == "row").map(|row| &row["title"]).collect();
+    let questions = ["coming", "keeping up", "lost", "deciding", "filling"];
+    for question in questions {
+        assert!(rows.iter().any(|title| title.as_str().unwrap().contains(question)), "{question}: {rows:?}");
+    }
+    let mut taken = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "two panels have one id: {panel}");
+        assert!(panel["type"] == "row" || !panel["targets"].as_array().unwrap().is_empty(), "{panel}");
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
+        for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(place.0 < 24 && taken.insert(place), "{} lies over another panel", panel["title"]);
+        }
+    }
 }
