@@ -9,18 +9,7 @@
 //! Bad input: columns of a map that are not as long as its grid are a [`PublishError`], never a panic and never
 //! a table with wrong rows.
 //!
-//! # Metrics
-//! | name | labels | counts |
-//! |---|---|---|
-//! | `phasewatch_publish_messages_total` | `kind` | messages handed to the PUB socket |
-//! | `phasewatch_publish_bytes_total` | `kind` | their bytes |
-//! | `phasewatch_publish_superseded_total` | `kind` | maps and spectra replaced by newer ones before they left |
-//! | `phasewatch_publish_dropped_total` | `kind` | events dropped because too many were waiting, messages that alone exceed the byte budget, and messages that a subscriber with a full queue lost |
-//! | `phasewatch_publish_queued_bytes` | | bytes held for subscribers (gauge) |
-//! | `phasewatch_publish_subscribers` | | connected subscribers (gauge) |
-//! | `phasewatch_publish_peer_errors_total` | | connections refused or cut off: no ZMTP 3, the wrong kind of socket, too many |
-//! | `phasewatch_http_requests_total` | `status` | answered HTTP requests |
-//! | `phasewatch_http_streams` | | pages that listen to the news (gauge) |
+//! What it counts is in [`crate::telemetry::names`] (`PUBLISH_…`, `HTTP_…`).
 //!
 //! `kind` is the first part of the topic: `phase_map`, `spectra`, `scan`, `alert`; never a scan id.
 

@@ -1,5 +1,7 @@
 //! What the daemon tells of itself: log lines on standard error, and metrics for Prometheus.
 
+#[cfg(test)]
+mod documented;
 mod health;
 mod log;
 mod metrics;

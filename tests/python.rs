@@ -41,25 +41,7 @@ use serde_json::{Value, json};
 use feed::Feed;
 use rig::{PATIENCE, PHASEWATCH, Setup, references};
 use script::{I0, Message, Script, floats};
-
-const PACKAGES: [&str; 14] = [
-    "bitshuffle",
-    "cbor2",
-    "duckdb",
-    "h5py",
-    "jsonschema",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "openapi-spec-validator",
-    "pillow",
-    "polars",
-    "pyarrow",
-    "pyzmq",
-    "scipy",
-];
-/// Without what they depend on: a window system and its widgets, which reading a file does not take.
-const ALONE: [&str; 1] = ["mantis-xray"];
+use venv::{ALONE, PACKAGES};
 
 /// For pickles as numpy wrote them before its version 2.
 const OLD_PACKAGES: [&str; 2] = ["numpy<2", "pyzmq"];

@@ -24,7 +24,9 @@ pub(super) fn places(settings: &Settings) -> Vec<Finding> {
 fn place(key: &str, dir: &Path, wanted: u64) -> Vec<Finding> {
     let shown = dir.display();
     // It is made at the start; what can be tried until then is the nearest directory that is there.
-    let Some(there) = dir.ancestors().find(|dir| dir.is_dir()) else {
+    let mut nearest =
+        dir.ancestors().map(|own| if own.as_os_str().is_empty() { Path::new(".") } else { own });
+    let Some(there) = nearest.find(|dir| dir.is_dir()) else {
         return vec![Finding::bad(
             "disk",
             format!("{key} = {shown}: no part of that is a directory"),
@@ -73,4 +75,16 @@ fn local(dir: &Path) -> Option<Finding> {
 
 fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Grade;
+
+    #[test]
+    fn a_relative_place_that_is_not_there_yet_begins_here() {
+        let found = place("daemon.state_dir", Path::new("not-there-yet/state"), 1);
+        assert!(found.len() == 1 && found[0].grade == Grade::Good, "{found:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Housekeeping: the model file is looked at, metrics are kept up, journals that are not needed go, a stalled archive is told of.
+//! Housekeeping: the model file is looked at, metrics are kept up, disks are measured, journals that are not needed go, a stalled archive is told of.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::shelf::{Checked, Shelf};
 use super::sweep::sweep;
 use crate::journal::Store;
 use crate::settings::Settings;
-use crate::telemetry::{Health, MetricsHandle};
+use crate::telemetry::{Health, MetricsHandle, names};
 
 /// Between two looks at the model.
 const LOOK: Duration = Duration::from_secs(2);
@@ -49,6 +49,7 @@ impl Household {
         let this = Arc::new(self);
         let mut round = 0_u64;
         let mut under_way: Option<JoinHandle<()>> = None;
+        let mut measuring: Option<JoinHandle<()>> = None;
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             this.metrics.run_upkeep();
             for at_work in &this.at_work {
@@ -58,6 +59,11 @@ impl Household {
                 && done.await.is_err()
             {
                 tracing::error!("housekeeping broke");
+            }
+            // By itself: a mount that does not answer shall not keep the rest from being done.
+            if measuring.as_ref().is_none_or(JoinHandle::is_finished) {
+                let this = Arc::clone(&this);
+                measuring = Some(tokio::task::spawn_blocking(move || this.measure_disks()));
             }
             // The disk it looks at may be the one that stalls; that is told of all the same.
             if under_way.is_none() {
@@ -70,6 +76,17 @@ impl Household {
                     }
                 }));
             }
+        }
+    }
+
+    fn measure_disks(&self) {
+        let state = self.store.is_some().then_some(("state", &self.settings.daemon.state_dir));
+        for (disk, path) in [("archive", &self.settings.archive.root)].into_iter().chain(state) {
+            // What cannot be asked keeps its last value; that it is in trouble is said by who writes there.
+            let Ok(space) = rustix::fs::statvfs(path) else { continue };
+            let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize) as f64;
+            metrics::gauge!(names::DISK_FREE_BYTES, "disk" => disk).set(bytes(space.f_bavail));
+            metrics::gauge!(names::DISK_SIZE_BYTES, "disk" => disk).set(bytes(space.f_blocks));
         }
     }
 

@@ -410,6 +410,9 @@ impl Mapper {
             self.outlet.board.set_damage(scan_id, Arc::new(report));
         }
         metrics::counter!(names::GENERATIONS_PUBLISHED).increment(1);
+        for (status, pixels) in &scan.summary.status_counts {
+            metrics::gauge!(names::MAP_PIXELS, "status" => *status).set(*pixels as f64);
+        }
         metrics::histogram!(names::GENERATION_LATENCY_SECONDS).record(since.elapsed().as_secs_f64());
         // Advice can wait for the map, not the map for advice.
         let asked = Instant::now();

@@ -232,7 +232,7 @@ async fn finish(request: Request, next: Next) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     let status = response.status().as_u16().to_string();
-    metrics::counter!("phasewatch_http_requests_total", "status" => status).increment(1);
+    metrics::counter!(names::HTTP_REQUESTS, "status" => status).increment(1);
     response
 }
 

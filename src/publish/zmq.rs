@@ -33,6 +33,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
+use crate::telemetry::names;
 use crate::zmtp::{Arrival, Lobby, Role, Session, Wire, message_chunks};
 use budget::Budget;
 pub use outbox::Policy;
@@ -180,8 +181,8 @@ impl Publisher {
                 give_up = Some(tokio::time::Instant::now() + DRAIN);
             }
             let sent = self.send_next();
-            metrics::gauge!("phasewatch_publish_subscribers").set(self.subscribers.count() as f64);
-            metrics::gauge!("phasewatch_publish_queued_bytes").set(self.budget.held() as f64);
+            metrics::gauge!(names::PUBLISH_SUBSCRIBERS).set(self.subscribers.count() as f64);
+            metrics::gauge!(names::PUBLISH_QUEUED_BYTES).set(self.budget.held() as f64);
             if sent {
                 // Whoever writes has a turn between two messages.
                 tokio::task::yield_now().await;
@@ -221,10 +222,10 @@ impl Publisher {
         let topic = parts.topic.clone();
         let held = [parts.topic, self.budget.hold(parts.header), self.budget.hold(parts.table)];
         let lost = self.subscribers.send(&topic, &message_chunks(&held).into());
-        metrics::counter!("phasewatch_publish_messages_total", "kind" => kind).increment(1);
-        metrics::counter!("phasewatch_publish_bytes_total", "kind" => kind).increment(bytes as u64);
+        metrics::counter!(names::PUBLISH_MESSAGES, "kind" => kind).increment(1);
+        metrics::counter!(names::PUBLISH_BYTES, "kind" => kind).increment(bytes as u64);
         if lost > 0 {
-            metrics::counter!("phasewatch_publish_dropped_total", "kind" => kind).increment(lost as u64);
+            metrics::counter!(names::PUBLISH_DROPPED, "kind" => kind).increment(lost as u64);
             tracing::warn!(kind, lost, "subscribers with full queues lost a message");
         }
         true

@@ -79,6 +79,8 @@ fn describe() {
     describe_counter!(names::SAMPLES_STORED, "values stored");
     describe_counter!(names::SAMPLES_REPLACED, "values that replaced one of a lower seq");
     describe_counter!(names::SAMPLES_OUTDATED, "values dropped for one of a higher seq");
+    describe_counter!(names::VALUES_FLAWED, "values of archived scans that are not usable, by flaw");
+    describe_counter!(names::DETECTOR_PIXELS_LEFT_OUT, "dead and hot detector pixels left out of frames");
     describe_counter!(names::FRAMES_REDUCED, "area frames summed");
     describe_counter!(names::FRAMES_DECODED_BYTES, Unit::Bytes, "what the summed frames have, unpacked");
     describe_counter!(names::FRAMES_DROPPED, "area frames that cannot be read");
@@ -93,6 +95,7 @@ fn describe() {
     describe_counter!(names::SCANS_ARCHIVED, "scans archived");
     describe_gauge!(names::STACK_BYTES, Unit::Bytes, "memory of all open stacks");
     describe_counter!(names::GENERATIONS_PUBLISHED, "generations of phase maps published");
+    describe_gauge!(names::MAP_PIXELS, "pixels of the map that was published last, by status");
     describe_histogram!(names::GENERATION_LATENCY_SECONDS, Unit::Seconds, "from receipt to publication");
     describe_histogram!(names::INFERENCE_SECONDS, Unit::Seconds, "one call of the model");
     describe_counter!(names::INFERENCE_PIXELS, "pixels the model was asked about");
@@ -124,6 +127,19 @@ fn describe() {
     describe_counter!(names::ALERT_DELIVERY_FAILURES, "attempts to deliver an alert that failed");
     describe_counter!(names::ALERT_GIVEN_UP, "alerts that are not delivered any more");
     describe_gauge!(names::ALERT_OUTBOX, "alerts to be delivered to an output");
+    describe_counter!(names::PUBLISH_MESSAGES, "messages handed to the PUB socket");
+    describe_counter!(names::PUBLISH_BYTES, Unit::Bytes, "bytes handed to the PUB socket");
+    describe_counter!(
+        names::PUBLISH_SUPERSEDED,
+        "maps and spectra that newer ones replaced before they left"
+    );
+    describe_counter!(names::PUBLISH_DROPPED, "messages that no subscriber, or not every one, was sent");
+    describe_gauge!(names::PUBLISH_QUEUED_BYTES, Unit::Bytes, "bytes held for subscribers");
+    describe_gauge!(names::PUBLISH_SUBSCRIBERS, "connected subscribers");
+    describe_counter!(names::PUBLISH_PEER_ERRORS, "subscribers refused or cut off");
+    describe_counter!(names::HTTP_REQUESTS, "answered HTTP requests, by status");
+    describe_gauge!(names::DISK_FREE_BYTES, Unit::Bytes, "bytes that can still be written");
+    describe_gauge!(names::DISK_SIZE_BYTES, Unit::Bytes, "bytes that the file system has");
     describe_gauge!(names::HTTP_STREAMS, "pages that listen to the news over HTTP");
     describe_gauge!(names::READY, "1 while the daemon does its job, as /readyz says");
     describe_gauge!(names::TROUBLES, "troubles that /readyz lists");

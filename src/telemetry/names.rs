@@ -86,6 +86,8 @@ pub const SCANS_ARCHIVED: &str = "phasewatch_scans_archived_total";
 pub const STACK_BYTES: &str = "phasewatch_stack_bytes";
 /// Counter: generations of phase maps published.
 pub const GENERATIONS_PUBLISHED: &str = "phasewatch_generations_published_total";
+/// Gauge, label `status`: pixels of the map that was published last, whichever scan it is of.
+pub const MAP_PIXELS: &str = "phasewatch_map_pixels";
 /// Histogram, seconds: from the receipt of the oldest message that is new in a generation to its publication.
 pub const GENERATION_LATENCY_SECONDS: &str = "phasewatch_generation_latency_seconds";
 /// Histogram, seconds: one call of the model.
@@ -140,25 +142,26 @@ pub const READY: &str = "phasewatch_ready";
 pub const TROUBLES: &str = "phasewatch_troubles";
 /// Gauge, label `version`: always 1; says which version runs.
 pub const BUILD_INFO: &str = "phasewatch_build_info";
+/// Counter, label `kind` (the first part of the topic): messages handed to the PUB socket.
+pub const PUBLISH_MESSAGES: &str = "phasewatch_publish_messages_total";
+/// Counter, label `kind`: their bytes.
+pub const PUBLISH_BYTES: &str = "phasewatch_publish_bytes_total";
+/// Counter, label `kind`: maps and spectra that newer ones replaced before they left.
+pub const PUBLISH_SUPERSEDED: &str = "phasewatch_publish_superseded_total";
+/// Counter, label `kind`: events of which too many waited, messages that alone exceed the byte budget, and messages that a
+/// subscriber with a full queue lost.
+pub const PUBLISH_DROPPED: &str = "phasewatch_publish_dropped_total";
+/// Gauge: bytes held for subscribers.
+pub const PUBLISH_QUEUED_BYTES: &str = "phasewatch_publish_queued_bytes";
+/// Gauge: connected subscribers.
+pub const PUBLISH_SUBSCRIBERS: &str = "phasewatch_publish_subscribers";
+/// Counter: subscribers refused or cut off: no ZMTP 3, the wrong kind of socket, too many.
+pub const PUBLISH_PEER_ERRORS: &str = "phasewatch_publish_peer_errors_total";
+/// Counter, label `status`: answered HTTP requests.
+pub const HTTP_REQUESTS: &str = "phasewatch_http_requests_total";
+/// Gauge, label `disk` (archive, state): bytes that the daemon's user may still write there, as of the last look.
+pub const DISK_FREE_BYTES: &str = "phasewatch_disk_free_bytes";
+/// Gauge, label `disk`: bytes that the file system has in all.
+pub const DISK_SIZE_BYTES: &str = "phasewatch_disk_size_bytes";
 /// Gauge: pages that listen to the news over HTTP.
 pub const HTTP_STREAMS: &str = "phasewatch_http_streams";
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_rules_for_prometheus_ask_for_metrics_that_there_are() {
-        let (names, rules) =
-            (include_str!("names.rs"), include_str!("../../deploy/prometheus/phasewatch.rules.yml"));
-        let expressions: Vec<&str> =
-            rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
-        assert!(expressions.len() > 10 && expressions.len() == rules.matches("- alert: ").count());
-        let is_of_name = |c: char| c.is_ascii_lowercase() || c == '_';
-        for expression in expressions {
-            let words = expression.split(|c| !is_of_name(c)).filter(|word| word.starts_with("phasewatch_"));
-            for word in words {
-                let name = word.strip_suffix("_sum").unwrap_or(word);
-                assert!(names.contains(&format!("= \"{name}\";")), "no such metric: {word}");
-            }
-        }
-    }
-}

@@ -3,6 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What the tests with Python read with.
+#[allow(dead_code, reason = "not every test program needs it")]
+pub const PACKAGES: [&str; 14] = [
+    "bitshuffle",
+    "cbor2",
+    "duckdb",
+    "h5py",
+    "jsonschema",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openapi-spec-validator",
+    "pillow",
+    "polars",
+    "pyarrow",
+    "pyzmq",
+    "scipy",
+];
+/// Without what they depend on: a window system and its widgets, which reading a file does not take.
+#[allow(dead_code, reason = "not every test program needs it")]
+pub const ALONE: [&str; 1] = ["mantis-xray"];
+
 /// The interpreter of the environment `name`, with `packages`, and those `alone` without what they depend on; made where it is not
 /// there.
 pub fn environment(name: &str, packages: &[&str], alone: &[&str]) -> Result<PathBuf, String> {

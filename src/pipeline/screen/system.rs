@@ -106,7 +106,7 @@ impl System {
                 "scans": self.parts.library.count(),
                 "waiting": numbers.get(names::ARCHIVE_WAITING),
             },
-            "publish": { "address": publish, "subscribers": numbers.get("phasewatch_publish_subscribers") },
+            "publish": { "address": publish, "subscribers": numbers.get(names::PUBLISH_SUBSCRIBERS) },
         })
     }
 
@@ -215,10 +215,10 @@ fn queues(numbers: &Numbers, settings: &Settings) -> Vec<Value> {
         queue(
             "publish",
             "maps and events on their way to subscribers; the latest map wins",
-            numbers.get("phasewatch_publish_queued_bytes"),
+            numbers.get(names::PUBLISH_QUEUED_BYTES),
             bytes(settings.publish.queue_bytes),
             "bytes",
-            numbers.get("phasewatch_publish_dropped_total"),
+            numbers.get(names::PUBLISH_DROPPED),
         ),
         queue(
             "archive",

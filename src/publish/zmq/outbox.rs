@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::budget::Budget;
+use crate::telemetry::names;
 
 /// What gives way when the socket is slower than the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ impl Outbox {
         if let Some((held, _)) = earlier {
             // It keeps its place, so that a final map still goes before the news that the scan is archived.
             self.bytes -= held.bytes();
-            metrics::counter!("phasewatch_publish_superseded_total", "kind" => parts.kind()).increment(1);
+            metrics::counter!(names::PUBLISH_SUPERSEDED, "kind" => parts.kind()).increment(1);
             *held = parts;
         } else {
             self.queue.push_back((parts, policy));
@@ -124,7 +125,7 @@ impl Outbox {
 }
 
 fn count_dropped(parts: &Parts) {
-    metrics::counter!("phasewatch_publish_dropped_total", "kind" => parts.kind()).increment(1);
+    metrics::counter!(names::PUBLISH_DROPPED, "kind" => parts.kind()).increment(1);
 }
 
 #[cfg(test)]

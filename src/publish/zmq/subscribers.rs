@@ -14,6 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
+use crate::telemetry::names;
 use crate::zmtp::{Event, Wire, WireError, ZmtpError};
 
 /// Most subscribers.
@@ -158,7 +159,7 @@ async fn serve(mut wire: Wire, address: String, mut queue: Receiver<Chunks>, wan
 
 /// Counts and tells what is wrong with a subscriber, or with who wanted to be one.
 pub(super) fn trouble(what: &str) {
-    metrics::counter!("phasewatch_publish_peer_errors_total").increment(1);
+    metrics::counter!(names::PUBLISH_PEER_ERRORS).increment(1);
     tracing::debug!("trouble with a subscriber: {what}");
 }
 
