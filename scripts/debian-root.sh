@@ -102,7 +102,7 @@ printf '\n[publish]\nbind = "tcp://127.0.0.1:%s"\n# kept over the upgrade\n' "$p
 as_daemon phasewatch config check /etc/phasewatch/phasewatch.toml
 start
 inside phasewatch health --url "http://127.0.0.1:$http"
-simulate=(phasewatch simulate --connect "tcp://127.0.0.1:$source" --speed 0 --size 24,24)
+simulate=(phasewatch simulate --connect "tcp://127.0.0.1:$source" --speed 0)
 inside "${simulate[@]}" --scan-id first
 archived() { find "$root/var/lib/phasewatch/archive" -name manifest.json | grep -q "$1"; }
 until_good archived first
