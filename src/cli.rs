@@ -8,11 +8,13 @@ pub mod alerts;
 mod allocator;
 mod archive;
 mod classify;
+mod completions;
 pub mod config;
 mod demo;
 mod doctor;
 mod dose;
 mod evaluate;
+mod health;
 pub mod model;
 pub mod references;
 mod replay;
@@ -98,6 +100,12 @@ pub enum Command {
     Dose(Box<dose::DoseArgs>),
     /// Measure what the maps are worth, on drawn scans with known answers or on a recorded stack.
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Ask a running daemon whether it is alive, or ready: exit code 0 or 69.
+    Health(health::HealthArgs),
+    /// Completions for a shell, on standard output.
+    Completions(completions::CompletionsArgs),
+    /// Pages for man, one for each command.
+    Man(completions::ManArgs),
     /// Check or run an ONNX model.
     Model {
         /// What to do with it.
@@ -196,6 +204,9 @@ fn run(command: Command, log_format: Option<LogFormat>) -> Result<(), Failure> {
         Command::Advise(args) => advise::run(&args),
         Command::Dose(args) => dose::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Health(args) => health::run(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
         Command::Model { command } => model::run(&command),
     }
 }

@@ -72,19 +72,8 @@ impl Said {
             ));
             return;
         };
-        // What lies over each other is no single particle.
-        let list: Vec<&Particle> = particles.particles.iter().filter(|own| !own.overlaps).collect();
-        let overlapping = particles.particles.len() - list.len();
+        let list = &particles.particles;
         let prefix = if several { format!("{}: ", scan.name) } else { String::new() };
-        if overlapping > 0 {
-            self.not_claimed.push(format!(
-                "{prefix}{} over another one; nothing is said of what they hold by themselves.",
-                counted(overlapping, "particle lies", "particles lie")
-            ));
-        }
-        if list.is_empty() && overlapping > 0 {
-            return;
-        }
         if list.is_empty() {
             self.not_claimed.push(format!("{prefix}no particle was found, so nothing is said of any."));
             return;
@@ -93,19 +82,21 @@ impl Said {
         let titles: Vec<&str> = scan.map.phases.iter().map(|label| label.title.as_str()).collect();
         let mut pure = vec![0_usize; titles.len()];
         let mut most = vec![0_usize; titles.len()];
-        let mut both = 0;
-        for &particle in &list {
+        let (mut both, mut piled) = (0, 0);
+        for particle in list {
             if let Some(phase) = majority(particle, z) {
                 most[phase] += 1;
             }
             match kind(particle, z) {
                 Kind::One(phase) => pure[phase] += 1,
+                // Particles of one phase each that lie over each other look like one of several.
+                Kind::Several if particle.overlaps => piled += 1,
                 Kind::Several => both += 1,
                 Kind::Open => {}
             }
         }
         let sure = pure.iter().sum::<usize>();
-        let open = list.len() - sure - both;
+        let open = list.len() - sure - both - piled;
         let of_one: Vec<String> = pure
             .iter()
             .zip(&titles)
@@ -142,6 +133,12 @@ impl Said {
             );
         } else if list.len() > 1 && titles.len() > 1 {
             self.not_claimed.push(format!("{prefix}that phases lie in separate particles: not more than one phase is demonstrably the larger part of any."));
+        }
+        if piled > 0 {
+            self.not_claimed.push(format!(
+                "{prefix}that {} at least 20 % of two phases: what lies over another one, or under one, may be of one phase each.",
+                counted(piled, "particle holds", "particles hold")
+            ));
         }
         if open > 0 {
             self.not_claimed.push(format!(
