@@ -9,17 +9,11 @@ const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/phasewatch.serv
 /// Tenths of the exposure that it may have.
 const MOST: &str = "20";
 
-fn analyze(args: &[&str], unit: &Path) -> Option<(bool, String)> {
-    match Command::new("systemd-analyze").args(args).arg(unit).output() {
-        Ok(output) => {
-            let text = [output.stdout, output.stderr].concat();
-            Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
-        }
-        Err(error) => {
-            eprintln!("SKIPPED: the unit is not judged: systemd-analyze: {error}");
-            None
-        }
-    }
+/// Whether it is content, and what it said.
+fn analyze(args: &[&str], unit: &Path) -> std::io::Result<(bool, String)> {
+    let output = Command::new("systemd-analyze").args(args).arg(unit).output()?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
 }
 
 #[test]
@@ -30,7 +24,13 @@ fn systemd_finds_nothing_wrong_with_the_unit_and_little_exposed() {
     let text = std::fs::read_to_string(UNIT).unwrap();
     assert!(text.contains("Type=notify") && text.contains("WatchdogSec="));
     std::fs::write(&unit, text.replace("/usr/bin/phasewatch", PHASEWATCH)).unwrap();
-    let Some((is_good, said)) = analyze(&["verify", "--man=no"], &unit) else { return };
+    let (is_good, said) = match analyze(&["verify", "--man=no"], &unit) {
+        Ok(judged) => judged,
+        Err(error) => {
+            eprintln!("SKIPPED: the unit is not judged: systemd-analyze: {error}");
+            return;
+        }
+    };
     let about: Vec<&str> = said.lines().filter(|line| line.contains("phasewatch.service")).collect();
     assert!(is_good && about.is_empty(), "{said}");
     let (is_good, said) =
