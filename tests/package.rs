@@ -7,7 +7,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
+    unreachable_pub,
     dead_code,
+    missing_docs,
     reason = "these are tests"
 )]
 

@@ -2,6 +2,7 @@
 //!
 //! It believes a status of 200 and nothing else, follows no redirect, uses no proxy, and waits five seconds at most.
 
+use std::error::Error;
 use std::time::Duration;
 
 use clap::Args;
@@ -37,7 +38,7 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), Failure> {
 }
 
 async fn ask(url: &str) -> Result<String, Failure> {
-    let failed = |error: reqwest::Error| Failure::unavailable(format_args!("{url}: {}", error.without_url()));
+    let failed = |error: reqwest::Error| Failure::unavailable(format_args!("{url}: {}", cause(&error)));
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
@@ -61,6 +62,15 @@ async fn ask(url: &str) -> Result<String, Failure> {
         return Ok(words);
     }
     Err(Failure::unavailable(format_args!("{url}: {status}: {}", words.trim_end())))
+}
+
+/// What is behind it: "connection refused", not "error sending request".
+fn cause(error: &reqwest::Error) -> String {
+    let mut inner: &dyn Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
 }
 
 #[cfg(test)]
@@ -102,5 +112,6 @@ mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let failure = run(&HealthArgs { url: format!("http://{free}"), ready: false }).unwrap_err();
         assert_eq!(failure.code, 69);
+        assert!(failure.message.contains("refused"), "{}", failure.message);
     }
 }
