@@ -21,6 +21,7 @@ mod planned;
 mod raw;
 mod receiver;
 mod refusals;
+mod released;
 mod report;
 mod resend;
 mod restart;
