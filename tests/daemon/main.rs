@@ -12,6 +12,7 @@ mod feed;
 mod formats;
 mod http;
 mod lifecycle;
+mod limits;
 mod listener;
 mod models;
 mod oddities;
