@@ -7,6 +7,8 @@
 mod daemon;
 #[path = "figures/frames.rs"]
 mod frames;
+#[path = "figures/idle.rs"]
+mod idle;
 #[path = "figures/ingest.rs"]
 mod ingest;
 #[path = "figures/kernel.rs"]
@@ -15,6 +17,8 @@ mod kernel;
 mod latency;
 #[path = "figures/memory.rs"]
 mod memory;
+#[path = "figures/process.rs"]
+mod process;
 #[path = "figures/scene.rs"]
 mod scene;
 #[path = "figures/stream.rs"]
@@ -62,8 +66,31 @@ fn main() {
     if wants("frames") {
         summed();
     }
+    if wants("idle") {
+        at_rest();
+    }
     if wants("memory") {
         resident();
+    }
+}
+
+fn at_rest() {
+    let span = Duration::from_secs(60);
+    let model = format!("[model]\npath = \"{}/config/models/nvpf.onnx\"\n", env!("CARGO_MANIFEST_DIR"));
+    for (what, more, page) in [
+        ("no page", "", idle::Page::None),
+        ("the page open", "", idle::Page::Open),
+        ("the page's view of the system", "", idle::Page::System),
+        ("no page, the built-in model", model.as_str(), idle::Page::None),
+        ("the page open, the built-in model", model.as_str(), idle::Page::Open),
+    ] {
+        let idle = idle::measure(more, page, span);
+        println!(
+            "idle, a sender connected, {what}: {:.3} % of a core over {} s (1 allowed), {:.1} MB resident (60 allowed)",
+            100.0 * idle.cores,
+            span.as_secs(),
+            idle.resident_mb
+        );
     }
 }
 

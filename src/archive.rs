@@ -39,6 +39,7 @@ mod writer;
 
 use std::path::PathBuf;
 
+use crate::formats::NewerFormat;
 pub use catalogue::{Catalogued, Fault, FaultKind, list, read, scans, show, verify};
 pub use channels_file::open_channel;
 pub use energies::EnergyRow;
@@ -104,6 +105,14 @@ pub enum ArchiveError {
         path: PathBuf,
         /// What is wrong with it.
         error: serde_json::Error,
+    },
+    /// A newer phasewatch wrote it.
+    #[error("{}: {error}", path.display())]
+    Newer {
+        /// Which manifest or record.
+        path: PathBuf,
+        /// What it says.
+        error: NewerFormat,
     },
     /// The folder holds something that is not ours to replace.
     #[error("{0} holds something else; give a new or an empty folder")]

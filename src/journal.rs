@@ -8,6 +8,7 @@
 //! journal/<scan_id>/pinned.json     what its maps are made with: recipe, settings, digests of references and model
 //! journal/<scan_id>/archived.json   once it was archived: where, and which closing of the scan that was
 //! content/<sha256>.json, .onnx      references and models, kept by their content
+//! format                            what the state directory as a whole is: [`STATE_FORMAT`]
 //! ```
 //!
 //! A scan that opens again goes on in the same file, so there is no end marker: an Arrow stream that is cut between two
@@ -32,6 +33,8 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
+use crate::formats::NewerFormat;
+
 pub use line::{Line, What};
 pub(crate) use pinned::write_bytes;
 pub use pinned::{Archived, Pinned};
@@ -41,6 +44,8 @@ pub use writer::{Committed, ScanWriter};
 
 /// Name and version of the format.
 pub const FORMAT: &str = "phasewatch-journal/1";
+/// Name and version of the state directory as a whole, in its file `format`. Of one without that file it is 1.
+pub const STATE_FORMAT: &str = "phasewatch-state/1";
 /// The events of a scan.
 pub const EVENTS: &str = "events.arrows";
 /// Where each batch of them ends, and what it adds up to.
@@ -71,12 +76,12 @@ pub enum JournalError {
         holder: String,
     },
     /// A newer phasewatch wrote it.
-    #[error("{}: format {found:?} is not {FORMAT:?}; a newer phasewatch wrote it, and only that can read it", path.display())]
+    #[error("{}: {error}", path.display())]
     Format {
         /// The file that says so.
         path: PathBuf,
         /// What it says.
-        found: String,
+        error: NewerFormat,
     },
     /// A JSON file of the journal is not what it should be.
     #[error("{}: {error}", path.display())]

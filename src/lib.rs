@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod document;
 pub mod evaluation;
 pub mod findings;
+pub mod formats;
 pub mod gmvae;
 mod ipc;
 pub mod journal;

@@ -172,6 +172,8 @@ pub(super) fn of_manifest(error: &ArchiveError) -> FaultKind {
         ArchiveError::Io { error, .. } if !matches!(error.kind(), NotFound | InvalidData) => {
             FaultKind::Unreadable
         }
+        // For all we know the scan is whole.
+        ArchiveError::Newer { .. } => FaultKind::Unreadable,
         _ => FaultKind::Damage,
     }
 }

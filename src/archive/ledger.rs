@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::{TemporaryFolder, create_folders, sync_folder};
 use super::guard::Guard;
 use super::{ArchiveError, ScanPath};
+use crate::formats;
 
 const FOLDER: &str = ".ledger";
 const FORMAT: &str = "phasewatch-ledger/1";
@@ -99,23 +100,32 @@ impl Record {
     /// The record of `scan`; an empty one where there is none, or none that can be read.
     #[must_use]
     pub fn read(root: &Path, scan: &ScanPath) -> Self {
+        Self::try_read(root, scan).unwrap_or_else(|error| {
+            tracing::warn!("a record counts as none: {error}");
+            Self::default()
+        })
+    }
+
+    /// As [`Record::read`], but for what a newer phasewatch wrote, which must stay.
+    pub(super) fn try_read(root: &Path, scan: &ScanPath) -> Result<Self, ArchiveError> {
         let path = file(root, scan);
         let is_good = |metadata: &std::fs::Metadata| metadata.is_file() && metadata.len() <= MOST_BYTES;
         if !std::fs::symlink_metadata(&path).is_ok_and(|metadata| is_good(&metadata)) {
-            return Self::default();
+            return Ok(Self::default());
         }
-        let parsed = std::fs::read(&path)
+        let bytes = std::fs::read(&path);
+        if let Ok(bytes) = &bytes {
+            formats::check_json(bytes, FORMAT)
+                .map_err(|error| ArchiveError::Newer { path: path.clone(), error })?;
+        }
+        let parsed = bytes
             .map_err(|error| error.to_string())
             .and_then(|bytes| serde_json::from_slice::<Written>(&bytes).map_err(|error| error.to_string()));
         match parsed {
-            Ok(written) if written.format == FORMAT => written.record,
-            Ok(written) => {
-                tracing::warn!(path = %path.display(), format = written.format, "a record of another format");
-                Self::default()
-            }
+            Ok(written) => Ok(written.record),
             Err(error) => {
                 tracing::warn!(path = %path.display(), error, "a record that cannot be read counts as none");
-                Self::default()
+                Ok(Self::default())
             }
         }
     }
@@ -123,14 +133,14 @@ impl Record {
     /// Changes the record of `scan` on the disk; returns what it is then.
     ///
     /// # Errors
-    /// [`ArchiveError::Io`]; the record is then as it was.
+    /// [`ArchiveError::Io`], or [`ArchiveError::Newer`] where a newer phasewatch wrote it; the record is then as it was.
     pub fn update(
         root: &Path,
         scan: &ScanPath,
         change: impl FnOnce(&mut Self),
     ) -> Result<Self, ArchiveError> {
         let _guard = Guard::take(root);
-        let before = Self::read(root, scan);
+        let before = Self::try_read(root, scan)?;
         let mut record = before.clone();
         change(&mut record);
         if record != before {
@@ -254,6 +264,10 @@ mod tests {
         let other = String::from_utf8(good).unwrap().replace("ledger/1", "ledger/9");
         std::fs::write(&path, other).unwrap();
         assert_eq!(Record::read(root.path(), &scan()), Record::default());
+        let newer = std::fs::read(&path).unwrap();
+        let update = Record::update(root.path(), &scan(), |record| record.copy = None);
+        assert!(matches!(update, Err(ArchiveError::Newer { .. })), "{update:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), newer);
         Record::remove(root.path(), &scan()).unwrap();
         Record::remove(root.path(), &scan()).unwrap();
         let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();

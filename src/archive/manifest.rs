@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::sha256;
 use super::{ArchiveError, MANIFEST};
 use crate::classify::{DoseSummary, PhaseMap, Status};
+use crate::formats;
 use crate::scan::{Channel, Outcome, Remark, ScanPlan};
 use crate::stack::SeqRange;
 
@@ -136,7 +137,8 @@ impl Manifest {
     /// Reads the manifest of the scan in `folder`.
     ///
     /// # Errors
-    /// [`ArchiveError::Io`] where there is none, [`ArchiveError::Manifest`] where it is not one.
+    /// [`ArchiveError::Io`] where there is none, [`ArchiveError::Manifest`] where it is not one, [`ArchiveError::Newer`] where a newer
+    /// phasewatch wrote it: it answers for the other files of the folder, too.
     pub fn read(folder: &Path) -> Result<Self, ArchiveError> {
         Self::identify(folder).map(|found| found.manifest)
     }
@@ -158,6 +160,8 @@ impl Manifest {
             return Err(reading()(std::io::Error::new(std::io::ErrorKind::InvalidData, what)));
         }
         let bytes = std::fs::read(&path).map_err(reading())?;
+        formats::check_json(&bytes, FORMAT)
+            .map_err(|error| ArchiveError::Newer { path: path.clone(), error })?;
         let manifest: Self =
             serde_json::from_slice(&bytes).map_err(|error| ArchiveError::Manifest { path, error })?;
         let sha256 = manifest.pruned.as_ref().map_or_else(|| sha256(&bytes), |p| p.manifest_sha256.clone());

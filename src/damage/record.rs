@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Lattice, Layer};
 use crate::classify::{DoseKind, DoseNumbers};
+use crate::formats::{self, NewerFormat};
 use crate::journal::{self, JournalError};
 use crate::scan::ScanPlan;
 
@@ -39,6 +40,14 @@ pub enum RecordError {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// A newer phasewatch wrote it.
+    #[error("{}: {error}", path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// What it says.
+        error: NewerFormat,
     },
     /// It could not be written.
     #[error(transparent)]
@@ -170,8 +179,11 @@ impl Record {
     /// Writes it into `folder`, which is there.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// What the operating system says, or [`RecordError::Newer`] where a newer phasewatch wrote the file that is there.
     pub fn write(&self, folder: &Path, name: &str) -> Result<(), RecordError> {
+        if let Err(error @ RecordError::Newer { .. }) = Self::read_header(&folder.join(name)) {
+            return Err(error);
+        }
         let numbers: Vec<u8> = self.dose.iter().flat_map(|dose| dose.to_le_bytes()).collect();
         let header = Header { crc32: crc32fast::hash(&numbers), ..self.header.clone() };
         let mut bytes = serde_json::to_vec(&header)
@@ -221,10 +233,9 @@ fn open(path: &Path) -> Result<(Header, BufReader<std::fs::File>), RecordError> 
     if line.last() != Some(&b'\n') {
         return Err(damaged(path, "its first line does not end"));
     }
+    formats::check_json(&line, FORMAT)
+        .map_err(|error| RecordError::Newer { path: path.to_owned(), error })?;
     let header: Header = serde_json::from_slice(&line).map_err(|error| damaged(path, &error.to_string()))?;
-    if header.format != FORMAT {
-        return Err(damaged(path, "it is of another format"));
-    }
     if header.lattice.is_some_and(|lattice| !lattice.is_sound()) {
         return Err(damaged(path, "its rectangles lie nowhere"));
     }
@@ -287,6 +298,19 @@ mod tests {
             let error = Record::read(&path).unwrap_err().to_string();
             assert!(error.contains("a.dose"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_record_of_a_newer_format_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        record().write(dir.path(), "a.dose").unwrap();
+        let path = dir.path().join("a.dose");
+        // Whatever else it holds.
+        let newer = b"{\"format\":\"phasewatch-dose/2\",\"lattice\":7}\nabc";
+        std::fs::write(&path, newer).unwrap();
+        assert!(matches!(Record::read(&path), Err(RecordError::Newer { .. })));
+        assert!(matches!(record().write(dir.path(), "a.dose"), Err(RecordError::Newer { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), newer);
     }
 
     #[test]

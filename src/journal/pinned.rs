@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{FORMAT, JournalError};
+use crate::formats;
 use crate::scan::ScanPlan;
 
 /// Most bytes of either file: recipes hold a spectrum and a mask at most.
@@ -47,6 +48,9 @@ pub struct Pinned {
 /// Says that a scan was archived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Archived {
+    /// [`Archived::FORMAT`].
+    #[serde(default = "Archived::first_format")]
+    pub format: String,
     /// Which closing of the scan this archive is of: 1 for the first. Later ones are not archived yet.
     pub closing: u32,
     /// The folder.
@@ -68,20 +72,40 @@ impl Pinned {
     /// Reads that of a journal.
     ///
     /// # Errors
-    /// Where it cannot be read, or a newer phasewatch wrote it.
+    /// Where it cannot be read, or a newer phasewatch wrote it, or `archived.json` beside it.
     pub fn read(folder: &Path) -> Result<Self, JournalError> {
         let path = folder.join(Self::FILE);
         let value: Value = read(&path)?;
         let found = value["format"].as_str().unwrap_or_default();
-        if found != FORMAT {
-            return Err(JournalError::Format { path, found: found.chars().take(64).collect() });
-        }
+        formats::check(found, FORMAT).map_err(|error| JournalError::Format { path: path.clone(), error })?;
+        // What we cannot read of where it was archived must not be written anew.
+        Archived::check(folder)?;
         serde_json::from_value(value).map_err(|error| JournalError::Json { path, error })
     }
 }
 
 impl Archived {
     const FILE: &'static str = "archived.json";
+    /// Name and version of the format.
+    pub const FORMAT: &'static str = "phasewatch-archived/1";
+
+    fn first_format() -> String {
+        Self::FORMAT.to_owned()
+    }
+
+    /// Whether that of a journal, if there is one, may be read.
+    fn check(folder: &Path) -> Result<(), JournalError> {
+        let path = folder.join(Self::FILE);
+        match read::<Value>(&path) {
+            Ok(Value::Object(head)) => match head.get("format").and_then(Value::as_str) {
+                Some(found) => {
+                    formats::check(found, Self::FORMAT).map_err(|error| JournalError::Format { path, error })
+                }
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
 
     /// Writes it into a journal's folder.
     ///

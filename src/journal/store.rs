@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Archived, JournalError, Pinned, pinned};
+use super::{Archived, JournalError, Pinned, STATE_FORMAT, pinned};
+use crate::formats;
 use crate::scan::is_valid_id;
 
 /// Whether a folder is named like a journal and holds events.
@@ -19,6 +20,8 @@ fn is_journal(folder: &Path) -> bool {
         && folder.join(super::EVENTS).is_file()
 }
 
+/// Says what the state directory is.
+const FORMAT_FILE: &str = "format";
 /// What the name of a journal begins with that is being removed. No scan is called so.
 const GOING: &str = ".going-";
 /// What the name of a journal begins with that is written anew and has not taken its place yet.
@@ -55,11 +58,28 @@ pub struct Store {
 }
 
 impl Store {
+    /// Whether this phasewatch may use the state directory, there or not: nothing is made or changed.
+    ///
+    /// # Errors
+    /// [`JournalError::Format`] where a newer phasewatch wrote it, or what the operating system says.
+    pub fn check_format(root: &Path) -> Result<(), JournalError> {
+        let path = root.join(FORMAT_FILE);
+        let mut text = String::new();
+        match File::open(&path).and_then(|file| file.take(256).read_to_string(&mut text)) {
+            Ok(_) => formats::check(text.trim(), STATE_FORMAT)
+                .map_err(|error| JournalError::Format { path, error }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(JournalError::io("reading", &path)(error)),
+        }
+    }
+
     /// Locks the state directory, which is made.
     ///
     /// # Errors
-    /// [`JournalError::Locked`] where another process has it, or what the operating system says.
+    /// [`JournalError::Format`] where a newer phasewatch wrote it, which is then left as it is; [`JournalError::Locked`] where another
+    /// process has it; or what the operating system says.
     pub fn open(root: &Path) -> Result<Self, JournalError> {
+        Self::check_format(root)?;
         for folder in [
             root.to_owned(),
             root.join("content"),
@@ -95,6 +115,14 @@ impl Store {
         // The lock is what counts: on a full disk the daemon has to start all the same.
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), "the lock does not say who holds it: {error}");
+        }
+        // Now that nobody else writes it: what came in between was not seen.
+        Self::check_format(root)?;
+        if !root.join(FORMAT_FILE).exists()
+            && let Err(error) = pinned::write_bytes(root, FORMAT_FILE, format!("{STATE_FORMAT}\n").as_bytes())
+        {
+            // Without it the format is 1, which it is.
+            tracing::warn!("the state directory does not say its format: {error}");
         }
         let store = Self { root: root.to_owned(), in_memory: Mutex::default(), _lock: lock };
         for place in [Place::Scans, Place::Held] {
@@ -332,8 +360,12 @@ fn is_going(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(GOING))
 }
 
-/// Whether a folder is a journal's without a first line: it holds what is written before that, or nothing.
+/// Whether a folder is a journal's without a first line: it holds what is written before that, or nothing. Not one of a newer
+/// phasewatch, which may keep its lines elsewhere.
 fn is_unused(folder: &Path) -> bool {
+    if matches!(Pinned::read(folder), Err(JournalError::Format { .. })) {
+        return false;
+    }
     let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
     entries.all(|entry| {
         entry.is_ok_and(|entry| pinned::BEFORE_LINES.iter().any(|own| entry.file_name() == *own))

@@ -57,7 +57,12 @@ pub fn open(settings: &AlertsSettings, around: Surroundings<'_>) -> (AlertHand, 
     let opened = around.state_dir.map(|state_dir| Store::open(&state_dir.join("alerts")));
     let (store, kept) = match opened {
         None => (None, store::Kept::default()),
-        Some(Ok((store, kept))) => (Some(store), kept),
+        Some(Ok((store, kept))) => {
+            if !kept.newer.is_empty() {
+                around.health.trouble("newer alerts", false, kept.newer.join("; "));
+            }
+            (Some(store), kept)
+        }
         Some(Err(error)) => {
             tracing::error!("alerts are not kept over a restart: {error}");
             around.health.trouble(

@@ -134,6 +134,8 @@ impl App {
         let journal = match settings.journal.enabled {
             true => Some(open_journal(&settings, &references, &recipe)?),
             false => {
+                // The token and recordings go there all the same.
+                Store::check_format(&settings.daemon.state_dir)?;
                 warn_of_journals(&settings);
                 None
             }
@@ -175,11 +177,12 @@ impl App {
         ));
         let kept = journal.as_ref().map(|(_, pins)| pins.references.clone());
         let in_use = Arc::new(InUse::new(recipe, kept));
-        let library = Arc::new(ArchiveLibrary::new(
+        let library = ArchiveLibrary::new(
             settings.archive.root.clone(),
             Arc::clone(&in_use),
             settings.limits.stack_bytes,
-        ));
+        );
+        let library = Arc::new(library.telling(alerting.health.clone()));
         let parts = Parts {
             sources: source_parts(&settings, &sources, &addresses.sources),
             shelf: Arc::clone(&shelf),

@@ -452,6 +452,7 @@ impl Archiver {
 fn mark(order: &ArchiveOrder, placed: &Placed, model_sha256: &str) {
     let Some(journal) = &order.journal else { return };
     let archived = Archived {
+        format: Archived::FORMAT.to_owned(),
         closing: order.closing,
         path: placed.path().display().to_string(),
         at: Utc::now(),

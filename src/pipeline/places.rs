@@ -1,7 +1,8 @@
 //! What is known of every place that was scanned more than once: one file of JSON per sample and region, in `<state_dir>/damage`.
 //!
 //! A file is written whole or not at all. One that cannot be read is renamed out of the way, which is told, and the place begins
-//! anew: what it held is what scans found, and they are in the archive.
+//! anew: what it held is what scans found, and they are in the archive. Each says its `format`, [`FORMAT`]; one that says none is of the
+//! first. One of a newer format stays as it is, which is told, and nothing is said of its place or kept for it.
 //!
 //! What was known of a place before a scan is kept in the journal of that scan ([`BEFORE`]) once it is archived for good, so that an archive
 //! that is made again says the same of it.
@@ -13,10 +14,13 @@ use chrono::{DateTime, Utc};
 use super::watch::{SettledLook, record};
 use crate::classify::{DensityView, PhaseMap, Recipe, Settled};
 use crate::damage::{Alert, Groups, History, Labels, MonitorSettings, Region};
+use crate::formats::{self, NewerFormat};
 use crate::journal::write_bytes;
 use crate::stack::Stack;
 use crate::telemetry::Health;
 
+/// Name and version of the format.
+const FORMAT: &str = "phasewatch-places/1";
 /// The trouble of a file that cannot be read; it is over when another one can.
 const DAMAGED: &str = "damaged history";
 /// What was known of the place before a scan, in its journal.
@@ -52,10 +56,10 @@ impl Places {
         if let Some(kept) = journal.and_then(kept_before) {
             return Some(kept);
         }
-        let history = self.history(&region, &settled.map, recipe, settings);
+        let history = self.history(&region, &settled.map, recipe, settings)?;
         let before = history.before(&plan.scan_id, plan.started);
-        let kept = journal.filter(|_| keep).map(|folder| {
-            let bytes = serde_json::to_vec(&before).map_err(|error| error.to_string())?;
+        let kept = journal.filter(|folder| keep && !is_newer(&folder.join(BEFORE))).map(|folder| {
+            let bytes = to_bytes(&before).map_err(|error| error.to_string())?;
             write_bytes(folder, BEFORE, &bytes).map_err(|error| error.to_string())
         });
         // A full disk there shall not keep the scan out of the archive.
@@ -68,22 +72,23 @@ impl Places {
         Some(before)
     }
 
-    /// What is known of a place; where that is nothing, or was found with other references, on the groups of this map.
+    /// What is known of a place; where that is nothing, or was found with other references, on the groups of this map. `None` where only a
+    /// newer phasewatch can tell.
     fn history(
         &self,
         region: &Region,
         map: &PhaseMap,
         recipe: &Recipe,
         settings: &MonitorSettings,
-    ) -> History {
+    ) -> Option<History> {
         let labels = || Labels::of(map, &Groups::of(map, settings.least_pixels));
-        let mut history =
-            self.read(&file_of(region)).unwrap_or_else(|| History { labels: labels(), records: Vec::new() });
+        let kept = self.read(&file_of(region)).ok()?;
+        let mut history = kept.unwrap_or_else(|| History { labels: labels(), records: Vec::new() });
         if !history.is_comparable_with(&recipe.references.sha256) {
             // Under other references phases have other names: the groups are those of this scan.
             history.labels = labels();
         }
-        history
+        Some(history)
     }
 
     /// Takes in an archived scan; returns what the scans of its place give reason to tell. A scan without a sample has no place.
@@ -100,7 +105,9 @@ impl Places {
         let plan = stack.plan();
         let Some(region) = Region::of(plan).filter(|_| settings.watch) else { return Vec::new() };
         let name = file_of(&region);
-        let mut history = self.history(&region, &settled.map, recipe, settings);
+        let Some(mut history) = self.history(&region, &settled.map, recipe, settings) else {
+            return Vec::new();
+        };
         if history.labels.groups.is_empty() && history.records.is_empty() {
             // Nothing was found in it: the next scan may do better.
             return Vec::new();
@@ -115,7 +122,7 @@ impl Places {
             }
         };
         history.take(record);
-        let written = serde_json::to_vec(&history)
+        let written = to_bytes(&history)
             .map_err(std::io::Error::other)
             .and_then(|bytes| std::fs::create_dir_all(&self.root).map(|()| bytes))
             .map_err(|error| error.to_string())
@@ -131,13 +138,22 @@ impl Places {
         history.alerts(plan, &recipe.references, settings, seen.report.contrast.as_ref(), now)
     }
 
-    fn read(&self, name: &str) -> Option<History> {
+    fn read(&self, name: &str) -> Result<Option<History>, NewerFormat> {
         let path = self.root.join(name);
-        let length = std::fs::metadata(&path).ok()?.len();
+        let Ok(length) = std::fs::metadata(&path).map(|metadata| metadata.len()) else { return Ok(None) };
         let read = if length > MOST_BYTES {
             Err(format!("it has {length} bytes"))
         } else {
-            std::fs::read(&path)
+            let bytes = std::fs::read(&path);
+            if let Ok(bytes) = &bytes
+                && let Err(newer) = formats::check_json(bytes, FORMAT)
+            {
+                let what = format!("{}: {newer}", path.display());
+                tracing::error!("what is known of a place: {what}");
+                self.health.trouble(DAMAGED, false, what);
+                return Err(newer);
+            }
+            bytes
                 .map_err(|error| error.to_string())
                 .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
         };
@@ -145,7 +161,7 @@ impl Places {
         if read.is_some() {
             self.health.well(DAMAGED);
         }
-        read
+        Ok(read)
     }
 
     fn set_aside(&self, path: &Path, error: &str) {
@@ -159,6 +175,21 @@ impl Places {
         tracing::error!(moved = moved.is_ok(), "{what}");
         self.health.trouble(DAMAGED, false, what);
     }
+}
+
+fn to_bytes(history: &History) -> serde_json::Result<Vec<u8>> {
+    #[derive(serde::Serialize)]
+    struct Written<'a> {
+        format: &'static str,
+        #[serde(flatten)]
+        history: &'a History,
+    }
+    serde_json::to_vec(&Written { format: FORMAT, history })
+}
+
+/// Whether a newer phasewatch wrote that file.
+fn is_newer(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| formats::check_json(&bytes, FORMAT).is_err())
 }
 
 fn file_of(region: &Region) -> String {
@@ -175,7 +206,11 @@ pub fn kept_before(journal: &Path) -> Option<History> {
         return None;
     }
     let read = std::fs::read(&path).map_err(|error| error.to_string());
-    read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
+    let known = |bytes: Vec<u8>| {
+        formats::check_json(&bytes, FORMAT).map(|()| bytes).map_err(|newer| newer.to_string())
+    };
+    read.and_then(known)
+        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
         .inspect_err(|error| {
             tracing::error!("{}: what is known now is taken instead: {error}", path.display())
         })

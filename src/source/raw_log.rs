@@ -25,7 +25,7 @@ use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use crate::ipc;
+use crate::{formats, ipc};
 
 /// Name and version of the format.
 const FORMAT: &str = "phasewatch-raw/1";
@@ -91,7 +91,7 @@ impl RawLog {
     /// A log in `folder`, which is made, under the name of the source; `limit_bytes` for both files together.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// What the operating system says, or that a newer phasewatch wrote what is there: it would be written over.
     pub fn create(folder: &Path, recorded: &Recorded, limit_bytes: u64) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let name: String = recorded
@@ -100,6 +100,9 @@ impl RawLog {
             .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
             .collect();
         let mut log = Self::new(folder.join(format!("{name}.arrows")), recorded, limit_bytes);
+        for path in [log.path.clone(), log.path.with_extension("old.arrows")] {
+            check_format(&path).map_err(std::io::Error::other)?;
+        }
         log.rotate().map_err(std::io::Error::other)?;
         Ok(log)
     }
@@ -211,11 +214,13 @@ pub fn read_recording(
     path: &Path,
 ) -> Result<(Recorded, impl Iterator<Item = RawRecord> + Send + use<>), String> {
     let told = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    check_format(path)?;
     let file = File::open(path).map_err(|error| told(&error))?;
     let left = file.metadata().map_err(|error| told(&error))?.len();
     let mut messages = Messages { file: BufReader::new(file), left };
     let first = messages.next().unwrap_or_default();
-    if ipc::end_of_schema(&first, "phasewatch.format") != Some((first.len(), FORMAT)) {
+    let is_ours = ipc::end_of_schema(&first, "phasewatch.format").is_some_and(|(end, _)| end == first.len());
+    if !is_ours {
         return Err(format!("{} is no recording of the wire", path.display()));
     }
     let says = |key: &str| ipc::end_of_schema(&first, key).map(|(_, value)| value.to_owned());
@@ -235,6 +240,19 @@ pub fn read_recording(
         if is_whole { decoder.decode(&mut Buffer::from(message)).ok()? } else { None }
     };
     Ok((recorded, messages.map_while(batch).flat_map(|batch| records(&batch))))
+}
+
+/// Whether a newer phasewatch wrote that recording. What is not there, or none, is not judged.
+fn check_format(path: &Path) -> Result<(), String> {
+    let Ok(file) = File::open(path) else { return Ok(()) };
+    let left = file.metadata().map_or(0, |metadata| metadata.len());
+    let first = Messages { file: BufReader::new(file), left }.next().unwrap_or_default();
+    match ipc::end_of_schema(&first, "phasewatch.format") {
+        Some((_, found)) => {
+            formats::check(found, FORMAT).map_err(|error| format!("{}: {error}", path.display()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The columns of a recording, and the message that tells of them.
@@ -371,6 +389,25 @@ mod tests {
         let (says, records) = read_recording(&path).unwrap();
         let bare = Recorded { source: "beam".to_owned(), socket: "pull".to_owned(), kind: None };
         assert_eq!((says, records.count()), (bare, 1));
+    }
+
+    #[test]
+    fn a_recording_of_a_newer_format_is_neither_read_nor_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["beam_1.arrows", "beam_1.old.arrows"] {
+            let path = dir.path().join(name);
+            drop(log(dir.path(), 1 << 20));
+            let format = [("phasewatch.format".to_owned(), "phasewatch-raw/2".to_owned())];
+            let schema = Schema::new(columns()).with_metadata(format.into());
+            drop(StreamWriter::try_new(File::create(&path).unwrap(), &schema).unwrap());
+            let before = std::fs::read(&path).unwrap();
+            assert!(read_raw(&path).err().unwrap().contains("newer phasewatch"));
+            let recorded = Recorded { source: "beam/1".to_owned(), ..Recorded::default() };
+            let refused = RawLog::create(dir.path(), &recorded, 1 << 20).unwrap_err();
+            assert!(refused.to_string().contains("newer phasewatch"), "{refused}");
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+            std::fs::remove_file(path).unwrap();
+        }
     }
 
     #[test]

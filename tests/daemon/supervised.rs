@@ -44,6 +44,35 @@ fn says(rig: &Rig, text: &str) -> Value {
     rig.log.wait(text, |line| line["message"].as_str().is_some_and(|message| message.contains(text)))
 }
 
+/// How far every thread of a process stands back.
+fn nice_of(process: &str) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    // A thread may end while this looks.
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    // Behind the name, which may hold anything, the state is the third field and this the nineteenth.
+    let field =
+        |stat: String| stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned();
+    stats.map(|stat| field(stat).parse().unwrap()).collect()
+}
+
+#[test]
+fn every_thread_stands_back_behind_the_acquisition_and_never_steps_forward() {
+    let own = nice_of("self")[0];
+    let started_at = |more: i32| ["nice", "-n", &more.to_string()].map(str::to_owned).to_vec();
+    for (setup, wanted) in [
+        (Setup::new(), own.max(5)),
+        (Setup::new().set("daemon", "nice = 12"), own.max(12)),
+        (Setup::new().set("daemon", "nice = 0"), own),
+        // It was told to stand back farther.
+        (Setup::new().through(&started_at(10)), (own + 10).min(19)),
+    ] {
+        let rig = setup.start();
+        let threads = nice_of(&rig.pid().to_string());
+        assert!(threads.len() > 4, "{threads:?}");
+        assert!(threads.iter().all(|nice| *nice == wanted), "{wanted}: {threads:?}");
+    }
+}
+
 #[test]
 fn it_says_when_it_is_ready_alive_reloading_and_stopping() {
     let dir = tempfile::tempdir().unwrap();

@@ -90,7 +90,7 @@ pub fn quarantine(
     }
     let [from_day, to_day] = [&from, &to].map(|folder| folder.parent().unwrap_or(root).to_owned());
     create_folders(root, &to_day)?;
-    let mut record = Record::read(root, scan);
+    let mut record = Record::try_read(root, scan)?;
     record.quarantined = Some(Quarantined { at: now, why: why.to_owned() });
     // Written first: a record of what is not there yet does no harm.
     record.write(root, &moved)?;

@@ -4,15 +4,23 @@
 //! change together; `silences.json` holds the silences. Each is written anew beside itself, synced and renamed, so that a crash
 //! leaves the old or the new. What is damaged is set aside as `.damaged`, counted, and done without. The desk bounds how many there
 //! are and sweeps old ones.
+//!
+//! Each file says its `format`, [`FORMAT`]; one that says none is of the first. One of a newer format is neither read, nor written, nor
+//! removed: its alert, or the silences, are done without, which [`Kept::newer`] tells.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::damage::desk::{Changes, Record, Silence};
+use crate::formats;
 
+/// Name and version of the format of each file.
+pub(super) const FORMAT: &str = "phasewatch-alerts/1";
 const SILENCES: &str = "silences.json";
 /// What is larger is none of ours.
 const MOST_BYTES: u64 = 4 << 20;
@@ -22,6 +30,27 @@ const MOST_BYTES: u64 = 4 << 20;
 pub(super) struct Kept {
     pub(super) records: Vec<Record>,
     pub(super) silences: Vec<Silence>,
+    /// Files that a newer phasewatch wrote, in words; they stay as they are.
+    pub(super) newer: Vec<String>,
+}
+
+/// A file as it is written: what it holds, and which format that is.
+#[derive(Serialize)]
+struct Written<'a, T> {
+    format: &'static str,
+    #[serde(flatten)]
+    holds: &'a T,
+}
+
+/// The file of the silences.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Silences {
+    Versioned {
+        silences: Vec<Silence>,
+    },
+    /// As it was before it said its format.
+    Bare(Vec<Silence>),
 }
 
 /// Why something cannot be kept.
@@ -44,18 +73,20 @@ impl StoreError {
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
+    /// Names of files that a newer phasewatch wrote.
+    newer: BTreeSet<String>,
 }
 
 impl Store {
     /// Makes the folder and reads what is in it.
     pub(super) fn open(folder: &Path) -> Result<(Self, Kept), StoreError> {
         std::fs::create_dir_all(folder).map_err(StoreError::io("creating", folder))?;
-        let store = Self { folder: folder.to_owned() };
+        let mut store = Self { folder: folder.to_owned(), newer: BTreeSet::new() };
         let kept = store.read()?;
         Ok((store, kept))
     }
 
-    fn read(&self) -> Result<Kept, StoreError> {
+    fn read(&mut self) -> Result<Kept, StoreError> {
         let mut kept = Kept::default();
         for entry in std::fs::read_dir(&self.folder).map_err(StoreError::io("reading", &self.folder))? {
             let path = entry.map_err(StoreError::io("reading", &self.folder))?.path();
@@ -64,24 +95,47 @@ impl Store {
                 // A crash left it half written.
                 drop(std::fs::remove_file(&path));
             } else if name == SILENCES {
-                kept.silences = parsed(&path).unwrap_or_default();
+                match parsed::<Silences>(&path) {
+                    Some(Ok(Silences::Versioned { silences } | Silences::Bare(silences))) => {
+                        kept.silences = silences;
+                    }
+                    Some(Err(newer)) => self.leave(name, &newer, &mut kept),
+                    None => {}
+                }
             } else if name.ends_with(".json") {
-                kept.records.extend(parsed::<Record>(&path));
+                match parsed::<Record>(&path) {
+                    Some(Ok(record)) => kept.records.push(record),
+                    Some(Err(newer)) => self.leave(name, &newer, &mut kept),
+                    None => {}
+                }
             }
         }
         Ok(kept)
     }
 
+    fn leave(&mut self, name: &str, newer: &formats::NewerFormat, kept: &mut Kept) {
+        let what = format!("{}: {newer}", self.folder.join(name).display());
+        tracing::error!("kept of alerts: {what}");
+        kept.newer.push(what);
+        self.newer.insert(name.to_owned());
+    }
+
     /// Writes changes down. The first thing that fails ends it; all of it may be written again.
     pub(super) fn write(&self, changes: &Changes) -> Result<(), StoreError> {
         for record in &changes.records {
-            self.replace(&name_of(&record.id()), &serde_json::to_vec(record).unwrap_or_default())?;
+            let written = Written { format: FORMAT, holds: record };
+            self.replace(&name_of(&record.id()), &serde_json::to_vec(&written).unwrap_or_default())?;
         }
         if let Some(silences) = &changes.silences {
-            self.replace(SILENCES, &serde_json::to_vec(silences).unwrap_or_default())?;
+            let written = serde_json::json!({ "format": FORMAT, "silences": silences });
+            self.replace(SILENCES, &serde_json::to_vec(&written).unwrap_or_default())?;
         }
         for id in &changes.removed {
-            let path = self.folder.join(name_of(id));
+            let name = name_of(id);
+            let path = self.folder.join(&name);
+            if self.newer.contains(&name) {
+                continue;
+            }
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::io("removing", &path)(error));
@@ -97,6 +151,9 @@ impl Store {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.newer.contains(name) {
+            return Ok(());
+        }
         let (path, new) = (self.folder.join(name), self.folder.join(format!(".tmp-{name}")));
         let written = File::create(&new).and_then(|mut file| {
             file.write_all(bytes)?;
@@ -118,12 +175,16 @@ fn name_of(id: &str) -> String {
     name + ".json"
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+/// What a file holds; `None` where it is damaged.
+fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> Option<Result<T, formats::NewerFormat>> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
+    if let Err(newer) = formats::check_json(&bytes, FORMAT) {
+        return Some(Err(newer));
+    }
     let found = read.map_err(|error| error.to_string());
     match found.and_then(|_| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
-        Ok(value) => Some(value),
+        Ok(value) => Some(Ok(value)),
         Err(error) => {
             tracing::warn!(path = %path.display(), "kept of alerts, and damaged: it is done without: {error}");
             drop(std::fs::rename(path, path.with_extension("damaged")));
@@ -171,6 +232,43 @@ mod tests {
         store.write(&desk.take_changes()).unwrap();
         let (_, kept) = Store::open(dir.path()).unwrap();
         assert_eq!((kept.records.len(), kept.silences.len()), (0, 0), "swept");
+    }
+
+    #[test]
+    fn what_says_no_format_is_read_and_what_is_newer_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        let now = Utc::now();
+        let mut desk = Desk::new(rules(), Vec::new(), Vec::new());
+        desk.hear(test_alert(Level::Warning, "a", now), now);
+        let what = Matcher { rule: Some("test/b".into()), ..Matcher::default() };
+        desk.silence(what, Some(now + TimeDelta::hours(1)), "ops".into(), None, now).unwrap();
+        let changes = desk.take_changes();
+        store.write(&changes).unwrap();
+        let files = || -> Vec<(PathBuf, String)> {
+            let paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            paths.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+        };
+        assert_eq!(files().len(), 2);
+        for (path, text) in files() {
+            let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["format"], FORMAT);
+            value.as_object_mut().unwrap().remove("format");
+            let bare = value.get("silences").cloned().unwrap_or(value);
+            std::fs::write(path, bare.to_string()).unwrap();
+        }
+        let (store, kept) = Store::open(dir.path()).unwrap();
+        assert_eq!((kept.records.len(), kept.silences.len(), kept.newer.len()), (1, 1, 0));
+        store.write(&changes).unwrap();
+        for (path, text) in files() {
+            std::fs::write(path, text.replace(FORMAT, "phasewatch-alerts/2")).unwrap();
+        }
+        let before = files();
+        let (store, kept) = Store::open(dir.path()).unwrap();
+        assert_eq!((kept.records.len(), kept.silences.len(), kept.newer.len()), (0, 0, 2));
+        store.write(&changes).unwrap();
+        store.write(&Changes { removed: vec![changes.records[0].id()], ..Changes::default() }).unwrap();
+        assert_eq!(files(), before);
     }
 
     #[test]

@@ -191,6 +191,25 @@ fn a_plan_above_the_limits_is_refused_with_the_setting_to_change() {
 }
 
 #[test]
+fn open_stacks_are_bounded_together_and_a_scan_fits_once_another_is_over() {
+    let (mut scans, now) = (scans(), Instant::now());
+    let start = |scan_id: &str| {
+        let mut plan = test_plan(1, 100, 10);
+        plan.scan_id = scan_id.into();
+        event(scan_id, 0, ScanUpdate::Started(Box::new(plan)))
+    };
+    // Two of 8000 bytes fit into 20,000.
+    scans.push(0, start("a"), 1, now).unwrap();
+    scans.push(1, start("b"), 1, now).unwrap();
+    let refused = scans.push(1, start("c"), 1, now).unwrap_err();
+    assert!(refused.to_string().contains("limits.total_bytes = 20000"), "{refused}");
+    assert_eq!(refused.reason(), "limit");
+    scans.push(0, end("a", 1, Outcome::Complete), 1, now).unwrap();
+    scans.poll(now + GRACE);
+    scans.push(0, start("d"), 1, now + GRACE).unwrap();
+}
+
+#[test]
 fn stopping_ends_every_open_scan() {
     let (mut scans, now) = (scans(), Instant::now());
     scans.push(0, start("a"), 1, now).unwrap();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::archive::{
-    self, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map, open_particles,
+    self, ArchiveError, MANIFEST, Manifest, ScanPath, open_channel, open_energies, open_map, open_particles,
 };
 use crate::classify::{DoseKind, Optics};
 use crate::findings::outlined;
@@ -24,6 +24,7 @@ use crate::recording::Recording;
 use crate::reference::PhaseLabel;
 use crate::scan::{Channel, Outcome};
 use crate::stack::Stack;
+use crate::telemetry::Health;
 
 /// An index older than this is brought up to date.
 const FRESH: Duration = Duration::from_secs(2);
@@ -58,6 +59,7 @@ pub struct ArchiveLibrary {
     grew: AtomicBool,
     maps: Mutex<VecDeque<(Shelfmark, Opened)>>,
     stacks: Mutex<VecDeque<Sighted>>,
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,14 @@ impl ArchiveLibrary {
             grew: AtomicBool::new(false),
             maps: Mutex::default(),
             stacks: Mutex::default(),
+            health: Health::default(),
         }
+    }
+
+    /// The same, telling there of scans that only a newer phasewatch can read.
+    #[must_use]
+    pub fn telling(self, health: Health) -> Self {
+        Self { health, ..self }
     }
 
     /// Looks at everything anew: other references have other colours.
@@ -134,23 +143,50 @@ impl ArchiveLibrary {
             return Ok(self.lock_index());
         }
         let before = self.lock_index().scans.clone();
-        let mut scans = BTreeMap::new();
+        let (mut scans, mut newer) = (BTreeMap::new(), Vec::new());
         for path in archive::scans(&self.root).map_err(unreadable)? {
             let folder = path.folder(&self.root);
             let Some(seen) = seen(&folder) else { continue };
             let known = before.get(&path).filter(|entry| entry.seen == seen).cloned();
-            let entry = known.or_else(|| self.read(&path, &folder, seen).map(Arc::new));
+            let entry = known.or_else(|| self.read(&path, &folder, seen, &mut newer).map(Arc::new));
             entry.into_iter().for_each(|entry| _ = scans.insert(path.clone(), entry));
         }
+        self.tell_newer(&newer);
         let mut index = self.lock_index();
         (index.scans, index.looked) = (scans, Some(Instant::now()));
         Ok(index)
     }
 
-    fn read(&self, path: &ScanPath, folder: &Path, seen: (u64, SystemTime)) -> Option<Entry> {
-        let found = Manifest::identify(folder)
-            .inspect_err(|error| tracing::debug!(%error, "a scan of the archive is not listed"))
-            .ok()?;
+    fn tell_newer(&self, newer: &[String]) {
+        const PART: &str = "newer archive";
+        match newer {
+            [] => _ = self.health.well(PART),
+            [first, ..] => {
+                let what = format!("{} scans of the archive are not shown; the first: {first}", newer.len());
+                if self.health.trouble(PART, false, what.clone()) {
+                    tracing::warn!("{what}");
+                }
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        path: &ScanPath,
+        folder: &Path,
+        seen: (u64, SystemTime),
+        newer: &mut Vec<String>,
+    ) -> Option<Entry> {
+        let found = match Manifest::identify(folder) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, "a scan of the archive is not listed");
+                if matches!(error, ArchiveError::Newer { .. }) {
+                    newer.push(error.to_string());
+                }
+                return None;
+            }
+        };
         let shelved = self.shelved(path, &found.manifest)?;
         let some = |text: &Option<String>| text.clone().unwrap_or_default();
         let words = [
@@ -256,7 +292,8 @@ impl ArchiveLibrary {
         if let Some(entry) = self.lock_index().scans.get(&path).filter(|entry| entry.seen == seen) {
             return Ok((folder, Arc::clone(entry)));
         }
-        let entry = Arc::new(self.read(&path, &folder, seen).ok_or(LibraryError::Missing("scan"))?);
+        let entry =
+            Arc::new(self.read(&path, &folder, seen, &mut Vec::new()).ok_or(LibraryError::Missing("scan"))?);
         self.lock_index().scans.insert(path, Arc::clone(&entry));
         Ok((folder, entry))
     }

@@ -143,6 +143,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn when_the_house_is_full_the_next_guest_waits_for_a_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut door = Door { listener, places: Arc::new(Semaphore::new(1)) };
+        let _clients =
+            [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let (first, _) = door.accept().await;
+        {
+            // It is connected, and not taken.
+            let mut next = std::pin::pin!(door.accept());
+            assert!(futures_util::poll!(next.as_mut()).is_pending());
+        }
+        drop(first);
+        door.accept().await;
+    }
+
+    #[tokio::test]
     async fn a_guest_that_says_nothing_is_let_go() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
