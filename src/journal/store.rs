@@ -363,13 +363,12 @@ fn is_going(folder: &Path) -> bool {
 /// Whether a folder is a journal's without a first line: it holds what is written before that, or nothing. Not one of a newer
 /// phasewatch, which may keep its lines elsewhere.
 fn is_unused(folder: &Path) -> bool {
-    if matches!(Pinned::read(folder), Err(JournalError::Format { .. })) {
-        return false;
-    }
     let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
-    entries.all(|entry| {
+    let is_before_lines = entries.all(|entry| {
         entry.is_ok_and(|entry| pinned::BEFORE_LINES.iter().any(|own| entry.file_name() == *own))
-    })
+    });
+    // Read only where it matters: the state directory is looked through before anything is listened to.
+    is_before_lines && !matches!(Pinned::read(folder), Err(JournalError::Format { .. }))
 }
 
 #[cfg(test)]
