@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::Finding;
+use crate::journal::Store;
 use crate::settings::Settings;
 
 /// Stacks that should find room in the archive.
@@ -13,7 +14,12 @@ const STACKS: u64 = 10;
 pub(super) fn places(settings: &Settings) -> Vec<Finding> {
     let stack = settings.limits.stack_bytes as u64;
     let mut found = Vec::new();
-    if settings.journal.enabled {
+    if let Err(error) = Store::check_format(&settings.daemon.state_dir) {
+        // Nothing is tried there: it is to stay as it is.
+        let advice =
+            "run the phasewatch that wrote it, or name another daemon.state_dir (docs/formats-versions.md)";
+        found.push(Finding::bad("disk", format!("daemon.state_dir: {error}"), advice));
+    } else if settings.journal.enabled {
         found.extend(place("daemon.state_dir", &settings.daemon.state_dir, 2 * stack));
         found.extend(local(&settings.daemon.state_dir));
     }

@@ -327,6 +327,34 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_of_a_newer_version_is_not_taken_for_a_damaged_one() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let folder = archive(root.path(), |_, _, _| {}).path().to_owned();
+        let manifest = folder.join("manifest.json");
+        let newer = std::fs::read_to_string(&manifest)
+            .unwrap()
+            .replace("phasewatch-archive/1", "phasewatch-archive/2");
+        // Files that only the newer one knows, and one that is not as the manifest says, as far as we could read it.
+        std::fs::write(&manifest, &newer).unwrap();
+        std::fs::write(folder.join("phase_map.png"), "x").unwrap();
+        let rules = Rules {
+            quarantine_damaged: true,
+            verify_every: Some(TimeDelta::days(30)),
+            prune_after: Some(TimeDelta::days(1)),
+            prune_unverified: true,
+            quarantine_partial_after: Some(TimeDelta::days(1)),
+        };
+        let caretaker = caretaker(root.path(), rules, None, runtime.handle());
+        let later = Utc::now() + TimeDelta::days(400);
+        let pass = caretaker.pass(later, &CancellationToken::new()).unwrap();
+        assert!(pass.done.is_empty() && pass.damaged.is_empty(), "{pass:?}");
+        assert_eq!(std::fs::read_to_string(&manifest).unwrap(), newer);
+        assert!(folder.join("stack.parquet").exists());
+    }
+
+    #[test]
     fn what_was_put_right_by_hand_is_not_moved_away() {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

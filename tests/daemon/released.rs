@@ -159,7 +159,7 @@ fn a_state_directory_of_a_newer_version_is_refused_and_not_touched() {
     for (release, journal) in releases().iter().flat_map(|release| [(release, true), (release, false)]) {
         let dir = copy(release);
         let state = dir.path().join("state");
-        std::fs::write(state.join("format"), "phasewatch-state/2\n").unwrap();
+        std::fs::write(state.join("format"), "phasewatch-state/9\n").unwrap();
         let before = files(&state);
         let config = dir.path().join("phasewatch.toml");
         let references = crate::rig::references();
@@ -170,7 +170,9 @@ fn a_state_directory_of_a_newer_version_is_refused_and_not_touched() {
         );
         std::fs::write(&config, text).unwrap();
         let said = ends(69, &["run", "--config", config.to_str().unwrap()]);
-        assert!(said.contains("phasewatch-state/2") && said.contains("newer phasewatch"), "{said}");
+        assert!(said.contains("phasewatch-state/9") && said.contains("newer phasewatch"), "{said}");
+        let said = ends(69, &["doctor", "--config", config.to_str().unwrap()]);
+        assert!(said.contains("newer phasewatch"), "{said}");
         assert!(files(&state) == before, "something was changed");
     }
 }
@@ -178,10 +180,11 @@ fn a_state_directory_of_a_newer_version_is_refused_and_not_touched() {
 /// Puts another number to the format that a file says it has.
 fn make_newer(path: &Path, format: &str) {
     let bytes = std::fs::read(path).unwrap();
-    let (old, new) = (format!("{format}/1"), format!("{format}/2"));
-    let at = bytes.windows(old.len()).position(|window| window == old.as_bytes());
-    let at = at.unwrap_or_else(|| panic!("{}: no {old}", path.display()));
-    std::fs::write(path, [&bytes[..at], new.as_bytes(), &bytes[at + old.len()..]].concat()).unwrap();
+    let name = format!("{format}/");
+    let at = bytes.windows(name.len()).position(|window| window == name.as_bytes());
+    let at = at.unwrap_or_else(|| panic!("{}: no {name}", path.display())) + name.len();
+    assert!(bytes[at].is_ascii_digit() && !bytes[at + 1].is_ascii_digit(), "a number of one digit");
+    std::fs::write(path, [&bytes[..at], b"9", &bytes[at + 1..]].concat()).unwrap();
 }
 
 #[test]
@@ -246,10 +249,10 @@ fn files_of_a_newer_version_stay_as_they_are_and_all_else_goes_on() {
         let told = http::post(rig.http, "/api/v1/alerts/test", &[&bearer], alert);
         assert_eq!(told.status, 200, "{told:?}");
         let told = readyz(&rig);
-        for what in ["journal/2", "alerts/2", "places/2", "dose/2", "archive/2"] {
+        for what in ["journal/9", "alerts/9", "places/9", "dose/9", "archive/9"] {
             assert!(told.contains(&format!("phasewatch-{what}")), "{what}: {told}");
         }
-        assert!(rig.log.text().contains("phasewatch-raw/2"));
+        assert!(rig.log.text().contains("phasewatch-raw/9"));
         let ended = rig.stop("TERM");
         assert_eq!(ended.code, Some(0), "{}", ended.log.text());
         let mut after = files(ended.dir.path());

@@ -64,7 +64,7 @@ fn every_thread_stands_back_behind_the_acquisition_and_never_steps_forward() {
         (Setup::new().set("daemon", "nice = 12"), own.max(12)),
         (Setup::new().set("daemon", "nice = 0"), own.max(0)),
         // It was told to stand back farther.
-        (Setup::new().through(&started_at(10)), (own + 10).min(19).max(5)),
+        (Setup::new().through(&started_at(10)), (own + 10).clamp(5, 19)),
     ] {
         let rig = setup.start();
         let threads = nice_of(&rig.pid().to_string());
