@@ -59,6 +59,10 @@ pub(crate) fn measure(more: &str, page: Page, span: Duration) -> Idle {
             }
         }));
     }
+    // The sockets are open before a model is loaded.
+    while !is_ready(process.http) {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
     std::thread::park_timeout(Duration::from_secs(5));
     let (start, before) = (Instant::now(), process.cpu());
     while let Some(left) = span.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
@@ -77,6 +81,12 @@ fn ask(port: u16, path: &str) -> TcpStream {
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     stream
+}
+
+fn is_ready(port: u16) -> bool {
+    let mut answer = Vec::new();
+    ask(port, "/readyz").read_to_end(&mut answer).unwrap();
+    answer.starts_with(b"HTTP/1.1 200")
 }
 
 fn get(port: u16, path: &str) {
