@@ -137,6 +137,7 @@ fn packed_frames_end_as_the_right_channels_in_the_archive_and_on_the_way() {
         bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
     };
     rig.wait_scan("frames", "measured", |scan| scan["measured_values"] == 12 * 24 - 1);
+    rig.wait_scan("frames", "mapped", |scan| scan["generation"].as_u64() > Some(0));
     let script = Script::new("frames");
     let wanted =
         |index: usize| (0..24).map(|pixel| frame(&script, 11, pixel).wanted[index]).collect::<Vec<_>>();

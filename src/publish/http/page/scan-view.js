@@ -31,6 +31,8 @@ export class ScanView {
   /** @type {Archived|null} What the archive says. */
   #archived = null;
   #wanted = 0;
+  /** The last news of findings. @type {{ scan_id: string, revision: number }|null} */
+  #said = null;
 
   /**
    * @param {string} base `/api/v1/scans/...` or `/api/v1/archive/...`
@@ -84,10 +86,13 @@ export class ScanView {
         if (!document.hidden) this.data.refresh(event.at, state.epoch);
       }),
       on("findings", (event) => {
+        // Which scan is the newest may not be known yet: it is looked at again when it is.
+        this.#said = event;
         if (event.scan_id === this.scanId && this.#isOnBoard) this.particles.renewed(String(event.revision), state.epoch);
       }),
       on("scans", () => this.#showScan()),
       on("connection", () => {
+        if (state.connection.state === "lost") this.#said = null;
         this.element.classList.toggle("old", state.connection.state === "lost");
         this.#showScan();
         if (state.connection.state === "open" && !document.hidden) this.data.refresh(null, state.epoch);
@@ -153,6 +158,7 @@ export class ScanView {
     if (generation) {
       for (const part of [this.spectrum, this.islands, this.trends, this.damage]) part.renewed(revision);
       this.particles.renewed(view.findings.revision, this.#isOnBoard ? state.epoch : null);
+      if (this.#isOnBoard && this.#said?.scan_id === this.scanId) this.particles.renewed(String(this.#said.revision), state.epoch);
       if (!state.scans.has(this.scanId) || this.base.startsWith("/api/v1/archive/")) this.#askSummary();
     }
     this.#showScan();
