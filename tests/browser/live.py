@@ -70,6 +70,9 @@ def colours(page, view):
 
 
 def layers(page, view):
+    # The densities are not at hand while the scan is put into the archive.
+    page.see("the densities", "() => document.querySelector('[data-test=\"layers\"] [data-layer=\"od\"]') !== null")
+    view = page.json(f"{base}/view.json")
     names = [layer["name"] for layer in view["layers"]]
     shown = page.page.locator('[data-test="layers"] button').evaluate_all("all => all.map((one) => one.dataset.layer)")
     for wanted in ["phase", "confidence", "margin", "correlation", "status", "ambiguity", "unknown", "od", "energies_seen"]:

@@ -39,14 +39,9 @@ fn particles_are_outlined_listed_and_picked_while_a_scan_grows_and_in_the_archiv
     let mut sent = 0;
     let facts = json!({ "base": format!("http://{}", rig.http), "scan": "pieces" });
     operator.plays("particles.py", &facts, |order| {
-        if order == "half" {
-            let first = [vec![script.start()], script.lines(0..energies - 3)].concat();
-            feed.send_all(&first.iter().map(parted).collect::<Vec<_>>());
-            sent += first.len();
-            rig.wait_scan("pieces", "mapped", |scan| scan["generation"].as_u64() > Some(0));
-        }
         let messages = match order {
-            "half" => script.lines(energies - 3..energies - 2),
+            // One portion: all that there is may well make a single map.
+            "half" => [vec![script.start()], script.lines(0..energies - 2)].concat(),
             "more" => script.lines(energies - 2..energies - 1),
             "rest" => [script.lines(energies - 1..energies), vec![script.end()]].concat(),
             other => panic!("{other}"),

@@ -33,6 +33,10 @@ export class ScanView {
   #wanted = 0;
   /** The last news of findings. @type {{ scan_id: string, revision: number }|null} */
   #said = null;
+  /** @type {string|undefined} Of the board, when it was looked at last. */
+  #state = undefined;
+  /** Whether what was measured was at hand with the last view. */
+  #isAtHand = false;
 
   /**
    * @param {string} base `/api/v1/scans/...` or `/api/v1/archive/...`
@@ -88,9 +92,13 @@ export class ScanView {
       on("findings", (event) => {
         // Which scan is the newest may not be known yet: it is looked at again when it is.
         this.#said = event;
-        if (event.scan_id === this.scanId && this.#isOnBoard) this.particles.renewed(String(event.revision), state.epoch);
+        // Without a view there is nothing to show them on: the first map takes up what was said.
+        if (event.scan_id === this.scanId && this.#isOnBoard && this.data.view) this.particles.renewed(String(event.revision), state.epoch);
       }),
-      on("scans", () => this.#showScan()),
+      on("scans", () => {
+        this.#showScan();
+        this.#lookAgain();
+      }),
       on("connection", () => {
         if (state.connection.state === "lost") this.#said = null;
         this.element.classList.toggle("old", state.connection.state === "lost");
@@ -160,8 +168,17 @@ export class ScanView {
       this.particles.renewed(view.findings.revision, this.#isOnBoard ? state.epoch : null);
       if (this.#isOnBoard && this.#said?.scan_id === this.scanId) this.particles.renewed(String(this.#said.revision), state.epoch);
       if (!state.scans.has(this.scanId) || this.base.startsWith("/api/v1/archive/")) this.#askSummary();
-    }
+    } else if (view.spectra.available && !this.#isAtHand) this.spectrum.again();
+    this.#isAtHand = view.spectra.available;
     this.#showScan();
+  }
+
+  /** What was measured is not at hand while a scan is being archived, and comes back without another map. */
+  #lookAgain() {
+    const now = state.scans.get(this.scanId)?.state;
+    if (now === this.#state) return;
+    this.#state = now;
+    if (this.#isOnBoard && this.data.view && !document.hidden) this.data.refresh(null, state.epoch);
   }
 
   /** What is known of a scan that is not on the board. */

@@ -62,6 +62,11 @@ export class SpectrumPanel {
     else if (revision !== this.#shownRevision) this.#load(false);
   }
 
+  /** What was measured is at hand again: asks anew, though the map is the same. */
+  again() {
+    this.#load(false);
+  }
+
   /** @param {"json"|"csv"} kind */
   #address(kind) {
     if (!this.#of) return "";
