@@ -7,6 +7,7 @@
 //! It never waits for anything else but the queue. What is refused is counted under its reason and logged at most once
 //! a second per source and reason, with the number of the message; the stream goes on.
 
+mod books;
 mod recall;
 mod watch;
 
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::books::Books;
 use super::errands::{Errand, Renewed};
 use super::keeper::{COMMIT_BYTES, Keeper};
 use super::pulse::Pulse;
@@ -37,35 +39,6 @@ pub struct SourceLine {
     pub adapter: Adapter,
     /// The source that has the frames of its scans, by index, where that is another one.
     pub tells: Option<usize>,
-}
-
-/// Books of one source.
-struct Books {
-    received: metrics::Counter,
-    bytes: metrics::Counter,
-    duplicate: metrics::Counter,
-    skipped: metrics::Counter,
-    stale: metrics::Counter,
-    messages: u64,
-    /// Taken in, and not counted before the journal has them: messages and bytes.
-    uncounted: (u64, u64),
-    last_logged: HashMap<&'static str, (Instant, u64)>,
-}
-
-impl Books {
-    fn new(name: &str) -> Self {
-        let counter = |metric: &'static str| metrics::counter!(metric, "source" => name.to_owned());
-        Self {
-            received: counter(names::MESSAGES_RECEIVED),
-            bytes: counter(names::BYTES_RECEIVED),
-            duplicate: counter(names::MESSAGES_DUPLICATE),
-            skipped: counter(names::MESSAGES_SKIPPED),
-            stale: counter(names::MESSAGES_STALE),
-            messages: 0,
-            uncounted: (0, 0),
-            last_logged: HashMap::new(),
-        }
-    }
 }
 
 /// The journal's side of receiving.
@@ -445,27 +418,7 @@ impl Ingest {
         cause: &dyn std::fmt::Display,
         of: Option<(&str, Option<u64>)>,
     ) {
-        let name = self.lines[source].name.clone();
-        metrics::counter!(names::MESSAGES_REFUSED, "source" => name.clone(), "reason" => reason).increment(1);
-        let books = &mut self.books[source];
-        let now = Instant::now();
-        let (last, kept_back) = books.last_logged.entry(reason).or_insert((now, 0));
-        if *kept_back > 0 && now.saturating_duration_since(*last) < Duration::from_secs(1) {
-            *kept_back += 1;
-            return;
-        }
-        let since_last = kept_back.saturating_sub(1);
-        (*last, *kept_back) = (now, 1);
-        let (scan_id, seq) = of.map_or((None, None), |(scan_id, seq)| (Some(scan_id), seq));
-        tracing::warn!(
-            source = name,
-            number = books.messages,
-            scan_id,
-            seq,
-            reason,
-            more_since_last = since_last,
-            "refused a message: {cause}"
-        );
+        self.books[source].refuse(&self.lines[source].name, (reason, cause), of, Instant::now());
     }
 
     /// Writes what was recorded of the wire; a log that cannot be written is given up.
