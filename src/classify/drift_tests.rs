@@ -148,3 +148,31 @@ fn live_ends_where_settled_is_while_the_sample_drifts() {
         assert_eq!(reasons.contains(&RevisionReason::Registration), drifts, "{reasons:?}");
     }
 }
+
+#[test]
+fn an_image_is_in_place_once_all_of_it_was_registered() {
+    let parts = NY.div_ceil(11);
+    let mut growing = Stack::new(plan());
+    let mut live = LiveMap::new(&growing, recipe(RegistrationMode::Auto));
+    let (mut off, mut guessed) = (Vec::new(), 0);
+    for (i, (seq, batch)) in messages([0.6, -0.4], 11).iter().enumerate() {
+        growing.push(*seq, batch).unwrap();
+        let changes = growing.take_changes();
+        let reason = live.advance(&growing, &changes);
+        let drift = live.generation_of(&growing, reason, None).0.origin.drift;
+        let (energy, is_whole) = (i / parts, (i + 1) % parts == 0);
+        let is_in_place = live.is_in_place(energy);
+        assert!(is_whole || !is_in_place, "message {i}");
+        guessed += usize::from(is_whole && !is_in_place);
+        if drift.is_applied() && energy > 0 {
+            let is = drift.applied(energy)[0] - drift.applied(0)[0];
+            off.push((is_in_place, (is - 0.6 * energy as f64).abs()));
+        }
+    }
+    assert!((0..ENERGIES).all(|energy| live.is_in_place(energy)), "of a whole scan nothing is left");
+    assert!(guessed > 0 && guessed < ENERGIES / 2, "{guessed}");
+    // Which is why it matters: until then it lies where the one before it did.
+    let worst =
+        |in_place: bool| off.iter().filter(|(is, _)| *is == in_place).map(|(_, by)| *by).fold(0.0, f64::max);
+    assert!(worst(true) < 0.15 && worst(false) > 0.3, "{off:?}");
+}

@@ -200,6 +200,12 @@ impl LiveMap {
         &self.targets
     }
 
+    /// Whether the image at an energy lies where it belongs, as well as can be told of it.
+    #[must_use]
+    pub fn is_in_place(&self, energy: usize) -> bool {
+        self.registrar.is_in_place(energy)
+    }
+
     /// Number of the last generation.
     #[must_use]
     pub fn generation(&self) -> u64 {

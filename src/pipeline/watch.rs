@@ -91,21 +91,19 @@ pub(super) fn elapsed_s(stack: &Stack) -> Vec<Option<f64>> {
     times.collect()
 }
 
-/// Lets a monitor look at a map.
+/// Lets a monitor look at a map; `measured` says how many pixels of an image count.
 pub(super) fn look(
     monitor: &mut Monitor,
-    map: &PhaseMap,
-    view: &DensityView<'_>,
+    (map, view): (&PhaseMap, &DensityView<'_>),
     course: &Course<'_>,
+    measured: &dyn Fn(usize) -> usize,
     now: DateTime<Utc>,
 ) -> Vec<Alert> {
     let times = elapsed_s(course.exposed.raw);
     let doses = |pixels: &[usize]| course.of(pixels);
     let elapsed_s = |energy: usize| times.get(energy).copied().flatten();
-    let raw = course.exposed.raw;
-    let measured = |energy: usize| raw.plane(energy).measured();
     let unit = course.unit();
-    let look = Look { view, map, doses: &doses, unit, elapsed_s: &elapsed_s, measured: &measured };
+    let look = Look { view, map, doses: &doses, unit, elapsed_s: &elapsed_s, measured };
     monitor.look(&look, now)
 }
 
@@ -154,7 +152,8 @@ pub fn look_at_settled(
     let mut monitor = Monitor::new(settings.clone(), Arc::clone(&recipe.references));
     let plan = stack.plan();
     let of_places = monitor.compare(&settled.map, (prior, course.unit()), plan.started);
-    let mut alerts = look(&mut monitor, &settled.map, &view, &course, plan.started);
+    let measured = |energy: usize| stack.plane(energy).measured();
+    let mut alerts = look(&mut monitor, (&settled.map, &view), &course, &measured, plan.started);
     alerts.extend(of_places);
     let mut report = monitor.report(plan, &view.first_entries(), course.unit());
     let groups = Groups::of(&settled.map, settings.least_pixels).groups;

@@ -46,6 +46,8 @@ pub struct Registrar {
     estimator: Estimator,
     /// Planes that changed since their image was looked at.
     dirty: Vec<bool>,
+    /// Images whose displacement is only that of the running reference.
+    guessed: Vec<bool>,
     drift: Drift,
     /// The displacement that each plane of `stack` was made with.
     used: Vec<[f64; 2]>,
@@ -60,6 +62,7 @@ impl Registrar {
             mode,
             estimator: Estimator::new(stack),
             dirty: vec![false; stack.planes().len()],
+            guessed: vec![false; stack.planes().len()],
             drift: Drift::default(),
             used: Vec::new(),
             stack: None,
@@ -70,6 +73,14 @@ impl Registrar {
     #[must_use]
     pub fn drift(&self) -> &Drift {
         &self.drift
+    }
+
+    /// Whether the image at an energy lies where it belongs as well as can be told: not where the image before it does, as until all of it is
+    /// there, nor at a first guess. Either may be off by more than is noticed in what comes back to the same energy.
+    #[must_use]
+    pub fn is_in_place(&self, energy: usize) -> bool {
+        let is = |which: &[bool]| which.get(energy).copied().unwrap_or(false);
+        !is(&self.dirty) && !(self.drift.is_applied() && is(&self.guessed))
     }
 
     /// The registered stack; `None` where nothing is taken out.
@@ -105,7 +116,9 @@ impl Registrar {
         let was_applied = self.drift.is_applied();
         if step.due {
             self.drift = self.estimator.drift(raw);
+            self.guessed.fill(false);
         } else {
+            ready.iter().for_each(|&energy| self.guessed[energy] = true);
             self.estimator.follow(raw, &ready, &mut self.drift);
         }
         if !self.drift.is_applied() {

@@ -18,6 +18,8 @@ pub struct Look<'a> {
     pub view: &'a DensityView<'a>,
     /// The references.
     pub references: &'a ReferenceSet,
+    /// Of each image whether it was registered as well as it can be.
+    pub is_in_place: &'a [bool],
     /// Accumulated dose at the middle of each image of the plan, MGy.
     pub dose_mgy: &'a [f64],
     /// Time from the start of the scan to the middle of each image of the plan, s.

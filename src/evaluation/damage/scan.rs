@@ -126,29 +126,29 @@ pub(super) fn examine<J: Judge>(
     let mut live = LiveMap::new(&stack, recipe.clone());
     let mut seq = 0;
     stack.note_seq(seq);
-    for energy in 0..microscope.plan().energies_ev.len() {
+    let images = microscope.plan().energies_ev.len();
+    for energy in 0..images {
         for row in 0..microscope.plan().grid.ny() {
             seq += 1;
             stack.note_seq(seq);
             stack.push(seq, &microscope.line(energy, row))?;
         }
-        if !hearing.is_visit(energy) {
-            continue;
-        }
         let changes = stack.take_changes();
         let snapshot = stack.clone();
-        let reason = live.advance(&snapshot, &changes);
-        let (mut map, _) = live.generation_of(&snapshot, reason, None);
-        if let Some(reason) = live.refine(&snapshot) {
-            (map, _) = live.generation_of(&snapshot, reason, None);
+        let mut reason = live.advance(&snapshot, &changes);
+        reason = live.refine(&snapshot).unwrap_or(reason);
+        let is_in_place: Vec<bool> = (0..images).map(|energy| live.is_in_place(energy)).collect();
+        if !hearing.has_news(energy, &is_in_place) {
+            continue;
         }
+        let (map, _) = live.generation_of(&snapshot, reason, None);
         let view = live.view(&snapshot);
-        hearing.ask(&mut judge, energy + 1, (&snapshot, &map, &view), false);
+        hearing.ask(&mut judge, energy + 1, (&snapshot, &map, &view), &is_in_place, false);
     }
     let settled = settle(&stack, recipe, None);
     let mapped = settled.registered.as_ref().unwrap_or(&stack);
     let view = DensityView::new(mapped, &settled.intensity, recipe.absorption.max_od, settled.noise_factor);
-    hearing.ask(&mut judge, stack.planes().len(), (&stack, &settled.map, &view), true);
+    hearing.ask(&mut judge, stack.planes().len(), (&stack, &settled.map, &view), &vec![true; images], true);
     Ok(hearing.record())
 }
 
@@ -163,6 +163,8 @@ struct Hearing<'a> {
     dose_mgy: Vec<f64>,
     time_s: Vec<f64>,
     image_s: f64,
+    /// Visits that could be read at the last image.
+    readable: usize,
     asked: Vec<Asked>,
     first: [Option<Spoken>; 3],
     first_of_any: [Option<Spoken>; 3],
@@ -186,6 +188,7 @@ impl<'a> Hearing<'a> {
             time_s: (0..images).map(|image| (image as f64 + 0.5) * image_s).collect(),
             image_s,
             truth,
+            readable: 0,
             asked: Vec::new(),
             first: [const { None }; 3],
             first_of_any: [const { None }; 3],
@@ -198,9 +201,11 @@ impl<'a> Hearing<'a> {
         &self.draw.scenario.scan.repeat_ev
     }
 
-    /// Whether an image is a visit of a sentinel.
-    fn is_visit(&self, image: usize) -> bool {
-        self.sentinels_ev().contains(&self.plan.energies_ev[image])
+    /// Whether after an image there are visits of sentinels that can be read now and could not before.
+    fn has_news(&mut self, image: usize, is_in_place: &[bool]) -> bool {
+        let is_visit = |&image: &usize| self.sentinels_ev().contains(&self.plan.energies_ev[image]);
+        let readable = (0..=image).filter(is_visit).filter(|&image| is_in_place[image]).count();
+        readable > std::mem::replace(&mut self.readable, readable)
     }
 
     /// Visits that every sentinel has had after so many images.
@@ -215,6 +220,7 @@ impl<'a> Hearing<'a> {
         judge: &mut impl Judge,
         images: usize,
         (stack, map, view): (&Stack, &PhaseMap, &DensityView<'_>),
+        is_in_place: &[bool],
         over: bool,
     ) {
         let elapsed = TimeDelta::milliseconds((images as f64 * self.image_s * 1e3) as i64);
@@ -222,6 +228,7 @@ impl<'a> Hearing<'a> {
             stack,
             map,
             view,
+            is_in_place,
             references: self.references,
             dose_mgy: &self.dose_mgy,
             time_s: &self.time_s,

@@ -27,7 +27,9 @@ impl Watch {
 impl Judge for Watch {
     fn look(&mut self, look: &Look<'_>) -> Opinion {
         let plan = look.stack.plan();
-        let measured = |energy: usize| look.stack.plane(energy).measured();
+        let measured = |energy: usize| {
+            if look.is_in_place[energy] { look.stack.plane(energy).measured() } else { 0 }
+        };
         if !look.over && !self.monitor.is_due(plan, &look.view.first_entries(), &measured) {
             return Opinion::default();
         }

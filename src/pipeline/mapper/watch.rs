@@ -53,7 +53,9 @@ impl LiveWatch {
         let rested = self.last.is_none_or(|(at, took)| at.elapsed() >= took * WAIT);
         let measured = |energy: usize| stack.plane(energy).measured();
         let complete = (0..stack.planes().len()).filter(|&energy| measured(energy) == map.len()).count();
-        let is_due = rested && monitor.is_due(plan, &first_entries, &measured);
+        // What an image is off by before it is registered, or by a first guess, would look like a change of the sample.
+        let in_place = |energy: usize| if live.is_in_place(energy) { measured(energy) } else { 0 };
+        let is_due = rested && monitor.is_due(plan, &first_entries, &in_place);
         let compares = rested && !prior.is_empty() && complete > self.compared;
         if !is_due && !compares {
             // Before anything can be seen it is said what could be.
@@ -68,7 +70,7 @@ impl LiveWatch {
             alerts.extend(self.of_places.clone());
         }
         if is_due {
-            self.open = look(monitor, map, &view, &course, now);
+            self.open = look(monitor, (map, &view), &course, &in_place, now);
             alerts.extend(self.open.iter().cloned());
         }
         self.last = Some((at, at.elapsed()));
