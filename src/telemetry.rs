@@ -7,6 +7,6 @@ mod log;
 mod metrics;
 pub mod names;
 
-pub use health::{Health, Trouble};
+pub use health::{Health, STUCK, Trouble};
 pub use log::{ALERTS, LogError, LogFormat, LogLevel, LogPriority, Relevel, init};
 pub use metrics::{MetricsError, MetricsHandle, install};

@@ -40,15 +40,7 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
         return Err(Failure::usage("references.dir is not set: name a directory of reference spectra"));
     };
     let references = Arc::new(ReferenceSet::load(dir).map_err(Failure::data)?);
-    if let Some(id) = &settings.damage.watch.reduces_to {
-        let ids: Vec<&str> = references.references.iter().map(|own| own.label.id.as_str()).collect();
-        if !ids.contains(&id.as_str()) {
-            let known = ids.join(", ");
-            return Err(Failure::usage(format!(
-                "damage.reduces_to = {id:?} is no reference; there are {known}"
-            )));
-        }
-    }
+    settings.damage.watch.check(&references).map_err(Failure::usage)?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let wishes = reload_on_signal();

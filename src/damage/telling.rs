@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::alert::{Alert, AlertKey, AlertState, Level, Verdict};
 use super::cause::Cause;
 use super::finding::Finding;
+use crate::reference::ReferenceSet;
 use crate::scan::ScanPlan;
 
 /// What is watched, and what is worth which alert; the part of `[damage]` that is about alerts, under the same names, so that it can be read out
@@ -47,6 +48,19 @@ impl Default for MonitorSettings {
 }
 
 impl MonitorSettings {
+    /// Whether the reference that stands for what is reduced is one of `references`.
+    ///
+    /// # Errors
+    /// That it is none, and which there are.
+    pub fn check(&self, references: &ReferenceSet) -> Result<(), String> {
+        let Some(id) = &self.reduces_to else { return Ok(()) };
+        let ids: Vec<&str> = references.references.iter().map(|own| own.label.id.as_str()).collect();
+        if ids.contains(&id.as_str()) {
+            return Ok(());
+        }
+        Err(format!("damage.reduces_to = {id:?} is no reference; there are {}", ids.join(", ")))
+    }
+
     /// How high a finding stands; `ease` below 1 lowers the limits.
     pub(super) fn level(&self, finding: &Finding, verdict: Verdict, operando: bool, ease: f64) -> Level {
         let (now, end) = finding.shares();

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::alerts::{AlertHand, Clerk};
 use super::at_work::AtWork;
 use super::errands::{Errand, OperatorsHand};
-use super::household::{Household, keep_model, tell};
+use super::household::{Household, tell};
 use super::in_use::InUse;
 use super::keeper::Pins;
 use super::pulse::Pulses;
@@ -44,7 +44,7 @@ use crate::settings::Settings;
 use crate::source::frames::{SourceStatus, ZmqFrameSource};
 use crate::telemetry::MetricsHandle;
 pub use error::AppError;
-use threads::{Threads, spawn};
+use threads::{Threads, spawn, task};
 
 /// Longest wait for alerts to be written down and tried once, when everything else is done.
 const ALERTS_PATIENCE: Duration = Duration::from_secs(10);
@@ -157,12 +157,13 @@ impl App {
         let board = Board::new(256).with_map_bytes(settings.limits.kept_bytes / 4);
         let (alerting, clerk, token) = alerting(&settings, addresses.http, &handle);
         let hand = alerting.alerts.clone();
-        let shelf = Arc::new(Shelf::new(
+        let shelf = Shelf::new(
             settings.model.path.clone(),
             backend(&settings.model),
             references.sha256.clone(),
             settings.model.batch,
-        ));
+        );
+        let shelf = Arc::new(shelf.keeping(journal.as_ref().map(|(store, _)| Arc::clone(store))));
         let kept = journal.as_ref().map(|(_, pins)| pins.references.clone());
         let in_use = Arc::new(InUse::new(recipe, kept));
         let library = ArchiveLibrary::new(
@@ -188,9 +189,6 @@ impl App {
         let first = Arc::clone(&shelf);
         let checked = tokio::task::spawn_blocking(move || first.check()).await.unwrap_or(Checked::Unchanged);
         tell(&checked);
-        if let Some((store, _)) = &journal {
-            keep_model(store, settings.model.path.as_deref(), &checked);
-        }
         let ledger = match &journal {
             Some((store, _)) => {
                 let root = store.root().join("dose");
@@ -277,8 +275,8 @@ impl App {
             self.http.health().clone(),
             outputs.clone(),
         );
-        let publisher = tokio::spawn(self.publisher.run(outputs.clone()));
-        let http = tokio::spawn(http::serve(self.listener, self.http.clone(), outputs.clone()));
+        let publisher = task(&stop, self.publisher.run(outputs.clone()));
+        let http = task(&stop, http::serve(self.listener, self.http.clone(), outputs.clone()));
         let household = Household {
             shelf: Arc::clone(&self.shelf),
             metrics: self.metrics,
@@ -288,14 +286,17 @@ impl App {
             in_use: Arc::clone(&self.in_use),
             settings: self.settings.clone(),
         };
-        let tick = tokio::spawn(household.keep(outputs.clone()));
+        let tick = task(&stop, household.keep(outputs.clone()));
         let references = self.in_use.recipe().references.len();
         if let Some(Reloads { load, relevel, wishes }) = self.reloads {
             let reloader = Reloader {
                 load,
                 relevel,
+                last: self.settings.clone(),
                 settings: self.settings.clone(),
                 in_use: self.in_use,
+                awaited: None,
+                renewals: (0, 0),
                 journal: self.journal,
                 shelf: self.shelf,
                 library: self.library,
@@ -304,7 +305,7 @@ impl App {
                 health: self.http.health().clone(),
             };
             let shows = format!("http://{}/ shows what it does", self.addresses.http);
-            tokio::spawn(reload::keep(reloader, wishes, shows, stop.clone()));
+            task(&stop, reload::keep(reloader, wishes, shows, stop.clone()));
         }
         let sources: Vec<_> = self
             .sources
@@ -312,7 +313,7 @@ impl App {
             .enumerate()
             .flat_map(|(index, sockets)| sockets.into_iter().map(move |socket| (index, socket)))
             .map(|(index, (source, status))| {
-                tokio::spawn(run_source(index, source, queue.clone(), stop.clone(), status))
+                task(&stop, run_source(index, source, queue.clone(), stop.clone(), status))
             })
             .collect();
         drop(queue);
@@ -320,7 +321,7 @@ impl App {
         if stop.run_until_cancelled(was_resumed).await.is_some() {
             self.http.set_ready(true);
             let stuck_s = Duration::from_secs_f64(self.settings.daemon.stuck_s);
-            tokio::spawn(supervisor::watch(pulses, stuck_s, self.http.health().clone(), stop.clone()));
+            task(&stop, supervisor::watch(pulses, stuck_s, self.http.health().clone(), stop.clone()));
             supervisor::tell(Word::Ready(&format!("http://{}/ shows what it does", self.addresses.http)));
             tracing::info!(
                 publish = self.addresses.publish,
@@ -336,14 +337,15 @@ impl App {
         let mut report = RunReport::default();
         for source in sources {
             if source.await.is_err() {
-                report.unfinished.push("the task of a source broke".to_owned());
+                report.broken = true;
+                report.unfinished.push("the task of a source broke; this is a bug".to_owned());
             }
         }
         let patience = Duration::from_secs_f64(self.settings.daemon.drain_s);
         let joined = tokio::task::spawn_blocking(move || threads.join());
         match tokio::time::timeout(patience, joined).await {
             Ok(Ok(broken)) => {
-                report.broken = !broken.is_empty();
+                report.broken |= !broken.is_empty();
                 report.unfinished.extend(broken);
             }
             Ok(Err(_)) => report.unfinished.push("waiting for the threads broke".to_owned()),
@@ -365,13 +367,15 @@ impl App {
             }
         }
         outputs.cancel();
-        for task in [
-            tokio::spawn(async move { drop(publisher.await) }),
-            tokio::spawn(async move { drop(http.await) }),
-        ] {
-            if task.await.is_err() {
-                report.unfinished.push("an output broke".to_owned());
+        let (published, served) = tokio::join!(publisher, http);
+        for (what, is_broken) in [("publishing", published.is_err()), ("http", served.is_err())] {
+            if is_broken {
+                report.broken = true;
+                report.unfinished.push(format!("the task of {what} broke; this is a bug"));
             }
+        }
+        if let Ok(Err(error)) = served {
+            report.unfinished.push(format!("http ended: {error}"));
         }
         tick.abort();
         for what in &report.unfinished {

@@ -28,7 +28,7 @@ use super::pulse::Pulse;
 use super::resume::has_closing;
 use super::shelf::ModelHand;
 use super::uploads::UploadHand;
-use super::watch::{SettledLook, look_at_settled, settings_of};
+use super::watch::{SettledLook, look_at_settled, settings_in, settings_of};
 use crate::archive::{self, ArchiveError, ArchiveJob, Placed};
 use crate::classify::{Recipe, RevisionReason, Settled, settle};
 use crate::damage::{Alert, AlertState, MonitorSettings};
@@ -385,7 +385,8 @@ impl Archiver {
             energies: energy_rows(stack, &settled),
             outcome: order.outcome.clone(),
             provisional: order.provisional,
-            settings: self.settings.clone(),
+            // A reload may have changed them since.
+            settings: settings_in(order.journal.as_deref()).unwrap_or_else(|| self.settings.clone()),
             reopen: order.reopened,
             archived_at: Utc::now(),
         };

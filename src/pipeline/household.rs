@@ -1,6 +1,5 @@
 //! Housekeeping: the model file is looked at, metrics are kept up, disks are measured, journals that are not needed go, a stalled archive is told of.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,7 +69,7 @@ impl Household {
                 let (work, sweeps) = (Arc::clone(&this), round.is_multiple_of(sweep_every));
                 round += 1;
                 under_way = Some(tokio::task::spawn_blocking(move || {
-                    work.look_at_model();
+                    tell(&work.shelf.check());
                     if sweeps {
                         work.sweep();
                     }
@@ -90,14 +89,6 @@ impl Household {
         }
     }
 
-    fn look_at_model(&self) {
-        let checked = self.shelf.check();
-        tell(&checked);
-        if let Some(store) = &self.store {
-            keep_model(store, self.shelf.path().as_deref(), &checked);
-        }
-    }
-
     fn sweep(&self) {
         let Some(store) = &self.store else { return };
         let longest = self.settings.sources.iter().map(|source| source.reopen_s).fold(0.0, f64::max);
@@ -105,7 +96,7 @@ impl Household {
             let of = self.settings.sources.iter().find(|source| source.name == name);
             Duration::from_secs_f64(of.map_or(longest, |source| source.reopen_s))
         };
-        let in_use = self.in_use.kept().into_iter().chain(self.shelf.in_use()).collect();
+        let in_use = self.in_use.needed().into_iter().chain(self.shelf.in_use()).collect();
         match sweep(store, reopen, self.settings.journal.kept_bytes as u64, in_use, Utc::now()) {
             Ok(gone) => {
                 for folder in gone {
@@ -114,15 +105,6 @@ impl Household {
             }
             Err(error) => tracing::warn!("journals are not swept: {error}"),
         }
-    }
-}
-
-/// Keeps a copy of a model that came into use, for replays.
-pub(super) fn keep_model(store: &Store, path: Option<&Path>, checked: &Checked) {
-    let (Checked::Swapped { .. }, Some(path)) = (checked, path) else { return };
-    let kept = std::fs::read(path).map_err(|error| error.to_string());
-    if let Err(error) = kept.and_then(|bytes| store.keep_bytes(&bytes, "onnx").map_err(|e| e.to_string())) {
-        tracing::warn!("no copy of the model is kept, so that replays cannot ask it: {error}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Signs of life of the threads that do the work, for the watchdog of whoever supervises the daemon.
 //!
 //! Each thread says at every turn of its loop that it is there, idle or not; nothing says so in its place. One that has been at the same thing for
-//! `daemon.stuck_s` is stuck, unless a thread is seen to wait for a disk ([`AtWork`]): that is told of by itself, and a restart, which would lose
-//! what lies in the sockets, does not mend a disk.
+//! `daemon.stuck_s` is stuck, unless it is seen to wait for a disk, or for a thread that does ([`AtWork`]): that is told of by itself, and a restart,
+//! which would lose what lies in the sockets, does not mend a disk. What one disk excuses is no excuse for threads that have nothing to do with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,8 @@ impl Pulse {
 pub struct Pulses {
     /// The receiving, the mapping and the archiving thread.
     pub threads: [Pulse; 3],
-    /// Waits for disks.
+    /// Waits for the disk of the archive, which also the mapping thread may wait for, that hands over what is to be archived; and for that of the
+    /// journal, which only the receiving thread does.
     pub at_work: [AtWork; 2],
 }
 
@@ -56,11 +57,12 @@ impl Pulses {
     /// The thread that is stuck, if one is.
     #[must_use]
     pub fn stuck(&self, patience: Duration, now: Instant) -> Option<&'static str> {
-        if self.at_work.iter().any(AtWork::is_waiting) {
-            return None;
-        }
-        let stuck = self.threads.iter().find(|pulse| pulse.silent_for(now) > patience);
-        stuck.map(|pulse| pulse.thread)
+        let [archive, journal] = self.at_work.each_ref().map(AtWork::is_waiting);
+        let excused = [journal, archive, archive];
+        let mut threads = self.threads.iter().zip(excused);
+        threads.find_map(|(pulse, excused)| {
+            (!excused && pulse.silent_for(now) > patience).then_some(pulse.thread)
+        })
     }
 }
 
@@ -76,6 +78,9 @@ mod tests {
         let (patience, late) = (Duration::from_secs(600), now + Duration::from_secs(601));
         assert_eq!(pulses.stuck(patience, now + Duration::from_secs(600)), None);
         assert_eq!(pulses.stuck(patience, late), Some("receive"));
+        // The archive's disk has nothing to do with it.
+        at_work[0].at("archiving scan a", || assert_eq!(pulses.stuck(patience, late), Some("receive")));
+        at_work[1].at("writing", || assert_eq!(pulses.stuck(patience, late), Some("map")));
         pulses.threads[0].clone().beat(late);
         assert_eq!(pulses.stuck(patience, late), Some("map"));
         pulses.threads[1].beat(late);

@@ -25,6 +25,8 @@ use crate::telemetry::{Health, Relevel};
 
 /// The part under `/readyz` that says that a reload was refused.
 const PART: &str = "reload";
+/// The part that says that references wait.
+const WAITING: &str = "references";
 /// Keys, or the beginnings of keys, that are taken.
 const TAKEN: [&str; 7] = [
     "alerts.webhook",
@@ -53,8 +55,15 @@ pub struct Reloads {
 pub(super) struct Reloader {
     pub(super) load: Load,
     pub(super) relevel: Relevel,
+    /// Those that the daemon runs by, with what was taken of later ones.
     pub(super) settings: Settings,
+    /// Those that were read last.
+    pub(super) last: Settings,
     pub(super) in_use: Arc<InUse>,
+    /// Digest of references that wait until no scan is open.
+    pub(super) awaited: Option<String>,
+    /// How many references were wished for, and which of the wishes was the last that was fulfilled.
+    pub(super) renewals: (u64, u64),
     /// Where references are kept, and what goes into every journal.
     pub(super) journal: Option<(Arc<Store>, Pins)>,
     pub(super) shelf: Arc<Shelf>,
@@ -87,41 +96,63 @@ impl Reloader {
         // Everything that may fail comes before anything is taken.
         let dir = settings.references.dir.as_ref().ok_or("references.dir is not set")?;
         let references = ReferenceSet::load(dir).map_err(|error| error.to_string())?;
+        for watch in [&self.settings.damage.watch, &settings.damage.watch] {
+            // What a running daemon would take, the next start would refuse.
+            watch.check(&references)?;
+        }
         let in_use = self.in_use.recipe();
-        let renewed = if references == *in_use.references {
+        // Those that wait would come into use, also where what is wished now is what is in use still.
+        let target = self.awaited.as_ref().unwrap_or(&in_use.references.sha256);
+        let waits = if references.sha256 == *target {
             None
         } else {
-            let recipe = Recipe { references: Arc::new(references), ..in_use };
-            Some((self.pins(&recipe, &settings)?, recipe))
+            Some(self.wish(Recipe { references: Arc::new(references), ..in_use }, &settings)?)
         };
-        let changed = changed(&self.settings, &settings);
-        let (taken, left): (Vec<_>, Vec<_>) =
-            changed.into_iter().partition(|key| TAKEN.iter().any(|taken| key.starts_with(taken)));
-        self.relevel.to(settings.log.level)?;
+        let is_taken = |key: &String| TAKEN.iter().any(|taken| key.starts_with(taken));
+        let mut taken = changed(&self.last, &settings);
+        taken.retain(is_taken);
+        let mut left = changed(&self.settings, &settings);
+        left.retain(|key| !is_taken(key));
+        if let Err(error) = self.relevel.to(settings.log.level) {
+            tracing::warn!("how much is logged stays as it was: {error}");
+        }
         self.routes.take(settings.alerts.clone());
-        self.shelf.set_path(settings.model.path.clone());
         self.settings.references = settings.references.clone();
         self.settings.alerts = settings.alerts.clone();
         self.settings.model.path = settings.model.path.clone();
         self.settings.log.level = settings.log.level;
         tracing::info!(
             taken = taken.join(", "),
-            references = if renewed.is_some() { "others" } else { "the same" },
+            references = if waits.is_some() { "others" } else { "the same" },
             "configuration reloaded"
         );
         if !left.is_empty() {
             tracing::warn!("changed, and not taken before a restart: {}", left.join(", "));
         }
-        let Some((pins, recipe)) = renewed else {
+        self.last = settings;
+        if self.awaited.is_some() {
+            tracing::info!("the references are taken when no scan is open, and a model of them with them");
+        } else {
+            // A model is of references: with others it comes when they do.
+            self.shelf.set_path(self.settings.model.path.clone());
             super::household::tell(&self.shelf.check());
-            return Ok(None);
-        };
+        }
+        Ok(waits)
+    }
+
+    /// Wishes for other references.
+    fn wish(&mut self, recipe: Recipe, settings: &Settings) -> Result<Waits, String> {
+        let pins = self.pins(&recipe, settings)?;
         let (answer, answered) = sync_channel(1);
         let wish = Renewed { recipe: recipe.clone(), pins: pins.clone(), answer };
         let sent = self.errands.try_send(Errand::Renew(Box::new(wish)));
         sent.map_err(|_| "too much is wished at once; try again".to_owned())?;
-        tracing::info!("the references are taken when no scan is open");
-        Ok(Some(Waits { recipe, pins, answered }))
+        self.awaited = Some(recipe.references.sha256.clone());
+        self.in_use.await_copy(pins.as_ref().map(|pins| pins.references.clone()));
+        self.renewals.0 += 1;
+        let what = "the references of the reloaded configuration wait until no scan is open; scans that begin before that keep those before";
+        self.health.trouble(WAITING, false, what);
+        Ok(Waits { number: self.renewals.0, recipe, pins, answered })
     }
 
     /// What goes into journals from then on.
@@ -137,9 +168,22 @@ impl Reloader {
         }))
     }
 
-    /// The references are in use.
-    fn took(&mut self, (recipe, pins): (Recipe, Option<Pins>)) {
+    /// The references of a wish are in use.
+    fn took(&mut self, Waits { number, recipe, pins, .. }: Waits) {
+        // Two wishes may be fulfilled one after the other, and told of in another order.
+        if number < self.renewals.1 {
+            return;
+        }
+        self.renewals.1 = number;
+        if number == self.renewals.0 {
+            self.awaited = None;
+            self.shelf.set_path(self.settings.model.path.clone());
+        }
         self.in_use.set(recipe.clone(), pins.as_ref().map(|pins| pins.references.clone()));
+        if self.awaited.is_none() {
+            self.in_use.await_copy(None);
+            self.health.well(WAITING);
+        }
         self.library.forget();
         if let (Some((_, own)), Some(pins)) = (&mut self.journal, pins) {
             *own = pins;
@@ -157,15 +201,16 @@ impl Reloader {
 
 /// References that wait until no scan is open.
 struct Waits {
+    number: u64,
     recipe: Recipe,
     pins: Option<Pins>,
     answered: std::sync::mpsc::Receiver<()>,
 }
 
 impl Waits {
-    /// What is to be taken, once it may be; none where the daemon stops, or others came.
-    fn wait(self) -> Option<(Recipe, Option<Pins>)> {
-        self.answered.recv().ok().map(|()| (self.recipe, self.pins))
+    /// Waits until it is taken; none where the daemon stops, or others came.
+    fn wait(self) -> Option<Self> {
+        self.answered.recv().ok().map(|()| self)
     }
 }
 
@@ -182,17 +227,18 @@ pub(super) async fn keep(
         let own = Arc::clone(&reloader);
         let work = move || own.lock().unwrap_or_else(PoisonError::into_inner).reload();
         let waits = tokio::task::spawn_blocking(work).await;
+        // However it came out: who waits for the word would wait for ever.
+        supervisor::tell(Word::Ready(&shows));
         let Ok(waits) = waits else {
             tracing::error!("the reload broke; this is a bug");
             continue;
         };
-        supervisor::tell(Word::Ready(&shows));
         if let Some(waits) = waits {
             let own = Arc::clone(&reloader);
             // References may have to wait for the end of a scan; another reload meanwhile takes its place.
             tokio::task::spawn_blocking(move || {
-                if let Some(renewed) = waits.wait() {
-                    own.lock().unwrap_or_else(PoisonError::into_inner).took(renewed);
+                if let Some(taken) = waits.wait() {
+                    own.lock().unwrap_or_else(PoisonError::into_inner).took(taken);
                 }
             });
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::classify::{Oracle, PosteriorModel};
+use crate::journal::Store;
 use crate::model::{BackendChoice, Model};
 
 /// Who asks models: one slot each.
@@ -28,6 +29,8 @@ pub struct Shelf {
     rows: usize,
     slots: [Mutex<Slot>; 2],
     state: Mutex<State>,
+    /// Where a copy of each model that comes into use is kept, for replays.
+    store: Option<Arc<Store>>,
 }
 
 /// Which model, and of which references.
@@ -79,7 +82,13 @@ impl Shelf {
             ..State::default()
         };
         let wanted = Mutex::new(Wanted { path, references_sha256 });
-        Self { choice, wanted, rows, slots: Default::default(), state: Mutex::new(state) }
+        Self { choice, wanted, rows, slots: Default::default(), state: Mutex::new(state), store: None }
+    }
+
+    /// The same, keeping a copy of each model that comes into use.
+    #[must_use]
+    pub fn keeping(self, store: Option<Arc<Store>>) -> Self {
+        Self { store, ..self }
     }
 
     /// The model is looked for there from now on.
@@ -129,10 +138,28 @@ impl Shelf {
                     slot.lock().unwrap_or_else(PoisonError::into_inner).fresh = Some(oracle);
                 }
                 let (in_use, clusters) = (Some(sha256.clone()), clusters);
+                self.keep(path, &sha256);
                 *self.lock() = State { seen: Some(seen), in_use, clusters, trouble: None };
                 Checked::Swapped { sha256, engine }
             }
             Err(reason) => self.refused(Some(seen), format!("{}: {reason}", path.display())),
+        }
+    }
+
+    /// Keeps a copy of the model, which was just loaded from `path`.
+    fn keep(&self, path: &Path, sha256: &str) {
+        let Some(store) = &self.store else { return };
+        let kept = std::fs::read(path)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| store.keep_bytes(&bytes, "onnx").map_err(|error| error.to_string()));
+        match kept {
+            Ok(kept) if kept == sha256 => {}
+            Ok(_) => {
+                tracing::warn!(sha256, "no copy of the model is kept: its file changed while it was loaded")
+            }
+            Err(error) => {
+                tracing::warn!("no copy of the model is kept, so that replays cannot ask it: {error}");
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The protocol is `sd_notify`'s: datagrams to the socket in `NOTIFY_SOCKET`. Without one nothing is said. Ready is said when every socket is bound and open
 //! scans are back from their journals. The watchdog is fed while every thread shows signs of life ([`Pulses`]), so that a daemon that hangs is
-//! started again, where a timer would go on feeding for it. What cannot be told is logged once; the daemon goes on.
+//! started again, where a timer would go on feeding for it; `/healthz` answers 503 by the same rule, for those who go by that. What cannot be told is logged once; the daemon goes on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,10 +11,8 @@ use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulses;
-use crate::telemetry::Health;
+use crate::telemetry::{Health, STUCK};
 
-/// The part under `/readyz` that says that a thread is stuck.
-const PART: &str = "stuck";
 /// Between two looks where no watchdog waits.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -61,7 +59,7 @@ pub(super) async fn watch(pulses: Pulses, patience: Duration, health: Health, st
     while stop.run_until_cancelled(interval.tick()).await.is_some() {
         match pulses.stuck(patience, Instant::now()) {
             None => {
-                if health.well(PART) {
+                if health.well(STUCK) {
                     tracing::info!("no thread is stuck any more");
                 }
                 if fed_within.is_some() {
@@ -70,10 +68,10 @@ pub(super) async fn watch(pulses: Pulses, patience: Duration, health: Health, st
             }
             Some(thread) => {
                 let what = format!(
-                    "the {thread} thread has done nothing for {:.0} s; this is a bug. A restart goes on with the open scans",
+                    "the {thread} thread has done nothing for {:.0} s; this is a bug. Restart the daemon, if nothing else does: it goes on with the open scans",
                     patience.as_secs_f64()
                 );
-                if health.trouble(PART, true, what.clone()) {
+                if health.trouble(STUCK, true, what.clone()) {
                     tracing::error!("{what}");
                 }
             }

@@ -193,6 +193,11 @@ pub(super) fn record(
     ScanRecord::of(map, view, &recipe.references, groups, (dose, unit))
 }
 
+/// The settings that a journal was begun with, as they stand in it.
+pub(super) fn settings_in(journal: Option<&Path>) -> Option<serde_json::Value> {
+    Pinned::read(journal?).ok().map(|pinned| pinned.settings)
+}
+
 /// What a scan is watched with: what was in the settings when its journal was begun, else `own`.
 pub(super) fn settings_of(journal: Option<&Path>, own: &MonitorSettings) -> MonitorSettings {
     let pinned = journal.and_then(|folder| Pinned::read(folder).ok());

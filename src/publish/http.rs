@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use super::alerts::AlertHand;
 use super::{Board, BoardEntry, ScanSummary};
 use crate::scan::is_valid_id;
-use crate::telemetry::{Health, Trouble, names};
+use crate::telemetry::{Health, STUCK, Trouble, names};
 use asset::Asset;
 use encoded::Encoder;
 pub use guard::Guard;
@@ -240,9 +240,12 @@ fn problem(status: StatusCode, what: &str) -> Response {
     (status, Json(json!({ "error": what }))).into_response()
 }
 
-/// Whether the process is there and answers: nothing else.
-async fn alive() -> Response {
-    Json(json!({ "status": "alive" })).into_response()
+/// Whether the process is there and no thread of it hangs: whoever starts it again where it is not (Kubernetes does) goes by that.
+async fn alive(State(state): State<HttpState>) -> Response {
+    match state.health().troubles().into_iter().find(|trouble| trouble.part == STUCK) {
+        None => Json(json!({ "status": "alive" })).into_response(),
+        Some(stuck) => problem(StatusCode::SERVICE_UNAVAILABLE, &stuck.what),
+    }
 }
 
 /// Whether the daemon does its job: it has started, and no trouble puts values at risk. Lesser troubles are listed.

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+/// The part that says that a thread hangs.
+pub const STUCK: &str = "stuck";
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {

@@ -177,6 +177,50 @@ fn a_reload_takes_what_it_can_names_what_it_cannot_and_open_scans_keep_their_ref
 }
 
 #[test]
+fn references_that_were_taken_back_while_a_scan_was_open_never_come_into_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("references");
+    copy_references(&kept, None);
+    let rig = Setup::new().set("references", &format!("dir = {kept:?}")).start_in(dir);
+    let mut feed = Feed::push(rig.source());
+    let mut open = Script::new("open");
+    feed.send(&open.start());
+    feed.send_all(&open.lines(0..5));
+    rig.received(1 + 20);
+    let reload = |times: usize| {
+        hang_up(&rig);
+        let told = || rig.log.text().matches("configuration reloaded").count();
+        until("a reload", || (told() == times).then_some(()));
+    };
+    copy_references(&kept, Some("na2.4"));
+    reload(1);
+    let troubles = || String::from_utf8(http::get(rig.http, "/readyz").body).unwrap();
+    assert!(troubles().contains("wait until no scan is open"), "{}", troubles());
+    copy_references(&kept, None);
+    reload(2);
+    feed.send_all(&open.lines(5..12));
+    feed.send(&open.end());
+    rig.archived("open");
+    until("nothing waits", || (!troubles().contains("wait until no scan is open")).then_some(()));
+    feed.send_all(&Script::new("next").whole());
+    let next = rig.archived("next");
+    assert_eq!(manifest(&folder(&next))["map"]["fractions"].as_object().unwrap().len(), 5);
+}
+
+#[test]
+fn a_reload_takes_nothing_that_the_next_start_would_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("references");
+    copy_references(&kept, None);
+    let setup = Setup::new().set("references", &format!("dir = {kept:?}"));
+    let rig = setup.set("damage", "reduces_to = \"na2.4\"").start_in(dir);
+    copy_references(&kept, Some("na2.4"));
+    hang_up(&rig);
+    says(&rig, "nothing of it is taken: damage.reduces_to = \"na2.4\" is no reference");
+    assert_eq!(http::get(rig.http, "/readyz").status, 200, "it goes on with those that it has");
+}
+
+#[test]
 fn alerts_go_where_the_reloaded_configuration_says() {
     let dir = tempfile::tempdir().unwrap();
     let heard = dir.path().join("heard");

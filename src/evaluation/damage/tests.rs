@@ -132,8 +132,14 @@ fn a_study_asks_at_every_visit_and_again_says_the_same() {
     assert_eq!(records.len(), asked.scans());
     for record in &records {
         let visits: Vec<usize> = record.asked.iter().map(|asked| asked.visits).collect();
-        assert_eq!(visits, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]);
-        assert!(record.asked[12].over && !record.asked[11].over);
+        // Two sentinels with six visits each, and once more in the end; what was not registered yet is read with what comes after it.
+        assert!(
+            visits.is_sorted() && visits.ends_with(&[6, 6]) && (8..=13).contains(&visits.len()),
+            "{visits:?}"
+        );
+        assert!((1..=6).all(|visit| visits.contains(&visit)), "{visits:?}");
+        let over: Vec<usize> = (0..visits.len()).filter(|&look| record.asked[look].over).collect();
+        assert_eq!(over, [visits.len() - 1]);
     }
     assert!(records[..2].iter().all(|record| record.done == 0.0));
     let damaged = &records[2..6];
@@ -143,7 +149,7 @@ fn a_study_asks_at_every_visit_and_again_says_the_same() {
     }
     // A line through the first and the last visit says the initial rate times s/x, where a share s is gone at x critical doses.
     for record in damaged {
-        let rate = &record.asked[12].rate;
+        let rate = &record.asked.last().unwrap().rate;
         let expected = record.done / record.kinetics.critical_doses_at(1.0 - record.done);
         let ratio = rate.told.unwrap().middle / rate.truth / expected;
         assert!((0.5..1.6).contains(&ratio), "{ratio}");
@@ -176,8 +182,9 @@ fn alerts_count_by_what_they_say() {
     let records = study(&asked, &recipe, judge, &mut |_, _| {}).unwrap();
     for record in &records {
         let look = |first: &Option<Spoken>| first.as_ref().map(|first| first.look);
-        assert_eq!(record.first_of_any.each_ref().map(look), [Some(0), Some(12), None]);
-        assert_eq!(record.first.each_ref().map(look), [Some(12), Some(12), None]);
+        let last = record.asked.len() - 1;
+        assert_eq!(record.first_of_any.each_ref().map(look), [Some(0), Some(last), None]);
+        assert_eq!(record.first.each_ref().map(look), [Some(last), Some(last), None]);
         assert_eq!(record.verdict, Some(Verdict::Beam));
     }
     let report = report(asked, &records);

@@ -153,6 +153,18 @@ impl Drop for StopOnPanic {
     }
 }
 
+/// Starts a task of the runtime, whose end by a panic stops the daemon, too: a source that nobody hears any more would else look well for ever.
+pub(super) fn task<T: Send + 'static>(
+    stop: &CancellationToken,
+    work: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    let guard = StopOnPanic(stop.clone());
+    tokio::spawn(async move {
+        let _guard = guard;
+        work.await
+    })
+}
+
 pub(super) fn spawn(
     name: &str,
     stop: &CancellationToken,
@@ -164,4 +176,25 @@ pub(super) fn spawn(
         work();
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(AppError::Thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_stops_the_daemon_and_one_that_ends_does_not() {
+        let stop = CancellationToken::new();
+        assert_eq!(task(&stop, async { 7 }).await.ok(), Some(7));
+        assert!(!stop.is_cancelled());
+        let broken = task(&stop, async {
+            tokio::task::yield_now().await;
+            assert!(stop_is_far(), "a bug");
+        });
+        assert!(broken.await.is_err() && stop.is_cancelled());
+    }
+
+    fn stop_is_far() -> bool {
+        false
+    }
 }

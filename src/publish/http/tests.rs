@@ -75,6 +75,11 @@ async fn health_follows_readiness_and_stop_ends_it() {
     assert_eq!(ask(server.address, "GET /readyz", "").await.status, 503);
     server.state.set_ready(true);
     assert_eq!(ask(server.address, "GET /readyz", "").await.status, 200);
+    server.state.health().trouble(crate::telemetry::STUCK, true, "the map thread has done nothing");
+    let stuck = ask(server.address, "GET /healthz", "").await;
+    assert!(stuck.status == 503 && stuck.json()["error"].as_str().unwrap().contains("map thread"));
+    server.state.health().well(crate::telemetry::STUCK);
+    assert_eq!(ask(server.address, "GET /healthz", "").await.status, 200);
     server.state.health().trouble("uploads", false, "a bucket does not answer");
     assert_eq!(ask(server.address, "GET /readyz", "").await.status, 200, "told, and ready all the same");
     server.state.health().trouble("journal", true, "the disk is full");
