@@ -92,6 +92,7 @@ pub fn examine(file: &Path) -> Vec<Finding> {
     }
     let holder = network::holder(&settings);
     found.extend(network::ports(&settings, holder.as_deref()));
+    found.extend(network::daemon(&settings, holder.as_deref()));
     found.extend(network::sources(&settings, holder.as_deref()));
     let references = science::references(&settings, &mut found);
     found.extend(science::model(&settings, references.as_ref()));

@@ -13,6 +13,7 @@
 //! map, archive threads -> alerts: inbox, alert thread -> webhooks, commands (tasks)
 //! ```
 
+mod absent;
 pub mod alerts;
 mod app;
 pub mod archiver;

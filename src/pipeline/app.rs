@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::absent::Absent;
 use super::alerts::{AlertHand, Clerk};
 use super::at_work::AtWork;
 use super::errands::{Errand, OperatorsHand};
@@ -286,7 +287,9 @@ impl App {
             in_use: Arc::clone(&self.in_use),
             settings: self.settings.clone(),
         };
-        let tick = task(&stop, household.keep(outputs.clone()));
+        let statuses = self.sources.iter().map(|sockets| sockets.iter().map(|(_, status)| status).collect());
+        let absent = Absent::new(&self.settings, statuses);
+        let tick = task(&stop, household.keep(absent, outputs.clone()));
         let references = self.in_use.recipe().references.len();
         if let Some(Reloads { load, relevel, wishes }) = self.reloads {
             let reloader = Reloader {

@@ -7,6 +7,7 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::absent::Absent;
 use super::at_work::AtWork;
 use super::in_use::InUse;
 use super::shelf::{Checked, Shelf};
@@ -40,8 +41,8 @@ pub(super) struct Household {
 }
 
 impl Household {
-    /// Does it until `stop`.
-    pub(super) async fn keep(self, stop: CancellationToken) {
+    /// Does it until `stop`; `absent` looks for sources that nobody answers for.
+    pub(super) async fn keep(self, mut absent: Absent, stop: CancellationToken) {
         let patience = Duration::from_secs_f64(self.settings.daemon.stalled_s);
         let mut interval = tokio::time::interval(LOOK);
         let sweep_every = looks_a_sweep(self.settings.sources.iter().map(|source| source.reopen_s));
@@ -51,6 +52,7 @@ impl Household {
         let mut measuring: Option<JoinHandle<()>> = None;
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             this.metrics.run_upkeep();
+            absent.look(&this.health, Instant::now());
             for at_work in &this.at_work {
                 at_work.watch(&this.health, patience, Instant::now());
             }

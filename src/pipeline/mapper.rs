@@ -164,10 +164,12 @@ impl Mapper {
                     ),
                 }
                 summary.notes.extend(note);
-                self.outlet.news(&plan.scan_id, &ScanNews::Started { plan: &plan });
+                let is_over = matches!(origin, ScanOrigin::Archived(_) | ScanOrigin::Late);
+                if !is_over {
+                    self.outlet.news(&plan.scan_id, &ScanNews::Started { plan: &plan });
+                }
                 if let Some(stack) = stack {
                     self.scans.retain(|_, scan| !scan.is_over());
-                    let is_over = matches!(origin, ScanOrigin::Archived(_) | ScanOrigin::Late);
                     if is_over {
                         summary.state = ScanState::Ended;
                     }
@@ -188,10 +190,15 @@ impl Mapper {
                         .board
                         .get(&plan.scan_id)
                         .filter(|entry| entry.summary.started == plan.started);
-                    scan.go_on_from(seen.map_or(0, |entry| entry.summary.generation));
+                    scan.go_on_from(seen.as_ref().map_or(0, |entry| entry.summary.generation));
                     if is_over {
-                        // Nothing is held for it unless it opens again.
+                        // Nothing is held for it unless it opens again, and what is shown of it, if anything, stands until then.
                         scan.close();
+                        if let Some(entry) = seen {
+                            scan.summary = ScanSummary::clone(&entry.summary);
+                        }
+                        self.scans.insert(plan.scan_id.clone(), scan);
+                        return;
                     }
                     summary = scan.summary.clone();
                     self.scans.insert(plan.scan_id.clone(), scan);

@@ -4,7 +4,7 @@ mod log_gate;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use metrics::{Counter, Gauge};
@@ -77,7 +77,12 @@ struct Desk {
     connected: Gauge,
     idle: Gauge,
     gate: LogGate<LogCause>,
+    /// What was said last of trouble with a sender, until one is there again.
+    said: Option<(PeerCause, String)>,
 }
+
+/// Between two lines that say the same of a sender that is not there: a night has 7000 tries to connect.
+const SAME_AGAIN: Duration = Duration::from_secs(3600);
 
 #[derive(PartialEq, Eq, Hash)]
 enum LogCause {
@@ -97,6 +102,7 @@ impl Desk {
             idle: metrics::gauge!(names::SOURCE_IDLE, "source" => name),
             status,
             gate: LogGate::new(),
+            said: None,
         }
     }
 
@@ -114,6 +120,7 @@ impl Desk {
             SourceNotice::Message(_) => {}
             SourceNotice::Connected { address, peers, again } => {
                 self.set_peers(peers);
+                self.said = None;
                 if again {
                     self.reconnects.increment(1);
                     status.reconnected();
@@ -155,8 +162,14 @@ impl Desk {
         let source = self.status.name();
         metrics::counter!(names::SOURCE_PEER_ERRORS, "source" => source.to_owned(), "cause" => cause.as_str())
             .increment(1);
-        if let Some(kept_back) = self.gate.admit(LogCause::Peer(cause), now) {
+        let is_old = self.said.as_ref().is_some_and(|(said, of)| *said == cause && *of == detail);
+        let admitted = match is_old {
+            true => self.gate.admit_after(SAME_AGAIN, LogCause::Peer(cause), now),
+            false => self.gate.admit(LogCause::Peer(cause), now),
+        };
+        if let Some(kept_back) = admitted {
             tracing::warn!(source, %cause, detail, kept_back, "trouble with a sender");
+            self.said = Some((cause, detail.clone()));
         }
         self.status.peer_error(detail, time);
     }

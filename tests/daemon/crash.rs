@@ -100,6 +100,26 @@ fn what_comes_after_the_archive_and_a_crash_opens_the_scan_again() {
 }
 
 #[test]
+fn what_was_archived_and_comes_a_second_time_after_a_restart_changes_nothing() {
+    let messages = messages();
+    let rig = start();
+    Feed::push(rig.source()).send_all(&messages);
+    let folder = folder(&rig.archived("same"));
+    let before = files(&folder);
+    let rig = start_in(rig.kill());
+    Feed::push(rig.source()).send_all(&messages);
+    rig.received(messages.len() as u64);
+    rig.log.wait("a look", |line| {
+        line["message"].as_str().is_some_and(|text| text.starts_with("ended scan looked at again"))
+    });
+    // Whatever is said of it is true: nothing, as of any archived scan after a start.
+    Feed::push(rig.source()).send_all(&Script::new("next").whole());
+    rig.archived("next");
+    assert_eq!(rig.scan("same"), None);
+    assert_eq!(files(&folder), before);
+}
+
+#[test]
 fn a_stopped_daemon_archives_what_there_is_and_goes_on_with_it_later() {
     let messages = messages();
     let rig = start();

@@ -1,4 +1,4 @@
-//! At most one log line a second and cause. Pure; the time is passed in.
+//! At most one log line a second and cause, or as seldom as is asked for. Pure; the time is passed in.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,8 +19,13 @@ impl<C: Eq + Hash> LogGate<C> {
 
     /// Whether to log now: then how many of this cause were kept back since the last line.
     pub(super) fn admit(&mut self, cause: C, now: Instant) -> Option<u64> {
+        self.admit_after(INTERVAL, cause, now)
+    }
+
+    /// The same, with at least `interval` between two lines.
+    pub(super) fn admit_after(&mut self, interval: Duration, cause: C, now: Instant) -> Option<u64> {
         match self.passed.get_mut(&cause) {
-            Some((last, kept_back)) if now.saturating_duration_since(*last) < INTERVAL => {
+            Some((last, kept_back)) if now.saturating_duration_since(*last) < interval => {
                 *kept_back += 1;
                 None
             }
@@ -50,5 +55,7 @@ mod tests {
         assert_eq!(gate.admit("b", start), Some(0));
         assert_eq!(gate.admit("a", start + INTERVAL), Some(2));
         assert_eq!(gate.admit("a", start + 2 * INTERVAL), Some(0));
+        assert_eq!(gate.admit_after(5 * INTERVAL, "a", start + 6 * INTERVAL), None);
+        assert_eq!(gate.admit_after(5 * INTERVAL, "a", start + 7 * INTERVAL), Some(1));
     }
 }
