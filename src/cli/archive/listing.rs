@@ -9,7 +9,12 @@ use crate::cli::{Failure, print, say};
 use crate::scan::Outcome;
 
 pub(super) fn list(root: &Path) -> Result<(), Failure> {
-    let scans = archive::list(root).map_err(failure)?;
+    let mut scans = archive::list(root).map_err(failure)?;
+    // The newest last, within a beamline; what cannot be read is told of by itself.
+    scans.sort_by_key(|scan| {
+        let plan = scan.manifest.as_ref().ok().map(|manifest| &manifest.plan);
+        (is_quarantined(scan), plan.map(|plan| (plan.beamline.clone(), plan.started)))
+    });
     if scans.is_empty() {
         say(format_args!("no scans under {}", root.display()));
         return Ok(());
@@ -57,16 +62,24 @@ fn state(scan: &Catalogued, manifest: &Manifest) -> String {
         Outcome::Aborted { .. } => "aborted",
         Outcome::Partial { .. } => "partial",
     }];
-    let quarantined = scan.scan.as_ref().is_some_and(ScanPath::is_quarantined);
+    // A scan that came to its end may have lost messages on the way, or never have meant to visit every pixel.
+    let gaps = !manifest.gaps.is_empty();
+    let complete = manifest.outcome == Outcome::Complete;
     for (is, word) in [
+        (gaps, "gaps"),
+        (complete && !gaps && !manifest.map.complete, "values missing"),
         (manifest.provisional, "provisional"),
         (manifest.plan.simulated, "simulated"),
         (manifest.pruned.is_some(), "pruned"),
-        (quarantined, "quarantined"),
+        (is_quarantined(scan), "quarantined"),
     ] {
         words.extend(is.then_some(word));
     }
     words.join(", ")
+}
+
+fn is_quarantined(scan: &Catalogued) -> bool {
+    scan.scan.as_ref().is_some_and(ScanPath::is_quarantined)
 }
 
 /// What the ledger says of a scan.
