@@ -115,7 +115,8 @@ fn no_python_takes_a_dictionary_as_it_is() {
         files.extend(std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
     }
     let (mut cast, mut wrong) = (0, Vec::new());
-    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "md" || kind == "py")) {
+    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "md" || kind == "py"))
+    {
         for (line, text) in (1..).zip(std::fs::read_to_string(file).unwrap().lines()) {
             match text.split("].to_numpy()").count() + text.split("np.asarray(table[").count() - 2 {
                 0 => cast += text.matches("].cast(\"string\").to_numpy()").count(),

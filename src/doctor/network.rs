@@ -75,7 +75,11 @@ pub(super) fn sources(settings: &Settings, holder: Option<&str>) -> Vec<Finding>
     for source in &settings.sources {
         for endpoint in [Some(&source.endpoint), source.data.as_ref()].into_iter().flatten() {
             let Endpoint::Connect(address) = endpoint else { continue };
-            let name = format!("{} at {address}", source.name);
+            // A source without a name is called by its address.
+            let name = match source.name == host_and_port(address) {
+                true => address.clone(),
+                false => format!("{} at {address}", source.name),
+            };
             if holder.is_some() {
                 found.push(Finding::good(
                     "sources",
