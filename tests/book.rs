@@ -106,6 +106,28 @@ fn every_command_that_is_named_exists() {
     assert!(named > 150, "only {named} commands were found");
 }
 
+/// pyarrow makes the last word of a dictionary out of null, where the column is not cast: a phase out of background.
+#[test]
+fn no_python_takes_a_dictionary_as_it_is() {
+    let root = repository();
+    let mut files: Vec<PathBuf> = pages::all(root).iter().map(|page| root.join(&page.name)).collect();
+    for folder in ["examples", "scripts", "tests/python"] {
+        files.extend(std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    let (mut cast, mut wrong) = (0, Vec::new());
+    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "md" || kind == "py"))
+    {
+        for (line, text) in (1..).zip(std::fs::read_to_string(file).unwrap().lines()) {
+            match text.split("].to_numpy()").count() + text.split("np.asarray(table[").count() - 2 {
+                0 => cast += text.matches("].cast(\"string\").to_numpy()").count(),
+                _ => wrong.push(format!("{}:{line}: {text}", file.display())),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(cast >= 4, "only {cast} places were found");
+}
+
 #[test]
 fn every_page_of_the_documentation_is_in_the_book() {
     let all = pages::all(repository());

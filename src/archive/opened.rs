@@ -82,6 +82,7 @@ pub fn open_map(
         references_sha256: manifest.map.references_sha256.clone(),
         model_sha256: manifest.map.model_sha256.clone(),
         complete: manifest.map.complete,
+        settled: true,
         normalisation: normalisation.unwrap_or_default().into_iter().collect(),
         corrected_ev: corrected.unwrap_or_else(|| plan.energies_ev.clone()),
         calibrated_on: word("calibrated_on"),

@@ -442,7 +442,7 @@ impl LiveMap {
         );
         origin.generation = self.generation;
         origin.revision_reason = reason;
-        origin.complete = false;
+        (origin.complete, origin.settled) = (false, false);
         name_model(&mut origin, model.as_deref());
         let (mut map, open) = measured.judge(plan.clone(), targets, triage, origin);
         let compositions = &self.compositions;

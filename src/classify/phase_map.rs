@@ -241,6 +241,8 @@ pub struct Origin {
     pub model_sha256: String,
     /// Whether the scan is over and nothing is missing.
     pub complete: bool,
+    /// Whether the map is the last word on the scan: made of all that will come of it, not while it runs.
+    pub settled: bool,
     /// What was applied: name and value of each correction, e.g. `i0` = `region of 812 pixels`.
     pub normalisation: Vec<(String, String)>,
     /// The incident intensity, as people are shown it.

@@ -202,6 +202,7 @@ pub(super) fn origin(
         references_sha256: recipe.references.sha256.clone(),
         model_sha256: String::new(),
         complete: stack.is_full(),
+        settled: true,
         normalisation: normalisation.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         incident: Arc::new(IncidentSummary::new(stack, intensity)),
         energy_offset: offset,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::{Failure, print, say};
-use crate::reference::{ReferenceError, ReferenceSet, Window};
+use crate::reference::{Composition, ReferenceError, ReferenceSet, Window};
 
 /// The things to do with references.
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,12 @@ fn load(dir: &Path) -> Result<ReferenceSet, Failure> {
 
 pub(super) fn failure(error: ReferenceError) -> Failure {
     match error {
+        ReferenceError::Write { path, source } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+            Failure::unavailable(format_args!(
+                "{} is there already, and nothing is overwritten: remove it, or name another folder with --out",
+                path.display()
+            ))
+        }
         ReferenceError::Write { .. } => Failure::unavailable(error),
         ReferenceError::Read { .. } => Failure::usage(error),
         ReferenceError::Line { .. } | ReferenceError::Whole { .. } => Failure::data(error),
@@ -68,15 +74,24 @@ fn show(dir: &Path) -> Result<(), Failure> {
     }
     print("");
     let width = set.references.iter().map(|r| r.label.id.len()).max().unwrap_or(0).max(5);
-    print(format_args!("{:width$}  colour   energies  from eV   to eV     title", "phase"));
-    for r in &set.references {
+    let columns = ["formula", "density", "state"];
+    let known: Vec<[String; 3]> = set.references.iter().map(|own| known(&own.composition)).collect();
+    let wide = |column: usize| {
+        let cells = known.iter().map(|cells| cells[column].chars().count());
+        cells.chain([columns[column].len()]).max().unwrap_or(0)
+    };
+    let [formula, density, state] = [wide(0), wide(1), wide(2)];
+    let row = |[a, b, c]: [&str; 3]| format!("{a:formula$}  {b:density$}  {c:state$}");
+    print(format_args!("{:width$}  colour   energies  from eV   to eV     {}  title", "phase", row(columns)));
+    for (r, known) in set.references.iter().zip(&known) {
         let [red, green, blue] = r.label.colour;
         let (from, to) =
             (r.energies_ev.first().unwrap_or(&f64::NAN), r.energies_ev.last().unwrap_or(&f64::NAN));
         print(format_args!(
-            "{:width$}  #{red:02x}{green:02x}{blue:02x}  {:8}  {from:8.3}  {to:8.3}  {}",
+            "{:width$}  #{red:02x}{green:02x}{blue:02x}  {:8}  {from:8.3}  {to:8.3}  {}  {}",
             r.label.id,
             r.energies_ev.len(),
+            row([&known[0], &known[1], &known[2]]),
             r.label.title
         ));
     }
@@ -91,6 +106,38 @@ fn show(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Formula, density in g/cm³ and state of a phase; `-` is what `references.toml` does not say.
+fn known(composition: &Composition) -> [String; 3] {
+    let none = || "-".to_owned();
+    [
+        composition.formula.clone().unwrap_or_else(none),
+        composition.density_g_per_cm3.map_or_else(none, |density| density.to_string()),
+        composition.state.as_ref().map_or_else(none, |(name, value)| format!("{name} = {value}")),
+    ]
+}
+
 fn window(window: Window) -> String {
     format!("{:.3} to {:.3} eV", window.from_ev, window.to_ev)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_conversion_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("references"), dir.path().join("converted"));
+        crate::simulate::nvpf::write(&from).unwrap();
+        convert(&from, &to).unwrap();
+        let again = convert(&from, &to).unwrap_err();
+        assert_eq!(again.code, 69);
+        assert!(again.message.contains("--out") && again.message.contains("converted"), "{again}");
+    }
+
+    #[test]
+    fn what_a_phase_does_not_say_is_seen() {
+        let composition = Composition { formula: Some("VO2".to_owned()), ..Composition::default() };
+        assert_eq!(known(&composition), ["VO2", "-", "-"]);
+    }
 }

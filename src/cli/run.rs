@@ -36,11 +36,7 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let Some(dir) = &settings.references.dir else {
-        return Err(Failure::usage("references.dir is not set: name a directory of reference spectra"));
-    };
-    let references = Arc::new(ReferenceSet::load(dir).map_err(Failure::data)?);
-    settings.damage.watch.check(&references).map_err(Failure::usage)?;
+    let references = Arc::new(references(&settings)?);
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let wishes = reload_on_signal();
@@ -63,6 +59,19 @@ pub(super) fn run(args: &RunArgs, log_format: Option<LogFormat>) -> Result<(), F
     // What waits for a mount that stalled would be waited for otherwise, for ever.
     runtime.shutdown_background();
     ended
+}
+
+/// The references that `settings` name, held against what else the settings say of them.
+///
+/// # Errors
+/// [`Failure`]: 64 where the settings are wrong, 65 where the references are.
+pub(super) fn references(settings: &Settings) -> Result<ReferenceSet, Failure> {
+    let Some(dir) = &settings.references.dir else {
+        return Err(Failure::usage("references.dir is not set: name a directory of reference spectra"));
+    };
+    let references = ReferenceSet::load(dir).map_err(Failure::data)?;
+    settings.damage.watch.check(&references).map_err(Failure::usage)?;
+    Ok(references)
 }
 
 /// The runtime for everything that waits; numbers are crunched elsewhere.

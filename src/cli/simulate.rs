@@ -93,7 +93,7 @@ pub struct SimulateArgs {
     offer: OfferArgs,
     #[command(flatten)]
     faults: FaultArgs,
-    /// Write the synthetic NVPF reference spectra into DIR, and do nothing else.
+    /// Write the synthetic NVPF reference spectra into DIR, and do nothing else. A file that says something else is not overwritten.
     #[arg(long, value_name = "DIR")]
     write_references: Option<PathBuf>,
 }
@@ -172,10 +172,12 @@ struct FaultArgs {
 /// What the exit codes of [`Failure`] tell apart.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if let Some(dir) = &args.write_references {
-        return nvpf::write(dir).map_err(|error| {
-            Failure::unavailable(format_args!("cannot write into {}: {error}", dir.display()))
-        });
+        let written = nvpf::write(dir)
+            .map_err(|error| Failure::unavailable(format_args!("cannot write references: {error}")))?;
+        say(format_args!("wrote {written} references to {}", dir.display()));
+        return Ok(());
     }
+    check_addresses(args)?;
     args.faults.check()?;
     args.offer.check()?;
     let mut scans = Scans::load(args)?;
@@ -185,6 +187,22 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     // Threads that still make messages nobody wants end with the process.
     runtime.shutdown_background();
     result
+}
+
+/// What is no address is said at once, not after a wait for somebody there.
+fn check_addresses(args: &SimulateArgs) -> Result<(), Failure> {
+    let given = [("--bind", &args.bind), ("--bind-data", &args.bind_data), ("--connect", &args.connect)];
+    for (name, address) in given {
+        let Some(address) = address else { continue };
+        let port =
+            address.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')).map(|(_, port)| port);
+        if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+            return Err(Failure::usage(format_args!(
+                "{name} {address} is no address: it looks like tcp://127.0.0.1:5555"
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl FaultArgs {
@@ -250,8 +268,8 @@ async fn send_all(args: &SimulateArgs, scans: &mut Scans) -> Result<(), Failure>
     let with_faults = (0..).zip(messages).flat_map(move |(number, scan)| {
         Faulty::new(Keeping::new(scan, keeper.clone()), faults, seed.wrapping_add(number))
     });
-    let mut progress = Progress::new(all_energies);
     let settings = publish_settings(args);
+    let mut progress = Progress::new(all_energies, settings.endpoint.address());
     let on_progress = move |event| progress.note(&event);
     let report = publish_offering(settings, with_faults, offer, cancel, on_progress).await;
     tell(&report.map_err(|error| failure(&error))?, &ids);
@@ -327,11 +345,13 @@ fn tell(report: &PublishReport, ids: &[String]) {
 /// A bar on a terminal; elsewhere only the lines that matter.
 struct Progress {
     bar: ProgressBar,
+    /// Where a receiver is waited for.
+    address: String,
     energy: Option<u32>,
 }
 
 impl Progress {
-    fn new(energies: usize) -> Self {
+    fn new(energies: usize, address: &str) -> Self {
         let bar = if std::io::stderr().is_terminal() {
             ProgressBar::new(energies as u64)
         } else {
@@ -342,13 +362,19 @@ impl Progress {
         {
             bar.set_style(style);
         }
-        Self { bar, energy: None }
+        Self { bar, address: address.to_owned(), energy: None }
     }
 
     fn note(&mut self, event: &PublishEvent) {
         match event {
-            PublishEvent::Bound(address) => self.bar.suspend(|| say(format_args!("bound to {address}"))),
-            PublishEvent::Waiting => self.bar.suspend(|| say("waiting for a receiver")),
+            PublishEvent::Bound(address) => {
+                self.bar.suspend(|| say(format_args!("bound to {address}")));
+                // With the port that was taken.
+                self.address.clone_from(address);
+            }
+            PublishEvent::Waiting => {
+                self.bar.suspend(|| say(format_args!("waiting for a receiver at {}", self.address)));
+            }
             PublishEvent::Sent { kind: MessageKind::Samples { energy_index }, .. } => {
                 if self.energy.replace(*energy_index).is_some_and(|held| held != *energy_index) {
                     self.bar.inc(1);
@@ -400,6 +426,13 @@ mod tests {
         assert_eq!(refused("--resend tcp://127.0.0.1:0 --linger=-1").code, 64);
         assert!(refused("--scan-id ../x").message.contains("../x"));
         assert_eq!(refused("--scenario /nowhere.toml").code, 64);
+        let unknown = refused("--scenario nope");
+        assert!(unknown.code == 64 && unknown.message.contains("clean, "), "{unknown}");
+        for address in ["127.0.0.1:5555", "tcp://127.0.0.1", "tcp://host:port", "udp://127.0.0.1:5555"] {
+            let failure = run(&parse(&format!("--connect {address}")).unwrap()).unwrap_err();
+            assert_eq!(failure.code, 64, "{address}");
+            assert!(failure.message.contains("looks like tcp://127.0.0.1:5555"), "{failure}");
+        }
         assert!(refused("--scenario fronts --repeat 2").message.contains("series"));
         assert_eq!(refused("--stack /nowhere.hdr").code, 65);
     }

@@ -36,7 +36,14 @@ pub(super) fn ports(settings: &Settings, holder: Option<&str>) -> Vec<Finding> {
     for source in &settings.sources {
         for endpoint in [Some(&source.endpoint), source.data.as_ref()].into_iter().flatten() {
             if let Endpoint::Bind(address) = endpoint {
-                wanted.push((format!("source {}", source.name), host_and_port(address).to_owned()));
+                let address = host_and_port(address);
+                // A source without a name is called by its address.
+                let key = if source.name == address {
+                    "source".to_owned()
+                } else {
+                    format!("source {}", source.name)
+                };
+                wanted.push((key, address.to_owned()));
             }
         }
     }
@@ -135,7 +142,10 @@ pub(super) fn sources(settings: &Settings, holder: Option<&str>) -> Vec<Finding>
     for source in &settings.sources {
         for endpoint in [Some(&source.endpoint), source.data.as_ref()].into_iter().flatten() {
             let Endpoint::Connect(address) = endpoint else { continue };
-            let name = format!("{} at {address}", source.name);
+            let name = match source.name == host_and_port(address) {
+                true => address.clone(),
+                false => format!("{} at {address}", source.name),
+            };
             if holder.is_some() {
                 // One peer more might be one too many for it; what the daemon lacks is among its troubles.
                 continue;

@@ -255,7 +255,7 @@ impl Resumer {
             (Some((outcome, _)), None) => Standing::Closed { closings: contents.closings, outcome },
             (None, _) => Standing::Open { closings: contents.closings },
         };
-        tracing::info!(scan_id, lines = contents.lines, standing = ?standing, "scan is back from its journal");
+        tracing::info!(scan_id, lines = contents.lines, %standing, "scan is back from its journal");
         scans.restored(scan_id, &standing, now);
         Some(())
     }

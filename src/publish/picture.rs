@@ -2,9 +2,10 @@
 //!
 //! +x points right and +y up, whatever the sign of the steps. Each pixel of the map is a whole number of screen
 //! pixels wide and high, in about the proportion of the steps; a map of more than a thousand rows or columns is
-//! thinned out. One phase is its colour; a mixture is striped in both colours; an ambiguous pixel is its best
-//! guess, paler and dotted; the rest are greys and black, unmeasured is white with faint lines. The same map gives
-//! the same bytes: there is no time in it but the scan's own.
+//! thinned out. It looks as on the page: one phase is its colour; a mixture that of its larger phase, dotted
+//! with the other's; an ambiguous pixel is its best guess, paler and striped; unknown is grey and crossed, saturated black,
+//! background a light grey; unmeasured is white with faint lines. The same map gives the same bytes: there is no time in
+//! it but the scan's own.
 //!
 //! [`inpainted_png`] draws pixels that were not measured as their neighbours, paler and hatched, and says so above the
 //! map and in the legend.
@@ -100,8 +101,13 @@ fn draw(map: &PhaseMap, inpainted: Option<&Inpainted>) -> Canvas {
 fn header(canvas: &mut Canvas, map: &PhaseMap, inpainted: bool) {
     let plan = &map.plan;
     let mut right = canvas.width() - MARGIN;
-    let words =
-        [(!map.origin.complete, "incomplete"), (plan.simulated, "simulated"), (inpainted, "in-painted")];
+    let words = [
+        // Of a scan that is not over nobody knows yet whether it is complete, were all its energies there.
+        (!map.origin.settled, "not archived yet"),
+        (map.origin.settled && !map.origin.complete, "incomplete"),
+        (plan.simulated, "simulated"),
+        (inpainted, "in-painted"),
+    ];
     for (shown, word) in words {
         if shown {
             let width = 9 * word.len() + 16;

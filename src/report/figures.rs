@@ -107,7 +107,7 @@ fn maps(gathered: &Gathered, tracks: &BTreeMap<(String, u32), u32>) -> Result<Fi
     let mut figure = Figure::new(
         "Maps",
         "Maps of all scans",
-        "Left the phases: a mixture has the mean colour of its two phases, an ambiguous pixel its best guess, paler; grey is like no reference, black saturated. Right the state variable, \
+        "Left the phases: a mixture has the mean colour of its two phases, an ambiguous pixel its best guess, paler; grey is unknown, black saturated. Right the state variable, \
          all scans in one scale; outlines and numbers are the particles, the same number for the same particle in every scan of a region.",
     );
     let spans: Vec<[f64; 2]> = gathered.scans.iter().filter_map(|scan| scan.states.span()).collect();

@@ -239,13 +239,30 @@ pub fn files() -> Vec<(String, String)> {
     files
 }
 
-/// Writes the set into `dir`, which is made where it is missing; files of the same names are replaced.
+/// Writes the set into `dir`, which is made where it is missing, and returns how many references it has. Somebody's work is
+/// not overwritten: where a file of the same name says something else, nothing is written.
 ///
 /// # Errors
-/// What the file system says.
-pub fn write(dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    files().into_iter().try_for_each(|(name, text)| std::fs::write(dir.join(name), text))
+/// What the file system says, with the file; of [`io::ErrorKind::AlreadyExists`] where one says something else.
+pub fn write(dir: &Path) -> io::Result<usize> {
+    let named =
+        |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
+    let files: Vec<_> = files().into_iter().map(|(name, text)| (dir.join(name), text)).collect();
+    for (path, text) in &files {
+        match std::fs::read(path) {
+            Ok(held) if held != text.as_bytes() => {
+                let what = "it is there and says something else; nothing was written: move it away, or name another folder";
+                return Err(named(path, io::Error::new(io::ErrorKind::AlreadyExists, what)));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(path, error)),
+            _ => {}
+        }
+    }
+    files
+        .iter()
+        .try_for_each(|(path, text)| std::fs::write(path, text).map_err(|error| named(path, error)))?;
+    Ok(RECIPES.len())
 }
 
 /// What `LC_ALL=C sha256sum *.csv | sha256sum` prints for the set.

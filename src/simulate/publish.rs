@@ -36,6 +36,16 @@ pub enum Endpoint {
     Connect(String),
 }
 
+impl Endpoint {
+    /// The address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Bind(address) | Self::Connect(address) => address,
+        }
+    }
+}
+
 /// Kind of the socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SocketKind {

@@ -25,7 +25,7 @@ end_last() {  # sends a signal to the programs of that block
 }
 "#;
 /// Far more than any page takes.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Runs a page. What goes wrong is told with the line of the block.
 pub fn run(page: &Page, repository: &Path, python: Option<&Path>) -> Result<(), String> {

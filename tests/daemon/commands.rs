@@ -152,7 +152,15 @@ fn exit_codes_say_what_was_wrong() {
     let said = ends(65, &["run", "--config", with(format!("[references]\ndir = {:?}\n", dir.path()))]);
     assert!(said.contains("reference"), "{said}");
     let said = ends(69, &["run", "--config", with(format!("{known}[http]\nlisten = \"{taken}\"\n"))]);
-    assert!(said.contains(&taken.to_string()), "{said}");
+    assert!(said.contains(&taken.to_string()) && said.contains("PHASEWATCH__HTTP__LISTEN"), "{said}");
+    let busy = good
+        .replace("[publish]\nbind = \"tcp://127.0.0.1:0\"", &format!("[publish]\nbind = \"tcp://{taken}\""));
+    std::fs::write(&config, format!("{busy}{known}")).unwrap();
+    assert!(ends(69, &["run", "--config", text(&config)]).contains("PHASEWATCH__PUBLISH__BIND"));
+    let said = ends(65, &["config", "check", with(format!("[references]\ndir = {:?}\n", dir.path()))]);
+    assert!(said.contains("reference"), "as `run` says: {said}");
+    let said = ends(0, &["config", "check", with(format!("{known}[model]\npath = \"absent.onnx\"\n"))]);
+    assert!(said.contains("warning: model.path"), "{said}");
     ends(0, &["config", "check", with(known.clone())]);
     ends(64, &["config", "check", with("[archive\n".to_owned())]);
     ends(64, &["classify", "--references", text(&references)]);

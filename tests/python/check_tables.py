@@ -91,6 +91,13 @@ def main(source, address, http, archive):
     assert metadata[0] == metadata[1], metadata
     assert stored.schema.metadata[b"phasewatch.generation"] == b"0"
 
+    # Null stays null the way that the book tells; `to_numpy()` alone would make it the last word of the dictionary.
+    assert table["phase"].null_count > 0 and table["status"].null_count == 0
+    for read in (table, served, stored):
+        for name in ("phase", "runner_up", "readings", "status"):
+            told = read[name].cast("string").to_numpy()
+            assert sum(word is None for word in told) == read[name].null_count == table[name].null_count, name
+
     # The whole archive reads as one table, wherever.
     pattern = f"{archive}/**/phase_map.parquet"
     publish(source, "another")

@@ -27,6 +27,10 @@ pub(super) fn verify(root: &Path) -> Result<(), Failure> {
 }
 
 fn verdict(root: &Path, scans: &[Catalogued], files: usize, faults: usize) -> Result<(), Failure> {
+    if scans.is_empty() {
+        print(format_args!("nothing to verify: no scans under {}", root.display()));
+        return Ok(());
+    }
     if faults == 0 {
         print(format_args!("{files} files of {} scans are as they were written", scans.len()));
         return Ok(());

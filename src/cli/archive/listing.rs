@@ -9,7 +9,7 @@ use crate::cli::{Failure, print, say};
 use crate::scan::Outcome;
 
 pub(super) fn list(root: &Path) -> Result<(), Failure> {
-    let scans = archive::list(root).map_err(failure)?;
+    let scans = by_time(archive::list(root).map_err(failure)?);
     if scans.is_empty() {
         say(format_args!("no scans under {}", root.display()));
         return Ok(());
@@ -31,6 +31,15 @@ pub(super) fn list(root: &Path) -> Result<(), Failure> {
         return Err(Failure::data(format_args!("{unreadable} of {} manifests cannot be read", scans.len())));
     }
     Ok(())
+}
+
+/// The newest last, within a beamline; what cannot be read is told of by itself.
+fn by_time(mut scans: Vec<Catalogued>) -> Vec<Catalogued> {
+    scans.sort_by_key(|scan| {
+        let plan = scan.manifest.as_ref().ok().map(|manifest| &manifest.plan);
+        (is_quarantined(scan), plan.map(|plan| (plan.beamline.clone(), plan.started)))
+    });
+    scans
 }
 
 fn line(root: &Path, scan: &Catalogued, manifest: &Manifest) -> Vec<String> {
@@ -57,16 +66,24 @@ fn state(scan: &Catalogued, manifest: &Manifest) -> String {
         Outcome::Aborted { .. } => "aborted",
         Outcome::Partial { .. } => "partial",
     }];
-    let quarantined = scan.scan.as_ref().is_some_and(ScanPath::is_quarantined);
+    // A scan that came to its end may have lost messages on the way, or never have meant to visit every pixel.
+    let gaps = !manifest.gaps.is_empty();
+    let complete = manifest.outcome == Outcome::Complete;
     for (is, word) in [
+        (gaps, "gaps"),
+        (complete && !gaps && !manifest.map.complete, "values missing"),
         (manifest.provisional, "provisional"),
         (manifest.plan.simulated, "simulated"),
         (manifest.pruned.is_some(), "pruned"),
-        (quarantined, "quarantined"),
+        (is_quarantined(scan), "quarantined"),
     ] {
         words.extend(is.then_some(word));
     }
     words.join(", ")
+}
+
+fn is_quarantined(scan: &Catalogued) -> bool {
+    scan.scan.as_ref().is_some_and(ScanPath::is_quarantined)
 }
 
 /// What the ledger says of a scan.
@@ -187,6 +204,36 @@ fn describe(root: &Path, scan: &Catalogued, manifest: &Manifest) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::tests::archive;
+    use crate::stack::SeqRange;
+
+    #[test]
+    fn the_newest_is_last_whatever_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        for (hours, scan_id) in [(1, "zulu"), (3, "alpha"), (2, "mike")] {
+            archive(root.path(), |plan, _, _| {
+                plan.scan_id = scan_id.into();
+                plan.started += chrono::TimeDelta::hours(hours);
+            });
+        }
+        let names = by_time(archive::list(root.path()).unwrap()).into_iter().map(|scan| scan.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["zulu", "mike", "alpha"]);
+    }
+
+    #[test]
+    fn a_scan_that_lacks_something_is_not_called_complete_alone() {
+        let root = tempfile::tempdir().unwrap();
+        archive(root.path(), |_, _, _| {});
+        let scan = archive::list(root.path()).unwrap().remove(0);
+        let mut held = scan.manifest.as_ref().unwrap().clone();
+        (held.provisional, held.outcome, held.plan.simulated) = (false, Outcome::Complete, false);
+        (held.map.complete, held.gaps) = (true, Vec::new());
+        assert_eq!(state(&scan, &held), "complete");
+        held.map.complete = false;
+        assert_eq!(state(&scan, &held), "complete, values missing");
+        held.gaps = vec![SeqRange { first: 3, last: 4 }];
+        assert_eq!(state(&scan, &held), "complete, gaps");
+    }
 
     #[test]
     fn columns_line_up() {

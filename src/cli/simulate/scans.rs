@@ -155,8 +155,19 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 /// A scenario that is built in, or else one from a file.
 fn named_scenario(path: &Path) -> Result<Scenario, Failure> {
     let library = Scenario::library().map_err(Failure::bug)?;
-    let built_in = library.into_iter().find(|(name, _)| path.as_os_str() == *name);
-    built_in.map_or_else(|| read_scenario(path), |(_, scenario)| Ok(scenario))
+    let names: Vec<&str> = library.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    if let Some((_, scenario)) = library.into_iter().find(|(name, _)| path.as_os_str() == *name) {
+        return Ok(scenario);
+    }
+    // A word alone is a name, unless there is such a file.
+    if path.extension().is_none() && path.components().count() == 1 && !path.exists() {
+        return Err(Failure::usage(format_args!(
+            "no scenario is called {}, and there is no such file; there are {names}",
+            path.display()
+        )));
+    }
+    read_scenario(path)
 }
 
 pub(in crate::cli) fn read_scenario(path: &Path) -> Result<Scenario, Failure> {

@@ -17,10 +17,10 @@ pub enum AppError {
         error: FrameError,
     },
     /// The ZeroMQ output.
-    #[error(transparent)]
+    #[error("{0}{advice}", advice = publish_advice(.0))]
     Publish(#[from] PublisherError),
     /// The HTTP listener.
-    #[error("http.listen {address}: {error}")]
+    #[error("http.listen {address}: {error}{advice}", advice = port_advice(.error, "http.listen", "PHASEWATCH__HTTP__LISTEN"))]
     Http {
         /// The address.
         address: std::net::SocketAddr,
@@ -36,6 +36,24 @@ pub enum AppError {
     /// A thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// What to do about a port that another program has.
+fn port_advice(error: &std::io::Error, key: &str, variable: &str) -> String {
+    if error.kind() != std::io::ErrorKind::AddrInUse {
+        return String::new();
+    }
+    format!(
+        "; another program has this port (`ss -ltnp` says which): stop it, or take another with {key} in the configuration or \
+         {variable} in the environment"
+    )
+}
+
+fn publish_advice(error: &PublisherError) -> String {
+    match error {
+        PublisherError::Bind { error, .. } => port_advice(error, "publish.bind", "PHASEWATCH__PUBLISH__BIND"),
+        PublisherError::Address(_) => String::new(),
+    }
 }
 
 /// What to do about a state directory that cannot be used.

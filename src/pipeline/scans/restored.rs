@@ -1,5 +1,6 @@
 //! Scans out of journals: what state a journal leaves its scan in, and how it is taken up.
 
+use std::fmt;
 use std::time::Instant;
 
 use super::open::{Ending, Phase, Scan};
@@ -32,6 +33,26 @@ pub enum Standing {
         /// When it was closed.
         at: Instant,
     },
+}
+
+/// In words, for the log.
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |outcome: &Outcome| match outcome {
+            Outcome::Complete => "complete",
+            Outcome::Aborted { .. } => "aborted",
+            Outcome::Partial { .. } => "partial",
+        };
+        match self {
+            Self::Open { closings: 0 } => f.write_str("still open"),
+            Self::Open { closings } => write!(f, "open again after {closings} archives"),
+            Self::Closed { outcome, .. } => write!(f, "ended, {}, and not archived yet", word(outcome)),
+            Self::Archived { closings: 0 | 1, outcome, .. } => write!(f, "archived, {}", word(outcome)),
+            Self::Archived { closings, outcome, .. } => {
+                write!(f, "archived {closings} times, {}", word(outcome))
+            }
+        }
+    }
 }
 
 impl Scan {

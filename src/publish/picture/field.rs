@@ -130,7 +130,7 @@ pub(super) fn hatched(colour: Rgb888, [x, y]: [usize; 2]) -> Rgb888 {
     Rgb888::new(pale(colour.r()), pale(colour.g()), pale(colour.b()))
 }
 
-/// How a status looks at a place on the screen; phases that are not there are a middle grey.
+/// How a status looks at a place on the screen, as on the page: striped is ambiguous, dotted a mixture, crossed unknown; phases that are not there are a middle grey.
 pub(super) fn pattern(
     status: Status,
     phase: Option<[u8; 3]>,
@@ -143,12 +143,13 @@ pub(super) fn pattern(
         Status::Unmeasured if (x + y) % 8 == 0 => Rgb888::new(206, 210, 214),
         Status::Unmeasured => PAPER,
         Status::Background => Rgb888::new(228, 231, 234),
-        Status::Saturated => Rgb888::new(122, 127, 133),
-        Status::Unknown => Rgb888::new(24, 26, 29),
+        Status::Saturated => Rgb888::new(24, 26, 29),
+        Status::Unknown if (x + y) % 8 == 0 || (x + 8 - y % 8) % 8 == 0 => PAPER,
+        Status::Unknown => Rgb888::new(122, 127, 133),
         Status::Classified => solid(phase),
-        Status::Mixture if (x + y) / 4 % 2 == 1 => solid(runner_up.unwrap_or([255, 255, 255])),
+        Status::Mixture if x % 4 < 2 && y % 4 < 2 => solid(runner_up.unwrap_or([255, 255, 255])),
         Status::Mixture => solid(phase),
-        Status::Ambiguous if x % 4 == 0 && y % 4 == 0 => solid(phase),
+        Status::Ambiguous if (x + y) % 4 == 0 => solid(phase),
         Status::Ambiguous => solid(phase.map(|c| (f32::from(c) * 0.45 + 255.0 * 0.55) as u8)),
     }
 }
@@ -178,6 +179,29 @@ mod tests {
         assert_eq!((field.width(), field.height()), (800, 800));
         let field = Field::of(&grid(256, 256, 0.05, 0.05));
         assert_eq!((field.width(), field.height()), (768, 768));
+    }
+
+    /// What the page says of the same pixel: `tile` in map-view.js.
+    #[test]
+    fn ambiguous_is_striped_a_mixture_dotted_and_unknown_crossed() {
+        let (own, other) = ([0, 114, 178], [230, 159, 0]);
+        let at = |status, x, y| {
+            let colour = pattern(status, Some(own), Some(other), [x, y]);
+            [colour.r(), colour.g(), colour.b()]
+        };
+        let share = |status, wanted: [u8; 3]| {
+            (0..64).filter(|place| at(status, place % 8, place / 8) == wanted).count()
+        };
+        assert_eq!(share(Status::Mixture, own), 48, "the larger phase fills the ground of a mixture");
+        assert_eq!(share(Status::Mixture, other), 16);
+        assert!((0..8).all(|y| at(Status::Mixture, 2, y) == own), "dots, not stripes");
+        assert_eq!(share(Status::Ambiguous, own), 16);
+        assert!((0..8).all(|d| at(Status::Ambiguous, 8 - d, d) == own), "a stripe goes through");
+        assert_eq!(share(Status::Ambiguous, other), 0, "of an ambiguous pixel there is a best guess alone");
+        for stripe in [|d: usize| (8 - d, d), |d| (d, d)] {
+            assert!((0..8).map(stripe).all(|(x, y)| at(Status::Unknown, x, y) == [255; 3]));
+        }
+        assert_eq!(share(Status::Saturated, at(Status::Saturated, 0, 0)), 64);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ const PERCENT: usize = 7;
 const OTHERS: [(Status, &str); 6] = [
     (Status::Mixture, "mixture of two"),
     (Status::Ambiguous, "ambiguous"),
-    (Status::Unknown, "like no reference"),
+    (Status::Unknown, "unknown"),
     (Status::Background, "background"),
     (Status::Saturated, "saturated"),
     (Status::Unmeasured, "not measured"),
@@ -45,7 +45,7 @@ pub(super) fn draw(canvas: &mut Canvas, [x, y]: [usize; 2], map: &PhaseMap, inpa
         y += ROW;
     }
     y = heading(canvas, [x, y + 16], "Not one phase", &format!("% of {} pixels", map.len()));
-    // Any two phases will do to show what stripes and dots mean.
+    // Any two phases will do to show what dots and stripes mean.
     let colour = |index: usize| map.phases.get(index).map(|phase| phase.colour);
     for (status, words) in OTHERS {
         swatch(canvas, [x, y], |at| pattern(status, colour(0), colour(1), at));

@@ -29,6 +29,21 @@ fn the_committed_files_are_what_the_recipe_writes() {
 }
 
 #[test]
+fn what_somebody_wrote_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(write(dir.path()).unwrap(), RECIPES.len());
+    assert_eq!(write(dir.path()).unwrap(), RECIPES.len(), "the same once more changes nothing");
+    let own = dir.path().join("references.toml");
+    std::fs::write(&own, "title = \"mine\"\n").unwrap();
+    std::fs::remove_file(dir.path().join("na2.0.csv")).unwrap();
+    let error = write(dir.path()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert!(error.to_string().contains("references.toml"), "{error}");
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), "title = \"mine\"\n");
+    assert!(!dir.path().join("na2.0.csv").exists(), "nothing was written");
+}
+
+#[test]
 fn the_set_in_memory_is_the_set_on_disk() {
     for reference in reference_set().references {
         let text = std::fs::read_to_string(committed().join(format!("{}.csv", reference.label.id))).unwrap();

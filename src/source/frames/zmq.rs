@@ -80,7 +80,14 @@ impl ZmqFrameSource {
                 let address = Address::parse(wanted)?;
                 let failed = |error: io::Error| FrameError::Bind {
                     address: wanted.clone(),
-                    reason: error.to_string(),
+                    reason: match error.kind() {
+                        io::ErrorKind::AddrInUse => {
+                            format!(
+                                "{error}; another program has this port (`ss -ltnp` says which): stop it, or bind another"
+                            )
+                        }
+                        _ => error.to_string(),
+                    },
                 };
                 let listener = tokio::task::spawn_blocking(move || address.listen());
                 let listener = listener.await.map_err(io::Error::other).flatten().map_err(failed)?;

@@ -85,9 +85,10 @@ export class ScanHead {
     if (scan.generation > 0) words.push(shown < scan.generation ? `map ${shown} shown of ${scan.generation}` : `map ${shown}`);
     this.course.textContent = words.join(" · ");
     this.course.classList.toggle("warn", still > 0);
-    const gone = [...missing(scan), ...scan.notes];
-    this.missing.textContent = gone.length > 0 ? `Missing: ${gone.join("; ")}` : "";
-    this.missing.hidden = gone.length === 0;
+    const gone = missing(scan);
+    const told = [gone.length > 0 ? `Missing: ${gone.join("; ")}` : "", scan.notes.length > 0 ? `Note: ${scan.notes.join("; ")}` : ""].filter(Boolean);
+    this.missing.textContent = told.join(". ");
+    this.missing.hidden = told.length === 0;
   }
 
   /** A scan that is not on the board: what its view and the archive say. @param {import("./types.js").View} view @param {import("./types.js").Archived|null} archived */
