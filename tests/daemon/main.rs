@@ -5,6 +5,7 @@
 mod alerts;
 mod area;
 mod commands;
+mod completions;
 mod crash;
 mod detectors;
 mod dose;
