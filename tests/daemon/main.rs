@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod listener;
 mod models;
+mod numbers;
 mod oddities;
 mod order;
 mod places;
