@@ -29,10 +29,10 @@ pub use crate::publish::alerts::AlertHand;
 pub use clerk::Clerk;
 pub use output::{Answer, Output};
 
-use crate::damage::desk::{Desk, OutputRule, Rules};
+use crate::damage::desk::{Desk, OutputRule, Rules, Why};
 use crate::publish::zmq::PublisherHandle;
 use crate::settings::AlertsSettings;
-use crate::telemetry::Health;
+use crate::telemetry::{Health, names};
 use store::Store;
 
 /// The part of the daemon that alerts speak as under `/readyz`.
@@ -117,5 +117,15 @@ fn rules(settings: &AlertsSettings, outputs: &[Output]) -> Rules {
 /// Starts the tasks of the outputs; each takes one parcel at a time.
 fn start(outputs: Vec<Output>, hand: &AlertHand, runtime: &Handle) -> Vec<output::Slot> {
     let one_at_a_time = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    outputs.iter().for_each(|output| begin(output.name()));
     outputs.into_iter().map(|output| output.start(hand.clone(), one_at_a_time.clone(), runtime)).collect()
+}
+
+/// Lets the counters of an output begin at 0, so that the first that it does not deliver is seen to make them rise.
+fn begin(output: &str) {
+    metrics::counter!(names::ALERT_DELIVERY_FAILURES, "output" => output.to_owned()).increment(0);
+    for why in Why::ALL {
+        metrics::counter!(names::ALERT_GIVEN_UP, "output" => output.to_owned(), "cause" => why.name())
+            .increment(0);
+    }
 }

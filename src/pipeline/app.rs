@@ -283,6 +283,7 @@ impl App {
             metrics: self.metrics,
             health: self.http.health().clone(),
             at_work,
+            queue: queue.watch(),
             store: self.journal.as_ref().map(|(store, _)| Arc::clone(store)),
             in_use: Arc::clone(&self.in_use),
             settings: self.settings.clone(),

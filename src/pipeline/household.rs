@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::absent::Absent;
 use super::at_work::AtWork;
 use super::in_use::InUse;
+use super::queue::QueueWatch;
 use super::shelf::{Checked, Shelf};
 use super::sweep::sweep;
 use crate::journal::Store;
 use crate::settings::Settings;
+use crate::source::frames::RawMessage;
 use crate::telemetry::{Health, MetricsHandle, names};
 
 /// Between two looks at the model.
@@ -34,6 +36,7 @@ pub(super) struct Household {
     pub(super) metrics: MetricsHandle,
     pub(super) health: Health,
     pub(super) at_work: [AtWork; 2],
+    pub(super) queue: QueueWatch<RawMessage>,
     pub(super) store: Option<Arc<Store>>,
     /// What is in use.
     pub(super) in_use: Arc<InUse>,
@@ -50,7 +53,9 @@ impl Household {
         let mut round = 0_u64;
         let mut under_way: Option<JoinHandle<()>> = None;
         let mut measuring: Option<JoinHandle<()>> = None;
+        let mut waited_us = 0;
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
+            waited_us = this.look_at_queue(waited_us);
             this.metrics.run_upkeep();
             absent.look(&this.health, Instant::now());
             for at_work in &this.at_work {
@@ -78,6 +83,18 @@ impl Household {
                 }));
             }
         }
+    }
+
+    /// Not the receiving thread does it: that one waits for the disk, where senders wait for long. Takes how long they had waited at the
+    /// last look, and returns how long they have now, in µs.
+    fn look_at_queue(&self, waited_before_us: u64) -> u64 {
+        let stats = self.queue.stats();
+        metrics::gauge!(names::QUEUE_BYTES, "queue" => "receive").set(stats.bytes as f64);
+        if stats.waited_us > waited_before_us {
+            let waited_s = (stats.waited_us - waited_before_us) as f64 * 1e-6;
+            metrics::histogram!(names::QUEUE_WAIT_SECONDS, "queue" => "receive").record(waited_s);
+        }
+        stats.waited_us
     }
 
     fn measure_disks(&self) {

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::books::Books;
+use self::books::{Books, refused};
 use super::errands::{Errand, Renewed};
 use super::keeper::{COMMIT_BYTES, Keeper};
 use super::pulse::Pulse;
@@ -28,7 +28,6 @@ use crate::scan::{ScanEvent, ScanUpdate};
 use crate::source::adapter::{Adapter, Read};
 use crate::source::frames::RawMessage;
 use crate::source::raw_log::RawLog;
-use crate::telemetry::names;
 
 /// One source, as the receiving thread needs it.
 #[derive(Debug)]
@@ -71,7 +70,6 @@ pub struct Ingest {
     errands: Option<std::sync::mpsc::Receiver<Errand>>,
     /// Another recipe, that waits until no scan is open.
     renewed: Option<Box<Renewed>>,
-    queue_waited_us: u64,
     last_watched: Option<Instant>,
     /// What a message says; empty between messages.
     events: Vec<ScanEvent>,
@@ -99,7 +97,6 @@ impl Ingest {
             untold_since: None,
             errands: None,
             renewed: None,
-            queue_waited_us: 0,
             last_watched: None,
             events: Vec::new(),
         }
@@ -170,7 +167,7 @@ impl Ingest {
                 let now = Instant::now();
                 self.scans.poll(now);
                 self.tell(now);
-                self.watch(&queue, now);
+                self.watch(now);
                 continue;
             }
             let popped = queue.pop_all(&mut messages, Some(deadline));
@@ -200,7 +197,7 @@ impl Ingest {
             }
             self.tell(now);
             self.renew(now);
-            self.watch(&queue, now);
+            self.watch(now);
         }
     }
 
@@ -353,10 +350,9 @@ impl Ingest {
             self.events_of(source, &mut events, 0, now);
             let lost = self.lines[source].adapter.take_lost();
             if lost > 0 {
-                let name = self.lines[source].name.clone();
+                let name = &self.lines[source].name;
                 tracing::warn!(source = name, lost, "frames waited for a scan in vain");
-                metrics::counter!(names::MESSAGES_REFUSED, "source" => name, "reason" => "held")
-                    .increment(lost);
+                refused(&self.lines[source].name, "held").increment(lost);
             }
         }
         self.events = events;
@@ -454,13 +450,11 @@ impl Ingest {
             && let Some(scan) = self.scans.get(scan_id)
             && let Some(stack) = scan.stack()
         {
-            let name = self.lines[scan.source()].name.clone();
-            let missing = lock(stack).sequence().missing();
-            metrics::counter!(names::MESSAGES_MISSING, "source" => name.clone()).increment(missing);
+            let source = scan.source();
+            self.books[source].missing.increment(lock(stack).sequence().missing());
             let waiting = scan.waiting().len();
             if waiting > 0 {
-                metrics::counter!(names::MESSAGES_REFUSED, "source" => name, "reason" => "extension")
-                    .increment(waiting as u64);
+                refused(&self.lines[source].name, "extension").increment(waiting as u64);
                 tracing::warn!(
                     scan_id,
                     messages = waiting,

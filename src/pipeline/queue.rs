@@ -12,11 +12,10 @@
 //! Nothing here can fail but by the other side being gone: [`Closed`].
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -60,7 +59,8 @@ pub struct QueueStats {
     pub pushed_items: u64,
     /// Bytes pushed since the start.
     pub pushed_bytes: u64,
-    /// Microseconds senders have waited for room since the start, summed over the senders.
+    /// Microseconds senders have waited for room since the start, summed over the senders; waits that are not over count as
+    /// far as they have come.
     pub waited_us: u64,
 }
 
@@ -82,7 +82,7 @@ struct Shared<T> {
     byte_room: Semaphore,
     slot_room: Semaphore,
     byte_limit: usize,
-    waited_us: AtomicU64,
+    waits: Mutex<Waits>,
 }
 
 impl<T> Shared<T> {
@@ -92,7 +92,13 @@ impl<T> Shared<T> {
     }
 
     fn stats(&self) -> QueueStats {
-        QueueStats { waited_us: self.waited_us.load(Ordering::Relaxed), ..self.lock().stats }
+        let waited = self.waits().waited();
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        QueueStats { waited_us, ..self.lock().stats }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, item: T, bytes: usize, held_bytes: usize, held_slots: usize) -> Result<(), Closed> {
@@ -138,7 +144,7 @@ pub fn bounded<T>(limits: Limits) -> (QueueSender<T>, QueueReceiver<T>) {
         byte_room: Semaphore::new(byte_limit),
         slot_room: Semaphore::new(limits.items.clamp(1, Semaphore::MAX_PERMITS)),
         byte_limit,
-        waited_us: AtomicU64::new(0),
+        waits: Mutex::new(Waits { waiting: 0, waited: Duration::ZERO, counted_to: Instant::now() }),
     });
     (QueueSender { shared: Arc::clone(&shared) }, QueueReceiver { shared })
 }
@@ -174,7 +180,7 @@ impl<T> QueueSender<T> {
         {
             return Ok(Slot { shared, slot, room, bytes });
         }
-        let _clock = WaitClock { waited_us: &shared.waited_us, since: Instant::now() };
+        let _clock = WaitClock::start(&shared.waits);
         let slot = shared.slot_room.acquire().await.map_err(|_| Closed)?;
         let room = shared.byte_room.acquire_many(claim).await.map_err(|_| Closed)?;
         Ok(Slot { shared, slot, room, bytes })
@@ -200,6 +206,12 @@ impl<T> QueueSender<T> {
     #[must_use]
     pub fn stats(&self) -> QueueStats {
         self.shared.stats()
+    }
+
+    /// For whoever only wants to know that; it does not keep the queue open.
+    #[must_use]
+    pub fn watch(&self) -> QueueWatch<T> {
+        QueueWatch { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -243,6 +255,19 @@ impl<T> Slot<'_, T> {
         self.room.forget();
         self.slot.forget();
         Ok(())
+    }
+}
+
+/// Looks at a queue from aside; neither side waits for it.
+pub struct QueueWatch<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> QueueWatch<T> {
+    /// What the queue holds and has seen.
+    #[must_use]
+    pub fn stats(&self) -> QueueStats {
+        self.shared.stats()
     }
 }
 
@@ -320,16 +345,43 @@ impl<T> Drop for QueueReceiver<T> {
     }
 }
 
-/// Adds the time until it is dropped, so that a cancelled wait counts, too.
-struct WaitClock<'a> {
-    waited_us: &'a AtomicU64,
-    since: Instant,
+/// How long senders have waited, those that still wait among them.
+struct Waits {
+    waiting: u32,
+    waited: Duration,
+    counted_to: Instant,
+}
+
+impl Waits {
+    /// Counts up to now.
+    fn waited(&mut self) -> Duration {
+        let now = Instant::now();
+        self.waited += now.saturating_duration_since(self.counted_to) * self.waiting;
+        self.counted_to = now;
+        self.waited
+    }
+}
+
+/// A sender that waits until this is dropped, so that a cancelled wait counts, too.
+struct WaitClock<'a>(&'a Mutex<Waits>);
+
+impl<'a> WaitClock<'a> {
+    fn start(waits: &'a Mutex<Waits>) -> Self {
+        let own = Self(waits);
+        own.change(1);
+        own
+    }
+
+    fn change(&self, by: i32) {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.waited();
+        waits.waiting = waits.waiting.saturating_add_signed(by);
+    }
 }
 
 impl Drop for WaitClock<'_> {
     fn drop(&mut self) {
-        let waited_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.waited_us.fetch_add(waited_us, Ordering::Relaxed);
+        self.change(-1);
     }
 }
 

@@ -345,7 +345,17 @@ impl Scans {
     /// Number of mapped scans that can take values without being opened again.
     #[must_use]
     pub fn open_count(&self) -> usize {
-        self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some()).count()
+        self.mapped_open().count()
+    }
+
+    /// The same, of the source with this index.
+    #[must_use]
+    pub fn open_count_of(&self, source: usize) -> usize {
+        self.mapped_open().filter(|scan| scan.source() == source).count()
+    }
+
+    fn mapped_open(&self) -> impl Iterator<Item = &Scan> {
+        self.scans.values().filter(|scan| scan.is_open() && scan.stack().is_some())
     }
 
     /// What happened to all values since the start, and the bytes that stacks take now.

@@ -43,6 +43,7 @@ pub fn install() -> Result<MetricsHandle, MetricsError> {
     let handle = MetricsHandle(recorder.handle());
     metrics::set_global_recorder(recorder).map_err(|error| MetricsError(error.to_string()))?;
     describe();
+    begin();
     gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }
@@ -51,6 +52,14 @@ fn builder() -> Result<PrometheusBuilder, MetricsError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_S)
         .map_err(|error| MetricsError(error.to_string()))
+}
+
+/// Lets counters begin at 0 that a rule for Prometheus looks at: what a series rose by is not known of its first value. Those with labels
+/// begin where their labels are known.
+fn begin() {
+    for name in [names::JOURNAL_DAMAGED, names::JOURNAL_FAILURES, names::ALERTS_DROPPED] {
+        metrics::counter!(name).increment(0);
+    }
 }
 
 /// Tells Prometheus what the metrics mean.
@@ -92,6 +101,7 @@ fn describe() {
     describe_counter!(names::SCANS_RESUMED, "scans resumed from their journal");
     describe_gauge!(names::ARCHIVE_WAITING, "ended scans that wait to be archived");
     describe_gauge!(names::SCANS_OPEN, "scans open");
+    describe_gauge!(names::SOURCE_SCANS_OPEN, "scans of the source that are open");
     describe_counter!(names::SCANS_ARCHIVED, "scans archived");
     describe_gauge!(names::STACK_BYTES, Unit::Bytes, "memory of all open stacks");
     describe_counter!(names::GENERATIONS_PUBLISHED, "generations of phase maps published");
@@ -157,12 +167,14 @@ mod tests {
         let handle = MetricsHandle(recorder.handle());
         metrics::with_local_recorder(&recorder, || {
             describe();
+            begin();
             metrics::counter!(names::MESSAGES_REFUSED, "source" => "a", "reason" => "size").increment(2);
             metrics::histogram!(names::INFERENCE_SECONDS).record(0.003);
         });
         handle.run_upkeep();
         let text = handle.render();
         assert!(text.contains("phasewatch_messages_refused_total{source=\"a\",reason=\"size\"} 2"), "{text}");
+        assert!(text.contains("phasewatch_journal_damaged_total 0"), "{text}");
         assert!(text.contains("phasewatch_inference_seconds_bucket{le=\"0.005\"} 1"), "{text}");
         assert!(text.contains("phasewatch_inference_seconds_bucket{le=\"0.001\"} 0"), "{text}");
     }

@@ -43,7 +43,8 @@ pub const SOURCE_CONNECTED: &str = "phasewatch_source_connected";
 pub const SOURCE_IDLE: &str = "phasewatch_source_idle";
 /// Gauge, label `queue`: bytes waiting in a queue now.
 pub const QUEUE_BYTES: &str = "phasewatch_queue_bytes";
-/// Histogram, label `queue`, seconds: how long putting something into a full queue waited.
+/// Histogram, label `queue`, seconds: how long senders waited for room since the last look, a few seconds ago; a wait that is not over
+/// counts as far as it has come.
 pub const QUEUE_WAIT_SECONDS: &str = "phasewatch_queue_wait_seconds";
 /// Gauge: bytes of samples held because their scan_start has not come.
 pub const HELD_BYTES: &str = "phasewatch_held_bytes";
@@ -80,6 +81,8 @@ pub const SCANS_RESUMED: &str = "phasewatch_scans_resumed_total";
 pub const ARCHIVE_WAITING: &str = "phasewatch_archive_waiting";
 /// Gauge: scans open now.
 pub const SCANS_OPEN: &str = "phasewatch_scans_open";
+/// Gauge, label `source`: its scans that are open now; of one that tells where the frames of another belong, those of the other.
+pub const SOURCE_SCANS_OPEN: &str = "phasewatch_source_scans_open";
 /// Counter, label `outcome` (complete, aborted, partial): scans archived.
 pub const SCANS_ARCHIVED: &str = "phasewatch_scans_archived_total";
 /// Gauge: bytes of all open stacks.

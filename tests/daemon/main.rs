@@ -5,6 +5,7 @@
 mod alerts;
 mod area;
 mod commands;
+mod completions;
 mod crash;
 mod detectors;
 mod dose;
@@ -15,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod listener;
 mod models;
+mod numbers;
 mod oddities;
 mod order;
 mod places;

@@ -69,6 +69,9 @@ pub enum Why {
 }
 
 impl Why {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Age, Self::Refused, Self::Failed, Self::Overflow];
+
     /// The word in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -152,9 +152,20 @@ fn waiting_is_measured() {
     });
     // It cannot finish before there is room: this waits the 10 ms out, and proves it.
     assert!(finished.recv_timeout(Duration::from_millis(10)).is_err());
+    // While it waits, not only once that is over: the rule for Prometheus looks at one long wait.
+    let watch = sender.watch();
+    let grown = |beyond_us: u64| {
+        while watch.stats().waited_us <= beyond_us {
+            assert!(finished.recv_timeout(Duration::from_millis(1)).is_err());
+        }
+        watch.stats().waited_us
+    };
+    grown(grown(0));
     assert_eq!(take(&mut receiver), [1]);
     blocked.join().unwrap();
-    assert!(sender.stats().waited_us > 0);
+    let after = sender.stats().waited_us;
+    assert!(after >= 1);
+    assert_eq!(watch.stats().waited_us, after, "nobody waits any more");
 }
 
 /// Threads and tasks push through a queue that is nearly always full; a lost wake-up hangs it, a lost or a
