@@ -19,7 +19,10 @@ fn the_committed_files_are_what_the_recipe_writes() {
     for (name, text) in files() {
         let path = committed().join(&name);
         let held = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        assert_eq!(held, text, "{name}: run `phasewatch simulate --write-references config/references/nvpf`");
+        assert_eq!(
+            held, text,
+            "{name}: remove the files and run `phasewatch simulate --write-references config/references/nvpf`"
+        );
     }
     let csvs = std::fs::read_dir(committed())
         .unwrap()
