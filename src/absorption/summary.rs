@@ -46,6 +46,12 @@ pub struct IncidentCurve {
 }
 
 impl IncidentSummary {
+    /// Why there is none, so that no optical density can be told; nothing where there is one, or where it is not known, as of maps out of the archive.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        self.problem.as_deref().filter(|_| self.source == I0Source::None)
+    }
+
     /// The summary of a stack under an intensity.
     #[must_use]
     pub fn new(stack: &Stack, intensity: &Intensity) -> Self {

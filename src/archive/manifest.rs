@@ -54,6 +54,9 @@ pub struct MapSummary {
     /// The dose, where there is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dose: Option<DoseSummary>,
+    /// Why there is no incident intensity, so that nothing is mapped; none where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_i0: Option<String>,
 }
 
 impl MapSummary {
@@ -71,6 +74,7 @@ impl MapSummary {
             model_sha256: map.origin.model_sha256.clone(),
             complete: map.origin.complete,
             dose: map.origin.dose.as_deref().cloned(),
+            no_i0: map.origin.incident.missing().map(str::to_owned),
         }
     }
 }

@@ -80,7 +80,8 @@ impl Registrar {
     #[must_use]
     pub fn is_in_place(&self, energy: usize) -> bool {
         let is = |which: &[bool]| which.get(energy).copied().unwrap_or(false);
-        !is(&self.dirty) && !(self.drift.is_applied() && is(&self.guessed))
+        let is_guessed = self.drift.is_applied() && is(&self.guessed);
+        !is(&self.dirty) && !is_guessed
     }
 
     /// The registered stack; `None` where nothing is taken out.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::feed::Feed;
-use crate::rig::{Rig, Setup, until};
+use crate::rig::{Rig, Setup, phasewatch, until};
 use crate::script::{Message, Script, floats};
 use crate::table::{self, folder, words};
 
@@ -211,4 +211,28 @@ fn an_area_detector_gives_the_map_of_its_sums() {
     let [point, area] = ["point", "area"].map(|scan_id| folder(&rig.archived(scan_id)));
     assert_eq!(table::stack_bytes(&point), table::stack_bytes(&area));
     assert_eq!(rig.metric("phasewatch_messages_refused_total", &["reason=\"size\""]), 1.0);
+}
+
+#[test]
+fn a_field_without_an_empty_part_is_not_mapped_and_whoever_looks_is_told_why() {
+    let rig = rig();
+    let to =
+        ["simulate", "--connect", rig.source(), "--speed", "0", "--scenario", "film", "--scan-id", "film"];
+    let sent = phasewatch(&to);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let scan = rig.archived("film");
+    let why = "no empty region";
+    assert!(notes(&scan).contains(why), "{scan}");
+    let folder = folder(&scan);
+    let manifest = table::manifest(&folder);
+    assert!(manifest["map"]["no_i0"].as_str().unwrap().contains(why), "{}", manifest["map"]);
+    assert!(manifest["map"]["fractions"].as_object().unwrap().values().all(|share| share == 0.0));
+    let root = rig.dir().join("archive");
+    let shown = phasewatch(&["archive", "show", "film", "--root", root.to_str().unwrap()]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.lines().any(|line| line.starts_with("not mapped") && line.contains(why)), "{shown}");
+    // One with an I0 says nothing of the kind.
+    Feed::push(rig.source()).send_all(&Script::new("clear").whole());
+    let clear = table::folder(&rig.archived("clear"));
+    assert!(table::manifest(&clear)["map"].get("no_i0").is_none());
 }

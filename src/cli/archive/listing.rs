@@ -167,6 +167,9 @@ fn describe(root: &Path, scan: &Catalogued, manifest: &Manifest) {
         ("generation", map.generation.to_string()),
         ("pixels", counts.join(", ")),
     ];
+    if let Some(problem) = &map.no_i0 {
+        rows.push(("not mapped", problem.clone()));
+    }
     if let Outcome::Aborted { reason: Some(reason) } | Outcome::Partial { reason } = &manifest.outcome {
         rows.push(("reason", reason.clone()));
     }

@@ -25,6 +25,9 @@ const OTHERS: [(Status, &str); 6] = [
     (Status::Unmeasured, "not measured"),
 ];
 
+/// What pixels are called that cannot be used, where there is no incident intensity.
+const NO_I0: &str = "no I0: not mapped";
+
 /// What is drawn and was not measured.
 const INPAINTED: &str = "in-painted: not measured";
 
@@ -48,6 +51,9 @@ pub(super) fn draw(canvas: &mut Canvas, [x, y]: [usize; 2], map: &PhaseMap, inpa
     // Any two phases will do to show what dots and stripes mean.
     let colour = |index: usize| map.phases.get(index).map(|phase| phase.colour);
     for (status, words) in OTHERS {
+        // Without an incident intensity no value can be used; that it is missing is what has to be seen.
+        let has_no_i0 = map.origin.incident.missing().is_some() && status == Status::Saturated;
+        let words = if has_no_i0 { NO_I0 } else { words };
         swatch(canvas, [x, y], |at| pattern(status, colour(0), colour(1), at));
         row(canvas, [x, y], words, &percent(counts[status as usize] as f64 / map.len().max(1) as f64));
         y += ROW;
