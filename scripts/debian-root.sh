@@ -130,21 +130,29 @@ archived first || fail "a removal took the archive"
 [ -d "$root/var/lib/phasewatch/archive" ] || fail "a removal took the state"
 
 say "purge, with scans in the archive"
-cp -a "$root/var/lib/phasewatch" "$work/state"
+state="$root/var/lib/phasewatch"
+# One that went on after it was archived, and one whose start has not come.
+cp -a "$state/journal/first" "$state/journal/goes-on"
+touch "$state/journal/goes-on/events.arrows"
+mkdir -p "$state/held"
+cp -a "$state/journal/goes-on" "$state/held/early"
 inside dpkg -P phasewatch
 [ ! -e "$root/etc/phasewatch" ] || fail "the configuration is still there"
 archived second || fail "a purge took archived scans"
-[ "$(ls -A "$root/var/lib/phasewatch")" = archive ] || fail "more than the archive is left"
-inside getent passwd phasewatch >/dev/null || fail "the owner of the archive is gone"
+[ "$(ls -A "$state/journal")" = goes-on ] || fail "of the journals there are: $(ls -A "$state/journal")"
+[ -e "$state/held/early/events.arrows" ] || fail "a purge took samples whose scan has not come"
+[ "$(ls -A "$state" | tr '\n' ' ')" = "archive content format held journal " ] || fail "what is left: $(ls -A "$state")"
+rm -rf "$state/journal" "$state/held"
 
 say "install again, and purge with the archive elsewhere"
 inside dpkg -i /new.deb
 mkdir -p "$root/data" && mv "$root/var/lib/phasewatch/archive" "$root/data/phasewatch"
 touch "$root/var/lib/phasewatch/something"
+owner=$(stat -c %u "$root/data/phasewatch")
 inside dpkg -P phasewatch
 find "$root/data/phasewatch" -name manifest.json | grep -q second || fail "a purge took an archive elsewhere"
 rm -rf "${root:?}/data"
 left=$(find "$root" -xdev -path "$root/proc" -prune -o -iname '*phasewatch*' -print | grep -v '^'"$root"'$' || true)
 [ -z "$left" ] || fail "left over: $left"
-if inside getent passwd phasewatch; then fail "the user is left over"; fi
+[ "$(inside getent passwd phasewatch | cut -d: -f3)" = "$owner" ] || fail "the owner of the archive elsewhere is gone"
 say "all is well"

@@ -110,6 +110,73 @@ fn a_package_is_installed_started_upgraded_removed_and_purged() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("== all is well"), "{}", said(&output));
 }
 
+/// Runs postrm as dpkg does, on a folder that stands for the state directory; returns what it printed.
+fn purge(state: &Path) -> String {
+    let script = read("deploy/debian/postrm");
+    let owner = good(Command::new("stat").args(["-c", "%U"]).arg(state));
+    let changed = script
+        .replace("state=/var/lib/phasewatch", &format!("state='{}'", state.display()))
+        .replace("= phasewatch ]", &format!("= '{}' ]", owner.trim()));
+    assert_eq!(changed.matches(&state.display().to_string()).count(), 1, "{changed}");
+    assert!(!changed.contains("deluser"), "files elsewhere may be the user's");
+    good(Command::new("sh").args(["-c", &changed, "postrm", "purge"]))
+}
+
+/// A journal whose events were written last so many seconds before now, and which was archived as many seconds before now, if it was.
+fn journal(folder: &Path, written_s: i64, archived_s: Option<i64>) {
+    std::fs::create_dir_all(folder).unwrap();
+    let write = |name: &str, age_s: i64| {
+        let file = std::fs::File::create(folder.join(name)).unwrap();
+        let (now, age) = (std::time::SystemTime::now(), std::time::Duration::from_secs(age_s.unsigned_abs()));
+        file.set_modified(if age_s < 0 { now + age } else { now - age }).unwrap();
+    };
+    ["events.arrows", "ledger"].iter().for_each(|name| write(name, written_s));
+    write("pinned.json", 9000);
+    archived_s.into_iter().for_each(|age_s| write("archived.json", age_s));
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let all = std::fs::read_dir(folder).unwrap();
+    all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_purge_takes_no_measured_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let scans = state.join("journal");
+    journal(&scans.join("archived"), 600, Some(500));
+    journal(&scans.join(".going-away"), 600, None);
+    journal(&scans.join("open"), 600, None);
+    journal(&scans.join("went on"), 400, Some(500));
+    journal(&scans.join("clock set back"), 600, Some(-500));
+    journal(&scans.join("same time"), 600, None);
+    let alike = "touch -r events.arrows ledger archived.json";
+    good(Command::new("sh").current_dir(scans.join("same time")).args(["-c", alike]));
+    journal(&state.join("held/early"), 600, None);
+    for name in ["format", "lock", "content", "dose", "archive"] {
+        std::fs::create_dir_all(state.join(name)).unwrap();
+    }
+    let told = purge(&state);
+    assert!(told.contains("not archived yet"), "{told}");
+    assert_eq!(names(&scans), ["open", "went on", "clock set back", "same time"].map(str::to_owned).into());
+    assert_eq!(names(&state.join("held")), ["early".to_owned()].into());
+    assert_eq!(names(&state), ["journal", "held", "content", "format"].map(str::to_owned).into());
+
+    // Samples alone are enough; without them all goes, but for an archive with something in it.
+    std::fs::remove_dir_all(&scans).unwrap();
+    purge(&state);
+    assert_eq!(names(&state), ["held", "content", "format"].map(str::to_owned).into());
+    std::fs::remove_dir_all(state.join("held/early")).unwrap();
+    std::fs::create_dir_all(state.join("archive/scan")).unwrap();
+    journal(&scans.join("archived"), 600, Some(500));
+    purge(&state);
+    assert_eq!(names(&state), ["archive".to_owned()].into());
+    std::fs::remove_dir(state.join("archive/scan")).unwrap();
+    purge(&state);
+    assert!(!state.exists());
+}
+
 #[test]
 fn the_bill_of_materials_is_valid_and_names_what_is_linked() {
     let Some(python) = venv::interpreter(&PYTHON, &PACKAGES) else { return };

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use super::Finding;
 use crate::journal::Store;
-use crate::settings::Settings;
+use crate::settings::{RemoteAddress, Settings};
 
 /// Stacks that should find room in the archive.
 const STACKS: u64 = 10;
 
-/// The state directory and the archive.
+/// The state directory, the archive, and its copy where that is a folder.
 pub(super) fn places(settings: &Settings) -> Vec<Finding> {
     let stack = settings.limits.stack_bytes as u64;
     let mut found = Vec::new();
@@ -24,6 +24,9 @@ pub(super) fn places(settings: &Settings) -> Vec<Finding> {
         found.extend(local(&settings.daemon.state_dir));
     }
     found.extend(place("archive.root", &settings.archive.root, STACKS * stack));
+    if let Some(RemoteAddress::Folder(folder)) = &settings.archive.remote {
+        found.extend(place("archive.remote", folder, STACKS * stack));
+    }
     found
 }
 

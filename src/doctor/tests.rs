@@ -30,6 +30,24 @@ fn a_machine_that_is_ready_has_nothing_bad() {
 }
 
 #[test]
+fn a_folder_that_the_archive_is_copied_to_is_looked_at_as_the_archive_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = |folder: &Path| {
+        let file = config(dir.path(), "bind = \"tcp://127.0.0.1:0\"");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let with = format!("[archive]\nremote = \"file://{}\"", folder.display());
+        std::fs::write(&file, text.replace("[archive]", &with)).unwrap();
+        let of_remote = |own: &Finding| own.what == "disk" && own.seen.contains("archive.remote");
+        let found: Vec<Finding> = examine(&file).into_iter().filter(of_remote).collect();
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found[0].grade
+    };
+    assert_ne!(remote(&dir.path().join("copy")), Grade::Bad);
+    // Nobody can make a folder in this one, not root either.
+    assert_eq!(remote(Path::new("/proc/copy")), Grade::Bad);
+}
+
+#[test]
 fn what_is_wrong_is_named_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
