@@ -60,8 +60,8 @@ pub(super) struct Reloader {
     /// Those that were read last.
     pub(super) last: Settings,
     pub(super) in_use: Arc<InUse>,
-    /// Digest of references that wait until no scan is open.
-    pub(super) awaited: Option<String>,
+    /// References that wait until no scan is open.
+    pub(super) awaited: Option<Arc<ReferenceSet>>,
     /// How many references were wished for, and which of the wishes was the last that was fulfilled.
     pub(super) renewals: (u64, u64),
     /// Where references are kept, and what goes into every journal.
@@ -102,8 +102,7 @@ impl Reloader {
         }
         let in_use = self.in_use.recipe();
         // Those that wait would come into use, also where what is wished now is what is in use still.
-        let target = self.awaited.as_ref().unwrap_or(&in_use.references.sha256);
-        let waits = if references.sha256 == *target {
+        let waits = if references == **self.awaited.as_ref().unwrap_or(&in_use.references) {
             None
         } else {
             Some(self.wish(Recipe { references: Arc::new(references), ..in_use }, &settings)?)
@@ -147,7 +146,7 @@ impl Reloader {
         let wish = Renewed { recipe: recipe.clone(), pins: pins.clone(), answer };
         let sent = self.errands.try_send(Errand::Renew(Box::new(wish)));
         sent.map_err(|_| "too much is wished at once; try again".to_owned())?;
-        self.awaited = Some(recipe.references.sha256.clone());
+        self.awaited = Some(Arc::clone(&recipe.references));
         self.in_use.await_copy(pins.as_ref().map(|pins| pins.references.clone()));
         self.renewals.0 += 1;
         let what = "the references of the reloaded configuration wait until no scan is open; scans that begin before that keep those before";

@@ -208,6 +208,23 @@ fn references_that_were_taken_back_while_a_scan_was_open_never_come_into_use() {
 }
 
 #[test]
+fn a_reload_takes_other_titles_of_the_same_spectra() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("references");
+    copy_references(&kept, None);
+    let rig = Setup::new().set("references", &format!("dir = {kept:?}")).start_in(dir);
+    let file = kept.join("references.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("title = \"x =", "title = \"renamed x =", 1)).unwrap();
+    hang_up(&rig);
+    assert_eq!(says(&rig, "configuration reloaded")["references"], "others");
+    says(&rig, "references in use");
+    Feed::push(rig.source()).send_all(&Script::new("next").whole());
+    let scan = rig.archived("next");
+    assert!(scan["fractions"].to_string().contains("renamed "), "{scan}");
+}
+
+#[test]
 fn a_reload_takes_nothing_that_the_next_start_would_refuse() {
     let dir = tempfile::tempdir().unwrap();
     let kept = dir.path().join("references");
