@@ -1,8 +1,9 @@
 //! The particles of a scan while it grows and in the archive: outlines, list, picking one.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::feed::Feed;
+use crate::http;
 use crate::operator::Operator;
 use crate::rig::Setup;
 use crate::script::{I0, Message, Script, floats};
@@ -46,8 +47,21 @@ fn particles_are_outlined_listed_and_picked_while_a_scan_grows_and_in_the_archiv
             "rest" => [script.lines(energies - 1..energies), vec![script.end()]].concat(),
             other => panic!("{other}"),
         };
-        feed.send_all(&messages.iter().map(parted).collect::<Vec<_>>());
-        sent += messages.len();
+        let told = || {
+            let answer = http::get(rig.http, "/api/v1/scans/pieces/particles");
+            let found: Option<Value> = serde_json::from_slice(&answer.body).ok();
+            found.and_then(|found| found["generation"].as_u64()).unwrap_or(0)
+        };
+        let before = told();
+        for message in &messages {
+            let shown = rig.scan("pieces").map_or(0, |scan| scan["generation"].as_u64().unwrap());
+            feed.send(&parted(message));
+            sent += 1;
+            // Particles are described for a tenth of the time at most: not every map has some, and the next one then has.
+            if order == "more" && told() <= before {
+                rig.wait_scan("pieces", "another map", |scan| scan["generation"].as_u64().unwrap() > shown);
+            }
+        }
         rig.received(sent as u64);
         String::new()
     });
