@@ -1,4 +1,4 @@
-//! Housekeeping: the model file is looked at, metrics are kept up, disks are measured, journals that are not needed go, a stalled archive is told of.
+//! Housekeeping: the model file is looked at, metrics are kept up, disks are measured, journals that are not needed go, a stalled archive is told of, and sources that nobody answers for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
